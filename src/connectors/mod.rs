@@ -1,0 +1,193 @@
+//! The outside world: where rows come from and where they go.
+//!
+//! There is one trait for each direction. A [`Source`] says what there is to read as [`OffsetRange`]s, plain text that
+//! the engine can store, and reads a range again whenever it is asked. A [`Sink`] takes the rows of a micro-batch with
+//! its id, so that a repeated batch replaces itself. `tests/connectors` runs one suite over all connectors.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::columnar::SchemaRef;
+use crate::error::Result;
+use crate::formats::BatchReader;
+use crate::kernels::Partitions;
+
+/// What a source has to read for one micro-batch, in words of its own. Enough to read the same rows again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OffsetRange(pub String);
+
+/// How much of a source a micro-batch may take. A source that can be cut gives at most this much; one record, or what
+/// cannot be cut, is given even if it is more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Files at most.
+    pub files_max: Option<usize>,
+    /// Bytes at most.
+    pub bytes_max: Option<u64>,
+    /// Rows at most, for sources that count rows before reading them.
+    pub rows_max: Option<u64>,
+}
+
+/// What a source answers when asked for more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Available {
+    /// This much, now.
+    Range(OffsetRange),
+    /// Nothing now, perhaps later.
+    Nothing,
+    /// Nothing, ever again.
+    Ended,
+}
+
+/// Whether a range can be read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// In another process too, as long as the outside keeps the data: files, generators.
+    Always,
+    /// In this process, until the range is committed: sockets, channels.
+    UntilCommitted,
+}
+
+/// Where rows come from.
+///
+/// # Contract
+/// 1. `next_range` never gives the same rows twice, and the rows of all ranges in order are all rows of the source.
+///    *(tested)*
+/// 2. `read` of a range gives the same rows in the same order each time, in however many partitions, until the range
+///    is committed. *(tested)*
+/// 3. After `resume(ranges)` on a fresh source, `next_range` continues after the last of them. Called at most once,
+///    before anything else. Sources that cannot replay in another process start anew. *(tested)*
+/// 4. Nothing is lost: what cannot be read is an error or is counted in the reader's report. *(tested)*
+/// 5. Calls return soon. A source that waits for its peer does so on a thread of its own. *(cannot be checked: the
+///    query then stops slowly)*
+pub trait Source: Send {
+    /// The schema of its rows; the same for its whole life.
+    fn schema(&self) -> SchemaRef;
+
+    /// Whether ranges can be read again.
+    fn replay(&self) -> Replay;
+
+    /// Cuts off the next range.
+    ///
+    /// # Errors
+    /// A source that is gone or cannot be looked at.
+    fn next_range(&mut self, limits: &ReadLimits) -> Result<Available>;
+
+    /// Opens a range as at most `partitions` (at least 1) readers of about equally many bytes, in the order of the rows.
+    ///
+    /// # Errors
+    /// Data that is gone or cannot be opened.
+    fn read(&mut self, range: &OffsetRange, partitions: usize) -> Result<Vec<Box<dyn BatchReader>>>;
+
+    /// Says that the range's rows are safely in all sinks. Ranges are committed in order.
+    ///
+    /// # Errors
+    /// A peer that cannot be told.
+    fn commit(&mut self, range: &OffsetRange) -> Result<()>;
+
+    /// Says which ranges were committed in an earlier life, in order.
+    ///
+    /// # Errors
+    /// `Corrupt` for ranges that this source did not write.
+    fn resume(&mut self, committed: &[OffsetRange]) -> Result<()> {
+        let _ = committed;
+        Ok(())
+    }
+
+    /// What waits to be read, if the source knows.
+    fn backlog(&self) -> Backlog {
+        Backlog::default()
+    }
+
+    /// Ends what the source does in the background. Rows that are already in its hands can still be read.
+    fn stop(&mut self) {}
+}
+
+/// What waits in a source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Files that wait.
+    pub files: Option<u64>,
+    /// Bytes that wait.
+    pub bytes: Option<u64>,
+    /// Rows that wait.
+    pub rows: Option<u64>,
+}
+
+/// The rows of one micro-batch on their way to a sink.
+#[derive(Debug)]
+pub struct OutputBatch<'a> {
+    /// Dense and rising from 0.
+    pub batch_id: u64,
+    /// When the batch was cut, as time since the Unix epoch. The same if the batch is repeated.
+    pub time: Duration,
+    /// The schema of all batches.
+    pub schema: &'a SchemaRef,
+    /// The rows.
+    pub partitions: &'a Partitions,
+}
+
+/// What a sink did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WriteReport {
+    /// Rows written.
+    pub rows: u64,
+    /// Bytes written, if the sink knows.
+    pub bytes: u64,
+}
+
+/// What a sink does when a batch is given a second time with the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// The first is replaced: readers see each row once.
+    Replaces,
+    /// Readers may see rows twice.
+    Appends,
+}
+
+/// Where rows go.
+///
+/// # Contract
+/// 1. `open` comes first, once; `close` last, once, unless an error ended the query. *(asserted by the runtime)*
+/// 2. When `write` returns, the rows are where readers find them, all of them. When it fails, readers see no part of a
+///    file of this batch. *(tested)*
+/// 3. A batch without rows is written too, so that a sink may note that it was there. *(tested)*
+/// 4. `repeat` keeps its word. *(tested)*
+pub trait Sink: Send {
+    /// Prepares for rows of this schema.
+    ///
+    /// # Errors
+    /// A place that cannot be written to, or a schema that it cannot hold.
+    fn open(&mut self, schema: &SchemaRef) -> Result<()>;
+
+    /// Writes a micro-batch.
+    ///
+    /// # Errors
+    /// A full disk, a broken connection, a receiver that is gone.
+    fn write(&mut self, batch: &OutputBatch<'_>) -> Result<WriteReport>;
+
+    /// Ends the output.
+    ///
+    /// # Errors
+    /// As for [`Sink::write`].
+    fn close(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// What happens when a batch comes again.
+    fn repeat(&self) -> Repeat;
+}
+
+impl fmt::Debug for dyn Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+impl fmt::Debug for dyn Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sink")
+    }
+}

@@ -1,0 +1,1 @@
+//! Expressions from SQL text.

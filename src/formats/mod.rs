@@ -1,0 +1,148 @@
+//! Bytes to batches and back.
+//!
+//! A [`Format`] knows how to cut a file into [`Split`]s that can be read independently, how to read one, and how to
+//! write a file. What happens to a record that cannot be read is decided by a [`BadRecordPolicy`] and counted in the
+//! reader's [`ReadReport`]; nothing is lost silently.
+
+use std::io::Write;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::columnar::{RecordBatch, SchemaRef};
+use crate::error::{Place, Result};
+use crate::limits::BAD_RECORD_EXAMPLES_MAX;
+
+/// A part of a file that can be read without the rest.
+///
+/// For text the range is in bytes of the file, and a split holds the records that *start* in it: a reader skips to the
+/// first record border at or after the start and reads the last record to its end. Any cut of a file thus gives each
+/// record to exactly one split. Containers (Parquet, Arrow IPC) and compressed files use ranges over what they can be
+/// cut at, in units of their own choosing; `Format::splits` makes them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// The file.
+    pub path: PathBuf,
+    /// What part of it, in units of the format.
+    pub range: Range<u64>,
+    /// How many bytes of the file that is, about.
+    pub bytes: u64,
+}
+
+/// A kind of file.
+pub trait Format: Send + Sync + std::fmt::Debug {
+    /// Its name in pipeline files, e.g. `csv`.
+    fn name(&self) -> &'static str;
+
+    /// The schema of what it reads.
+    fn schema(&self) -> SchemaRef;
+
+    /// Cuts a file of this length (in bytes) into splits of about `target_bytes` each, in order, all of it.
+    ///
+    /// # Errors
+    /// A file that cannot be opened or whose structure cannot be read.
+    fn splits(&self, path: &Path, file_bytes: u64, target_bytes: u64) -> Result<Vec<Split>>;
+
+    /// Opens a split for reading. Work is done by the reader, not here.
+    ///
+    /// # Errors
+    /// A file that cannot be opened.
+    fn open(&self, split: &Split) -> Result<Box<dyn BatchReader>>;
+}
+
+/// Reads the records of a split (or of a part of any other source), batch by batch.
+pub trait BatchReader: Send {
+    /// The next batch, of at most `ROWS_PER_READ_MAX` rows; `None` at the end.
+    ///
+    /// # Errors
+    /// A record that cannot be read under the policy `fail`, a damaged or vanished file; with file, line and byte.
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>>;
+
+    /// What was read so far.
+    fn report(&self) -> ReadReport;
+}
+
+/// Writes batches of one schema as one file.
+pub trait Encoder: Send {
+    /// Writes a batch.
+    ///
+    /// # Errors
+    /// What the writer below says, or a type that the format cannot hold.
+    fn write(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// Writes what ends a file, flushes, and gives the writer back.
+    ///
+    /// # Errors
+    /// What the writer below says.
+    fn finish(self: Box<Self>) -> Result<Box<dyn Write + Send>>;
+}
+
+/// What happens to a record that cannot be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BadRecordPolicy {
+    /// The query stops, with the place of the record.
+    #[default]
+    Fail,
+    /// The record is left out and counted.
+    Drop,
+    /// Fields that cannot be read are null; a record that cannot be taken apart is a row of nulls. Counted.
+    Null,
+}
+
+/// A record that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRecord {
+    /// Where it stands.
+    pub place: Place,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// What a reader did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadReport {
+    /// Rows given.
+    pub rows: u64,
+    /// Bytes read from the source, before decompression.
+    pub bytes: u64,
+    /// Records left out because they could not be read.
+    pub dropped: u64,
+    /// Records given although some of their fields could not be read.
+    pub nulled: u64,
+    /// The first few of both.
+    pub examples: Vec<BadRecord>,
+}
+
+impl ReadReport {
+    /// Counts a bad record as the policy says, and keeps it as an example if there is room.
+    ///
+    /// # Errors
+    /// `BadRecord`, if the policy is `fail`.
+    pub fn bad_record(&mut self, policy: BadRecordPolicy, record: BadRecord) -> Result<()> {
+        match policy {
+            BadRecordPolicy::Fail => {
+                return Err(crate::error::Error::new(crate::error::ErrorKind::BadRecord, record.reason)
+                    .at(record.place)
+                    .advice("mend the record, or set on_bad_record to \"drop\" or \"null\""));
+            }
+            BadRecordPolicy::Drop => self.dropped += 1,
+            BadRecordPolicy::Null => self.nulled += 1,
+        }
+        if self.examples.len() < BAD_RECORD_EXAMPLES_MAX {
+            self.examples.push(record);
+        }
+        Ok(())
+    }
+
+    /// Adds what another reader did.
+    pub fn absorb(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+        self.dropped += other.dropped;
+        self.nulled += other.nulled;
+        let room = BAD_RECORD_EXAMPLES_MAX.saturating_sub(self.examples.len());
+        self.examples.extend(other.examples.into_iter().take(room));
+    }
+}

@@ -1,0 +1,85 @@
+//! What can be done to a batch, and the one interface between the engine and the backends that do it.
+//!
+//! Each operation has one name and stands in two places: `kernels/<op>.rs` holds its contract and a slow, obvious
+//! `reference`, the oracle of all tests; `kernels/cpu/<op>.rs` holds the fast twin. Kernels do no I/O, read no clock and
+//! keep no memory of earlier batches: same input, same answer.
+
+pub mod cpu;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::columnar::RecordBatch;
+use crate::error::Result;
+use crate::plan::stage::{Registry, Stage};
+
+/// What a stage gives: for each partition its batches, in order. Empty batches may be left out.
+pub type Partitions = Vec<Vec<RecordBatch>>;
+
+/// A way to run fused stages.
+pub trait Backend: Send + Sync + fmt::Debug {
+    /// Short name used by `explain`, in progress records and benchmark ids, e.g. `cpu`.
+    fn name(&self) -> &str;
+
+    /// Whether `stage` can run here; if not, the reason, which `explain` prints.
+    ///
+    /// # Errors
+    /// The reason, in one sentence.
+    fn supports(&self, stage: &Stage) -> Result<(), String>;
+
+    /// Does all work that does not depend on data. Called once, when a query starts.
+    ///
+    /// # Errors
+    /// What is wrong with the stage or its functions.
+    fn prepare(&self, stage: &Stage, registry: &Registry) -> Result<Arc<dyn PreparedStage>>;
+}
+
+/// A stage ready to run on many batches, from many threads.
+///
+/// # Contract
+/// 1. Pure: equal input gives equal output on every backend, however it is cut into batches and partitions, up to
+///    `docs/semantics.md`. *(tested)*
+/// 2. Rows keep the order of partitions and of batches in them, unless the stage sorts. *(tested)*
+/// 3. What cannot be computed is an error, never a short or zero-filled output. *(tested)*
+pub trait PreparedStage: Send + Sync {
+    /// Starts the work on one partition of one micro-batch.
+    fn begin(&self) -> Box<dyn StageTask>;
+
+    /// Puts together what the tasks of all partitions gave, in the order of the partitions.
+    ///
+    /// # Errors
+    /// Overflow while partial aggregates are merged, or a user's function that failed.
+    fn merge(&self, partials: Vec<Partial>) -> Result<Partitions>;
+}
+
+/// The work on one partition.
+pub trait StageTask: Send {
+    /// Runs the steps on the next batch of the partition.
+    ///
+    /// # Errors
+    /// A value that cannot be computed, or a user's function that failed.
+    fn push(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// Ends the partition.
+    ///
+    /// # Errors
+    /// As for [`StageTask::push`].
+    fn finish(self: Box<Self>) -> Result<Partial>;
+}
+
+/// What a task gives.
+pub enum Partial {
+    /// Rows, in order.
+    Rows(Vec<RecordBatch>),
+    /// Groups that wait to be merged with those of the other partitions; the type belongs to the backend.
+    Groups(Box<dyn std::any::Any + Send>),
+}
+
+impl fmt::Debug for Partial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rows(batches) => f.debug_tuple("Rows").field(&batches.len()).finish(),
+            Self::Groups(_) => f.write_str("Groups"),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Every fixed number of the engine, with its unit and how it relates to the others.
+
+/// Rows in one record batch handed from a reader to a stage. A tile of this many 8-byte values is 128 KiB: several
+/// columns of it lie in a second-level cache (1 to 2 MiB), so that a stage finds warm what a reader has just written.
+pub const ROWS_PER_READ_MAX: usize = 16_384;
+
+/// Bytes that one partition should hold at least, below which cutting a batch further costs more than it gains.
+pub const PARTITION_BYTES_MIN: u64 = 1 << 20;
+
+/// Bytes of one text record at most. A longer one is a bad record: nothing else bounds what a reader must hold.
+pub const RECORD_BYTES_MAX: usize = 16 << 20;
+
+/// Bad records kept as examples in a batch's report.
+pub const BAD_RECORD_EXAMPLES_MAX: usize = 8;
+
+/// Progress records a running query keeps.
+pub const PROGRESS_RECORDS_MAX: usize = 128;
+
+/// Groups of one keyed reduce: group ids are `u32`, and the last one marks "no group".
+pub const GROUPS_MAX: usize = u32::MAX as usize - 1;
+
+const _: () = assert!(ROWS_PER_READ_MAX < GROUPS_MAX, "a single batch must never overflow the group ids");

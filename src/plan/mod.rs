@@ -1,0 +1,3 @@
+//! From the description of a query to fused stages.
+
+pub mod stage;
