@@ -15,4 +15,5 @@ pub mod plan;
 // Once per micro-batch: bytes to columns, columns to answers, answers to the outside.
 pub mod connectors;
 pub mod formats;
+pub mod generate;
 pub mod kernels;

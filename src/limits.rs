@@ -19,4 +19,12 @@ pub const PROGRESS_RECORDS_MAX: usize = 128;
 /// Groups of one keyed reduce: group ids are `u32`, and the last one marks "no group".
 pub const GROUPS_MAX: usize = u32::MAX as usize - 1;
 
+/// Rows that a sample stream makes in one call. A line of an access log has at most 400 bytes, and a text column holds
+/// fewer than 2 GiB.
+pub const ROWS_PER_GENERATED_BATCH_MAX: usize = 1 << 22;
+
+/// The row numbers of a sample stream lie below this one: row times 1000 (milliseconds) must fit 63 bits, and the time
+/// of a row must have a date.
+pub const GENERATED_ROW_NUMBER_MAX: u64 = 1 << 42;
+
 const _: () = assert!(ROWS_PER_READ_MAX < GROUPS_MAX, "a single batch must never overflow the group ids");
