@@ -4,19 +4,59 @@
 //! the engine can store, and reads a range again whenever it is asked. A [`Sink`] takes the rows of a micro-batch with
 //! its id, so that a repeated batch replaces itself. `tests/connectors` runs one suite over all connectors.
 
+// Sources.
+pub mod channel;
+pub mod directory;
+pub mod queue;
+
+// Sinks.
+pub mod files;
+pub mod for_each;
+pub mod memory;
+
+// What they are made of.
+mod chain;
+mod held_rows;
+mod listing;
+
 use std::fmt;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::columnar::SchemaRef;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::formats::BatchReader;
 use crate::kernels::Partitions;
 
 /// What a source has to read for one micro-batch, in words of its own. Enough to read the same rows again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OffsetRange(pub String);
+
+impl OffsetRange {
+    /// Writes down, as JSON, what a source needs to read a range again.
+    ///
+    /// # Errors
+    /// `Unsupported`, for what JSON cannot hold: a path that is not UTF-8.
+    pub fn write(offsets: &impl Serialize) -> Result<Self> {
+        serde_json::to_string(offsets).map(Self).map_err(|error| {
+            Error::new(ErrorKind::Unsupported, format!("an offset cannot be written down: {error}")).because(error)
+        })
+    }
+
+    /// Reads what [`OffsetRange::write`] wrote.
+    ///
+    /// # Errors
+    /// `Corrupt`, for a range that another kind of source wrote.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_str(&self.0).map_err(|error| {
+            Error::new(ErrorKind::Corrupt, format!("\"{}\" is no offset range of this source: {error}", self.0))
+                .advice("the checkpoint belongs to another query: give this query a checkpoint of its own")
+                .because(error)
+        })
+    }
+}
 
 /// How much of a source a micro-batch may take. A source that can be cut gives at most this much; one record, or what
 /// cannot be cut, is given even if it is more.
@@ -75,7 +115,8 @@ pub trait Source: Send {
     /// A source that is gone or cannot be looked at.
     fn next_range(&mut self, limits: &ReadLimits) -> Result<Available>;
 
-    /// Opens a range as at most `partitions` (at least 1) readers of about equally many bytes, in the order of the rows.
+    /// Opens a range as at least one and at most `partitions` readers of about equally many bytes, in the order of the
+    /// rows.
     ///
     /// # Errors
     /// Data that is gone or cannot be opened.

@@ -1,0 +1,157 @@
+//! Many parts of files behind one reader, and the check that files are still what they were when they were planned.
+
+use std::collections::VecDeque;
+use std::fs::Metadata;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+
+use crate::columnar::RecordBatch;
+use crate::error::{Error, ErrorKind, Place, Result};
+use crate::formats::{BatchReader, Format, ReadReport, Split};
+
+/// What a file must still be like when it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Mark {
+    /// Not touched at all.
+    Untouched {
+        /// Its length in bytes.
+        size: u64,
+        /// Nanoseconds since the Unix epoch.
+        modified: u64,
+    },
+    /// The same file, perhaps longer.
+    Grown {
+        /// What [`identity`] said.
+        identity: u64,
+        /// Its length in bytes, at least.
+        size_min: u64,
+    },
+}
+
+impl Mark {
+    /// # Errors
+    /// `NotFound` if the file is gone, `Corrupt` if it is another one now.
+    pub(crate) fn check(&self, path: &Path) -> Result<()> {
+        let now = std::fs::metadata(path).map_err(|error| {
+            Error::io(path, "read a file that was planned", error)
+                .advice("keep files where they are until the batch that reads them is done")
+        })?;
+        let same = match *self {
+            Self::Untouched { size, modified } => now.len() == size && modified_at(&now) == modified,
+            Self::Grown { identity: known, size_min } => identity(&now) == known && now.len() >= size_min,
+        };
+        if same {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Corrupt, "the file changed between planning and reading")
+            .at(Place::file(path))
+            .advice("write files beside and rename them into place once complete; follow a growing file with tail"))
+    }
+}
+
+/// When a file was changed last, in nanoseconds since the Unix epoch; 0 where the system does not say.
+pub(crate) fn modified_at(metadata: &Metadata) -> u64 {
+    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// What tells a file from another one that later stands under the same name.
+#[cfg(unix)]
+pub(crate) fn identity(metadata: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+/// What tells a file from another one that later stands under the same name.
+#[cfg(not(unix))]
+pub(crate) fn identity(metadata: &Metadata) -> u64 {
+    let since = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// A part of a file, and what the file must still be like.
+#[derive(Debug, Clone)]
+pub(crate) struct Piece {
+    pub(crate) split: Split,
+    pub(crate) mark: Mark,
+}
+
+/// Deals pieces out to at least one and at most `partitions` readers of about equally many bytes, in order.
+pub(crate) fn readers(format: &Arc<dyn Format>, pieces: Vec<Piece>, partitions: usize) -> Vec<Box<dyn BatchReader>> {
+    let total: u128 = pieces.iter().map(|piece| u128::from(piece.split.bytes.max(1))).sum();
+    let mut chains: Vec<Vec<Piece>> = vec![Vec::new(); partitions.max(1)];
+    let last = chains.len() - 1;
+    let mut before = 0_u128;
+    for piece in pieces {
+        let bytes = u128::from(piece.split.bytes.max(1));
+        // A piece belongs where its middle lies.
+        let share = (2 * before + bytes) * (last as u128 + 1) / (2 * total);
+        before += bytes;
+        join(&mut chains[usize::try_from(share).unwrap_or(last).min(last)], piece);
+    }
+    chains.retain(|chain| !chain.is_empty());
+    if chains.is_empty() {
+        chains.push(Vec::new());
+    }
+    chains
+        .into_iter()
+        .map(|chain| {
+            Box::new(ChainReader {
+                format: Arc::clone(format),
+                waiting: chain.into(),
+                current: None,
+                report: ReadReport::default(),
+            }) as Box<dyn BatchReader>
+        })
+        .collect()
+}
+
+/// Adds a piece to a chain; one that continues the last is read together with it.
+fn join(chain: &mut Vec<Piece>, piece: Piece) {
+    match chain.last_mut() {
+        Some(last) if last.split.path == piece.split.path && last.split.range.end == piece.split.range.start => {
+            last.split.range.end = piece.split.range.end;
+            last.split.bytes += piece.split.bytes;
+        }
+        _ => chain.push(piece),
+    }
+}
+
+/// Reads pieces one after another; a file is open only while its turn is.
+struct ChainReader {
+    format: Arc<dyn Format>,
+    waiting: VecDeque<Piece>,
+    current: Option<(Piece, Box<dyn BatchReader>)>,
+    /// What the readers did that are through.
+    report: ReadReport,
+}
+
+impl BatchReader for ChainReader {
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            if let Some((piece, reader)) = &mut self.current {
+                if let Some(batch) = reader.next_batch()? {
+                    return Ok(Some(batch));
+                }
+                // Checked before and after: what was read in between is what was planned.
+                piece.mark.check(&piece.split.path)?;
+                self.report.absorb(reader.report());
+                self.current = None;
+            }
+            let Some(piece) = self.waiting.pop_front() else { return Ok(None) };
+            piece.mark.check(&piece.split.path)?;
+            let reader = self.format.open(&piece.split)?;
+            self.current = Some((piece, reader));
+        }
+    }
+
+    fn report(&self) -> ReadReport {
+        let mut report = self.report.clone();
+        if let Some((_, reader)) = &self.current {
+            report.absorb(reader.report());
+        }
+        report
+    }
+}

@@ -1,0 +1,209 @@
+//! Files out: one for each partition of each micro-batch.
+//!
+//! A file is named `part-<batch id, 20 digits>-<partition, 5 digits>.<extension>`. It is written beside, under a hidden
+//! name that ends in `.tmp`, and renamed when all files of the batch are complete: readers that list the directory, such
+//! as [`DirectorySource`], never see a part of a file. A repeated batch takes the same names, and what an earlier
+//! attempt left beyond them is removed. Partitions without rows have no file.
+//!
+//! The directory belongs to one query: a second query that writes to it would take the same names.
+//!
+//! [`DirectorySource`]: crate::connectors::directory::DirectorySource
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::columnar::{RecordBatch, SchemaRef};
+use crate::connectors::{OutputBatch, Repeat, Sink, WriteReport};
+use crate::error::{Error, ErrorKind, Place, Result};
+use crate::formats::Encoder;
+
+/// Makes the encoder of one file.
+pub type MakeEncoder = Arc<dyn Fn(Box<dyn Write + Send>, &SchemaRef) -> Result<Box<dyn Encoder>> + Send + Sync>;
+
+/// Writes micro-batches as files into a directory.
+pub struct FilesSink {
+    directory: PathBuf,
+    extension: String,
+    make_encoder: MakeEncoder,
+    sync: bool,
+    /// No file of this batch, or of a later one, can be there.
+    fresh_from: u64,
+}
+
+impl FilesSink {
+    /// A sink that makes its directory if it is missing, and files with this extension (without a dot).
+    pub fn new(directory: impl Into<PathBuf>, extension: impl Into<String>, make_encoder: MakeEncoder) -> Self {
+        Self { directory: directory.into(), extension: extension.into(), make_encoder, sync: false, fresh_from: 0 }
+    }
+
+    /// Whether a batch is on the disk itself, and not only in the system's caches, when its write returns: it then
+    /// survives a power failure. Default: no.
+    #[must_use]
+    pub fn sync(mut self, sync: bool) -> Self {
+        self.sync = sync;
+        self
+    }
+
+    /// Writes a file under its hidden name.
+    fn draft(&self, name: &str, batches: &[RecordBatch], schema: &SchemaRef) -> Result<Draft> {
+        let mut draft = Draft {
+            hidden: self.directory.join(format!(".{name}.tmp")),
+            visible: self.directory.join(name),
+            bytes: 0,
+            published: false,
+        };
+        let failed = |doing| move |error| Error::io(self.directory.join(name), doing, error);
+        let file = File::create(&draft.hidden).map_err(failed("create a file"))?;
+        let handle = file.try_clone().map_err(failed("create a file"))?;
+        let place = Place::file(&draft.visible);
+        let here = |error: Error| error.at(place.clone()).context("while writing a file");
+        let mut encoder = (self.make_encoder)(Box::new(BufWriter::new(file)), schema).map_err(here)?;
+        for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
+            encoder.write(batch).map_err(here)?;
+        }
+        encoder.finish().map_err(here)?.flush().map_err(failed("write a file"))?;
+        if self.sync {
+            handle.sync_all().map_err(failed("write a file to the disk"))?;
+        }
+        draft.bytes = handle.metadata().map_err(failed("look at a file"))?.len();
+        Ok(draft)
+    }
+
+    /// All files of a batch, hidden; on an error those already written are removed.
+    fn drafts(&self, batch: &OutputBatch<'_>) -> Result<Vec<Draft>> {
+        let partitions = batch.partitions.par_iter().enumerate();
+        let filled = partitions.filter(|(_, batches)| batches.iter().any(|batch| batch.num_rows() > 0));
+        filled
+            .map(|(partition, batches)| {
+                let name = format!("part-{:020}-{partition:05}.{}", batch.batch_id, self.extension);
+                self.draft(&name, batches, batch.schema)
+            })
+            .collect()
+    }
+
+    /// Removes files of the batch that are not among `written`.
+    fn remove_leftovers(&self, batch_id: u64, written: &[PathBuf]) -> Result<()> {
+        self.visit(|path, name| {
+            if batch_of(name) == Some(batch_id) && !written.iter().any(|file| file == path) {
+                fs::remove_file(path).map_err(|error| Error::io(path, "remove a file of an earlier attempt", error))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn visit(&self, mut visit: impl FnMut(&Path, &str) -> Result<()>) -> Result<()> {
+        let failed = |error| Error::io(&self.directory, "list the directory of the output", error);
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+                visit(&path, name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sink for FilesSink {
+    fn open(&mut self, _: &SchemaRef) -> Result<()> {
+        fs::create_dir_all(&self.directory).map_err(|error| {
+            Error::io(&self.directory, "create the directory of the output", error)
+                .advice("name a directory, or a path at which this program may create one")
+        })?;
+        if !self.directory.is_dir() {
+            let message = "the output is no directory";
+            return Err(Error::new(ErrorKind::Connector, message).at(Place::file(&self.directory)));
+        }
+        let mut fresh_from = 0;
+        self.visit(|path, name| {
+            if let Some(batch) = batch_of(name) {
+                fresh_from = fresh_from.max(batch.saturating_add(1));
+            } else if name.ends_with(".tmp") && name.strip_prefix('.').and_then(batch_of).is_some() {
+                fs::remove_file(path).map_err(|error| Error::io(path, "remove an unfinished file", error))?;
+            }
+            Ok(())
+        })?;
+        self.fresh_from = fresh_from;
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &OutputBatch<'_>) -> Result<WriteReport> {
+        let drafts = self.drafts(batch)?;
+        let was_tried = batch.batch_id < self.fresh_from;
+        self.fresh_from = self.fresh_from.max(batch.batch_id.saturating_add(1));
+        let written: Vec<PathBuf> = drafts.iter().map(|draft| draft.visible.clone()).collect();
+        let bytes = drafts.iter().map(|draft| draft.bytes).sum();
+        drafts.into_iter().try_for_each(Draft::publish)?;
+        if was_tried {
+            self.remove_leftovers(batch.batch_id, &written)?;
+        }
+        if self.sync {
+            sync_directory(&self.directory)?;
+        }
+        let rows = batch.partitions.iter().flatten().map(|batch| batch.num_rows() as u64).sum();
+        Ok(WriteReport { rows, bytes })
+    }
+
+    fn repeat(&self) -> Repeat {
+        Repeat::Replaces
+    }
+}
+
+impl fmt::Debug for FilesSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FilesSink").field("directory", &self.directory).field("extension", &self.extension).finish()
+    }
+}
+
+/// A file that nobody sees yet. Dropping it removes it.
+struct Draft {
+    hidden: PathBuf,
+    visible: PathBuf,
+    bytes: u64,
+    published: bool,
+}
+
+impl Draft {
+    fn publish(mut self) -> Result<()> {
+        fs::rename(&self.hidden, &self.visible)
+            .map_err(|error| Error::io(&self.visible, "rename a complete file into place", error))?;
+        self.published = true;
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.published {
+            // Nothing to be done about a failure here: the error that led here is the one to tell, and the next
+            // `open` tries again.
+            drop(fs::remove_file(&self.hidden));
+        }
+    }
+}
+
+/// The batch id in the name of one of our files.
+fn batch_of(name: &str) -> Option<u64> {
+    let (batch, rest) = name.strip_prefix("part-")?.split_at_checked(20)?;
+    let (partition, rest) = rest.strip_prefix('-')?.split_once('.')?;
+    let is_ours = partition.len() >= 5 && partition.bytes().all(|byte| byte.is_ascii_digit()) && !rest.is_empty();
+    if is_ours { batch.parse().ok() } else { None }
+}
+
+/// Makes the names of a directory survive a power failure.
+#[cfg(unix)]
+fn sync_directory(directory: &Path) -> Result<()> {
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| Error::io(directory, "write a directory to the disk", error))
+}
+
+/// Elsewhere directories cannot be synced, and renames are durable by themselves.
+#[cfg(not(unix))]
+fn sync_directory(_: &Path) -> Result<()> {
+    Ok(())
+}
