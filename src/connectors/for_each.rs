@@ -6,11 +6,14 @@ use crate::columnar::{RecordBatch, SchemaRef};
 use crate::connectors::{OutputBatch, Repeat, Sink, WriteReport};
 use crate::error::{Error, ErrorKind, Result};
 
+/// What is called with the id and the rows of a micro-batch.
+type Function = dyn FnMut(u64, &[RecordBatch]) -> Result<()> + Send;
+
 /// Calls a closure with the id and all rows of each micro-batch, one call a batch, also for a batch without rows.
 ///
 /// A batch may come twice with the same id, after a crash: the closure should let the second replace the first.
 pub struct ForEachSink {
-    function: Box<dyn FnMut(u64, &[RecordBatch]) -> Result<()> + Send>,
+    function: Box<Function>,
 }
 
 impl ForEachSink {

@@ -1,5 +1,7 @@
 //! One contract, run on every connector, and what is particular to each.
 
+#![expect(clippy::unwrap_used, reason = "in a test a failure is a panic, also in the functions that tests share")]
+
 mod channel;
 mod contract;
 mod directory;
