@@ -5,12 +5,17 @@
 //! keep no memory of earlier batches: same input, same answer.
 
 pub mod cpu;
+pub mod explode;
+pub mod join;
+pub mod repartition;
+pub mod sort;
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::columnar::RecordBatch;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::ROW_NUMBERS_MAX;
 use crate::plan::stage::{Registry, Stage};
 
 /// What a stage gives: for each partition its batches, in order. Empty batches may be left out.
@@ -80,6 +85,20 @@ impl fmt::Debug for Partial {
         match self {
             Self::Rows(batches) => f.debug_tuple("Rows").field(&batches.len()).finish(),
             Self::Groups(_) => f.write_str("Groups"),
+        }
+    }
+}
+
+/// A row's number as kernels that move rows hold it.
+///
+/// # Errors
+/// `Unsupported` for more rows than [`ROW_NUMBERS_MAX`] in one place.
+pub(crate) fn row_number(row: usize) -> Result<u32> {
+    match u32::try_from(row) {
+        Ok(number) if row <= ROW_NUMBERS_MAX => Ok(number),
+        _ => {
+            Err(Error::new(ErrorKind::Unsupported, format!("more than {ROW_NUMBERS_MAX} rows are to be moved at once"))
+                .advice("bound the batch, for example with max_bytes_per_batch, or use a smaller table"))
         }
     }
 }

@@ -1,0 +1,9 @@
+//! Kernels that move rows: each equals its slow reference on random columns, and Polars where both mean the same.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod explode;
+mod join;
+mod random;
+mod repartition;
+mod sort;
