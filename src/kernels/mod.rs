@@ -6,8 +6,10 @@
 
 pub mod cpu;
 pub mod explode;
+pub mod hash;
 pub mod join;
 pub mod repartition;
+mod site;
 pub mod sort;
 
 use std::fmt;

@@ -1,0 +1,199 @@
+//! `CASE`: of several values, the first whose condition is true.
+//!
+//! What cannot fail is computed for every row and chosen from. What can fail (an overflow, a cast) is computed for the
+//! rows that need it only, so that a value nobody chose raises no error.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::ArrowPrimitiveType;
+use arrow_array::{Array, ArrayRef, BooleanArray};
+use arrow_buffer::{BooleanBuffer, NullBuffer};
+use arrow_select::filter::{FilterBuilder, prep_null_mask_filter};
+use arrow_select::interleave::interleave;
+use arrow_select::zip::zip;
+
+use super::fallible::can_fail;
+use super::native::by_number;
+use super::operand::{Operand, logical, natives, physical, primitive};
+use super::{Node, Scope, Site, compile};
+use crate::columnar::DataType;
+use crate::error::Result;
+use crate::expr::{TypedExpr, TypedNode};
+
+/// A compiled choice.
+pub(super) struct Case {
+    branches: Vec<(Node, Node)>,
+    otherwise: Option<Node>,
+    /// Whether all conditions and values may be computed for every row.
+    eager: bool,
+    /// Columns that conditions and values use.
+    used: Vec<usize>,
+}
+
+impl Case {
+    pub(super) fn compile(branches: &[(TypedExpr, TypedExpr)], otherwise: Option<&TypedExpr>) -> Result<Self> {
+        let parts = || branches.iter().flat_map(|(condition, value)| [condition, value]).chain(otherwise);
+        let mut used = Vec::new();
+        parts().for_each(|part| collect_columns(part, &mut used));
+        used.sort_unstable();
+        used.dedup();
+        let eager = !parts().any(can_fail);
+        let both = |(condition, value)| Ok((compile(condition)?, compile(value)?));
+        let branches = branches.iter().map(|(condition, value)| both((condition, value))).collect::<Result<_>>()?;
+        Ok(Self { branches, otherwise: otherwise.map(compile).transpose()?, eager, used })
+    }
+
+    pub(super) fn evaluate(&self, scope: &Scope<'_>, site: &Site) -> Result<Operand> {
+        if self.eager { self.choose(scope, &site.data_type) } else { self.compute_chosen(scope, &site.data_type) }
+    }
+
+    /// Everything for every row; from the last branch to the first, each takes the rows that are its own.
+    fn choose(&self, scope: &Scope<'_>, to: &DataType) -> Result<Operand> {
+        let mut answer = match &self.otherwise {
+            Some(value) => value.evaluate(scope)?,
+            None => Operand::null(to),
+        };
+        for (condition, value) in self.branches.iter().rev() {
+            let chosen = chosen_rows(condition.evaluate(scope)?, scope.rows)?;
+            answer = select(&chosen, &value.evaluate(scope)?, &answer)?;
+        }
+        Ok(answer)
+    }
+
+    /// Each condition for the rows still open, each value for the rows that chose it.
+    fn compute_chosen(&self, scope: &Scope<'_>, to: &DataType) -> Result<Operand> {
+        let mut open: Vec<usize> = (0..scope.rows).collect();
+        let mut parts = Vec::new();
+        let mut places = vec![(0, 0); scope.rows];
+        for (condition, value) in &self.branches {
+            if open.is_empty() {
+                break;
+            }
+            let chosen = self.on_rows(&open, scope, |scope| chosen_rows(condition.evaluate(scope)?, scope.rows))?;
+            let (mut mine, mut others) = (Vec::new(), Vec::new());
+            for (row, chosen) in open.iter().zip(&chosen) {
+                if chosen { mine.push(*row) } else { others.push(*row) }
+            }
+            self.add_part(value, &mine, scope, &mut parts, &mut places)?;
+            open = others;
+        }
+        match &self.otherwise {
+            Some(value) => self.add_part(value, &open, scope, &mut parts, &mut places)?,
+            None => {
+                open.iter().for_each(|row| places[*row] = (parts.len(), 0));
+                parts.push(Operand::null(to).into_column(1)?);
+            }
+        }
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        Ok(Operand::Column(interleave(&parts, &places)?))
+    }
+
+    fn add_part(
+        &self,
+        value: &Node,
+        rows: &[usize],
+        scope: &Scope<'_>,
+        parts: &mut Vec<ArrayRef>,
+        places: &mut [(usize, usize)],
+    ) -> Result<()> {
+        if rows.is_empty() && !parts.is_empty() {
+            return Ok(());
+        }
+        for (position, row) in rows.iter().enumerate() {
+            places[*row] = (parts.len(), position);
+        }
+        parts.push(match rows {
+            [] => arrow_array::new_empty_array(&value.site.data_type),
+            rows => self.on_rows(rows, scope, |scope| value.evaluate(scope)?.into_column(scope.rows))?,
+        });
+        Ok(())
+    }
+
+    /// Runs `work` on a scope of these rows only.
+    fn on_rows<T>(&self, rows: &[usize], scope: &Scope<'_>, work: impl FnOnce(&Scope<'_>) -> Result<T>) -> Result<T> {
+        if rows.len() == scope.rows {
+            return work(scope);
+        }
+        let mut kept = vec![false; scope.rows];
+        rows.iter().for_each(|row| kept[*row] = true);
+        let filter = FilterBuilder::new(&BooleanArray::from(kept)).optimize().build();
+        let mut columns = scope.columns.to_vec();
+        for index in &self.used {
+            columns[*index] = filter.filter(&columns[*index])?;
+        }
+        let origin: Vec<usize> = rows.iter().map(|row| scope.origin(*row)).collect();
+        work(&Scope { columns: &columns, rows: rows.len(), origin: Some(&origin) })
+    }
+}
+
+fn collect_columns(expr: &TypedExpr, into: &mut Vec<usize>) {
+    match &expr.node {
+        TypedNode::Column(index, _) => into.push(*index),
+        TypedNode::Literal(_) => {}
+        TypedNode::Unary(_, input) | TypedNode::Cast(input, _) | TypedNode::IsIn(input, _) => {
+            collect_columns(input, into);
+        }
+        TypedNode::Binary(left, _, right) => [left, right].into_iter().for_each(|side| collect_columns(side, into)),
+        TypedNode::Case(branches, otherwise) => {
+            branches.iter().flat_map(|(a, b)| [a, b]).for_each(|part| collect_columns(part, into));
+            otherwise.iter().for_each(|part| collect_columns(part, into));
+        }
+        TypedNode::Call(_, arguments) => arguments.iter().for_each(|part| collect_columns(part, into)),
+    }
+}
+
+/// The rows for which a condition is true; null is not.
+fn chosen_rows(condition: Operand, rows: usize) -> Result<BooleanBuffer> {
+    let array = condition.into_column(rows)?;
+    let answers = array.as_boolean();
+    Ok(if answers.null_count() == 0 {
+        answers.values().clone()
+    } else {
+        prep_null_mask_filter(answers).values().clone()
+    })
+}
+
+/// For each row the value of one side.
+pub(super) fn select(first: &BooleanBuffer, yes: &Operand, no: &Operand) -> Result<Operand> {
+    let data_type = yes.data_type().clone();
+    let (left, right) = (yes.with(physical(yes.array())?), no.with(physical(no.array())?));
+    let chosen = by_number!(left.data_type(), T => select_numbers::<T>(first, &left, &right)?, _ => {
+        zip(&BooleanArray::new(first.clone(), None), &left, &right)?
+    });
+    Ok(Operand::Column(logical(&chosen, &data_type)?))
+}
+
+fn select_numbers<T: ArrowPrimitiveType>(first: &BooleanBuffer, yes: &Operand, no: &Operand) -> Result<ArrayRef> {
+    let (left, right) = (natives::<T>(yes.array())?, natives::<T>(no.array())?);
+    let pick = |a, b, yes| if yes { a } else { b };
+    let values: Vec<T::Native> = match (yes.is_constant(), no.is_constant()) {
+        (true, true) => first.iter().map(|yes| pick(left[0], right[0], yes)).collect(),
+        (true, false) => first.iter().zip(right).map(|(yes, b)| pick(left[0], *b, yes)).collect(),
+        (false, true) => first.iter().zip(left).map(|(yes, a)| pick(*a, right[0], yes)).collect(),
+        (false, false) => first.iter().zip(left.iter().zip(right)).map(|(yes, (a, b))| pick(*a, *b, yes)).collect(),
+    };
+    let nulls = select_nulls(first, yes, no);
+    logical(&primitive::<T>(values, nulls), yes.data_type())
+}
+
+fn select_nulls(first: &BooleanBuffer, yes: &Operand, no: &Operand) -> Option<NullBuffer> {
+    let validity = |operand: &Operand| match operand.array().nulls() {
+        None => None,
+        Some(nulls) if !operand.is_constant() => Some(nulls.inner().clone()),
+        Some(nulls) if nulls.is_null(0) => Some(BooleanBuffer::new_unset(first.len())),
+        Some(_) => None,
+    };
+    let bits = match (validity(yes), validity(no)) {
+        (None, None) => return None,
+        (Some(yes), None) => &yes | &!first,
+        (None, Some(no)) => &no | first,
+        (Some(yes), Some(no)) => &(&yes & first) | &(&no & &!first),
+    };
+    Some(NullBuffer::new(bits)).filter(|nulls| nulls.null_count() > 0)
+}
+
+/// An array behind a reference count, for kernels that return Booleans.
+pub(super) fn boolean(bits: BooleanBuffer, nulls: Option<NullBuffer>) -> ArrayRef {
+    Arc::new(BooleanArray::new(bits, nulls))
+}

@@ -1,0 +1,118 @@
+//! Comparisons: `=`, `<>`, `<`, `<=`, `>`, `>=`.
+//!
+//! Numbers and times run in loops of our own, because the order of floats is ours (NaN equals NaN and is above all,
+//! -0.0 equals 0.0); text, bytes and Booleans run in Arrow's kernels.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::ArrowPrimitiveType;
+use arrow_array::{Array, ArrayRef, BooleanArray};
+use arrow_buffer::BooleanBuffer;
+use arrow_cast::cast;
+use arrow_ord::cmp;
+use arrow_select::take::take;
+
+use super::bits::{test_each, test_pairs};
+use super::native::{Ordered, by_number};
+use super::operand::{Operand, common_nulls, natives, physical, shape, shaped};
+use super::{Apply, Site};
+use crate::columnar::DataType;
+use crate::columnar::data_type::{is_binary, is_text};
+use crate::error::Result;
+use crate::expr::BinaryOp;
+
+pub(super) fn prepare(op: BinaryOp) -> Apply {
+    Box::new(move |operands, _, site| compare(&operands[0], op, &operands[1], site))
+}
+
+/// `left op right`, null where either is null.
+pub(super) fn compare(left: &Operand, op: BinaryOp, right: &Operand, site: &Site) -> Result<Operand> {
+    if left.is_null_constant() || right.is_null_constant() {
+        return Ok(Operand::null(&DataType::Boolean));
+    }
+    if let Some(answer) = by_dictionary(left, op, right, site)? {
+        return Ok(answer);
+    }
+    if let Some(answer) = by_dictionary(right, swapped(op), left, site)? {
+        return Ok(answer);
+    }
+    let (left, right) = (left.decoded()?, right.decoded()?);
+    let (left, right) = (left.with(physical(left.array())?), right.with(physical(right.array())?));
+    by_number!(left.data_type(), T => return numbers::<T>(&left, op, &right, site), _ => ());
+    let right = same_layout(&left, right)?;
+    let answer = match op {
+        BinaryOp::Eq => cmp::eq(&left, &right)?,
+        BinaryOp::NotEq => cmp::neq(&left, &right)?,
+        BinaryOp::Lt => cmp::lt(&left, &right)?,
+        BinaryOp::LtEq => cmp::lt_eq(&left, &right)?,
+        BinaryOp::Gt => cmp::gt(&left, &right)?,
+        BinaryOp::GtEq => cmp::gt_eq(&left, &right)?,
+        other => return Err(site.unknown(&other)),
+    };
+    let (_, constant) = shape(&[left, right]);
+    Ok(shaped(Arc::new(answer), constant))
+}
+
+/// A dictionary against a constant: each different value is compared once.
+fn by_dictionary(left: &Operand, op: BinaryOp, right: &Operand, site: &Site) -> Result<Option<Operand>> {
+    let Operand::Column(array) = left else { return Ok(None) };
+    if !right.is_constant() || !matches!(array.data_type(), DataType::Dictionary(_, _)) {
+        return Ok(None);
+    }
+    let dictionary = array.as_any_dictionary();
+    if dictionary.values().len() > array.len() {
+        return Ok(None);
+    }
+    let values = compare(&Operand::Column(Arc::clone(dictionary.values())), op, right, site)?;
+    let answers = values.into_column(dictionary.values().len())?;
+    Ok(Some(Operand::Column(take(&answers, dictionary.keys(), None)?)))
+}
+
+/// The right side in the layout of the left, for text and bytes.
+fn same_layout(left: &Operand, right: Operand) -> Result<Operand> {
+    let (wanted, found) = (left.data_type(), right.data_type());
+    let mixed = wanted != found && (is_text(wanted) && is_text(found) || is_binary(wanted) && is_binary(found));
+    if mixed { Ok(right.with(cast(right.array(), wanted)?)) } else { Ok(right) }
+}
+
+fn swapped(op: BinaryOp) -> BinaryOp {
+    match op {
+        BinaryOp::Lt => BinaryOp::Gt,
+        BinaryOp::LtEq => BinaryOp::GtEq,
+        BinaryOp::Gt => BinaryOp::Lt,
+        BinaryOp::GtEq => BinaryOp::LtEq,
+        other => other,
+    }
+}
+
+fn numbers<T: ArrowPrimitiveType>(left: &Operand, op: BinaryOp, right: &Operand, site: &Site) -> Result<Operand>
+where
+    T::Native: Ordered,
+{
+    let nulls = common_nulls(&[left.clone(), right.clone()]);
+    let bits = match op {
+        BinaryOp::Eq => rows::<T>(left, right, T::Native::same)?,
+        BinaryOp::NotEq => rows::<T>(left, right, |a, b| !a.same(b))?,
+        BinaryOp::Lt => rows::<T>(left, right, T::Native::below)?,
+        BinaryOp::LtEq => rows::<T>(left, right, |a, b| !b.below(a))?,
+        BinaryOp::Gt => rows::<T>(left, right, |a, b| b.below(a))?,
+        BinaryOp::GtEq => rows::<T>(left, right, |a, b| !a.below(b))?,
+        other => return Err(site.unknown(&other)),
+    };
+    let answer: ArrayRef = Arc::new(BooleanArray::new(bits, nulls));
+    Ok(shaped(answer, left.is_constant() && right.is_constant()))
+}
+
+fn rows<T: ArrowPrimitiveType>(
+    left: &Operand,
+    right: &Operand,
+    test: impl Fn(T::Native, T::Native) -> bool,
+) -> Result<BooleanBuffer> {
+    let (left_values, right_values) = (natives::<T>(left.array())?, natives::<T>(right.array())?);
+    Ok(match (left.is_constant(), right.is_constant()) {
+        (false, true) => test_each(left_values, |value| test(value, right_values[0])),
+        (true, false) => test_each(right_values, |value| test(left_values[0], value)),
+        _ => test_pairs(left_values, right_values, test),
+    })
+}

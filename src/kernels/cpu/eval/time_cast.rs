@@ -1,0 +1,94 @@
+//! Casts between times: other units, dates and timestamps, wall clocks and instants.
+
+use arrow_array::types::{Date32Type, Int64Type};
+use arrow_array::{Array, ArrayRef};
+use arrow_buffer::NullBuffer;
+
+use super::arithmetic::valid;
+use super::calendar::{Zone, per_second};
+use super::operand::{logical, natives, physical, primitive};
+use super::time::nanos_per_unit;
+use crate::columnar::DataType;
+use crate::error::{Error, Result};
+
+pub(super) fn is_time_cast(from: &DataType, to: &DataType) -> bool {
+    use DataType::{Date32, Duration, Timestamp};
+    matches!((from, to), (Timestamp(..) | Date32, Timestamp(..)) | (Timestamp(..), Date32) | (Duration(_), Duration(_)))
+}
+
+/// The same time in another type, rounded down; null where it does not fit.
+///
+/// A timestamp without a zone shows a wall clock. Given a zone, it becomes the instant at which that zone's clocks show
+/// it; an instant without its zone becomes what the zone's clocks show.
+pub(super) fn between_times(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    let from = array.data_type();
+    let (Some(from_nanos), Some(to_nanos)) = (nanos_per_unit(from), nanos_per_unit(to)) else {
+        return Err(Error::internal(format!("no cast from {from} to {to}")));
+    };
+    let stored = physical(array)?;
+    let values: Vec<i64> = match stored.data_type() {
+        DataType::Int64 => natives::<Int64Type>(&stored)?.to_vec(),
+        _ => natives::<arrow_array::types::Int32Type>(&stored)?.iter().map(|day| i64::from(*day)).collect(),
+    };
+    let change = Change::of(from, to)?;
+    let convert = |value: i64| {
+        let value = if from_nanos <= to_nanos { change.on_clock(value, from)? } else { value };
+        let value = if from_nanos > to_nanos {
+            change.on_clock(value.checked_mul(from_nanos / to_nanos)?, to)?
+        } else {
+            value.div_euclid(to_nanos / from_nanos)
+        };
+        if *to == DataType::Date32 { i32::try_from(value).ok().map(i64::from) } else { Some(value) }
+    };
+    let converted: Vec<Option<i64>> = values.into_iter().map(convert).collect();
+    let known = (0..converted.len()).map(|row| valid(array.nulls(), row) && converted[row].is_some());
+    let nulls = Some(NullBuffer::from_iter(known)).filter(|nulls| nulls.null_count() > 0);
+    let values = converted.into_iter().map(Option::unwrap_or_default);
+    if *to == DataType::Date32 {
+        let days = values.map(|day| i32::try_from(day).unwrap_or_default()).collect();
+        return Ok(primitive::<Date32Type>(days, nulls));
+    }
+    logical(&primitive::<Int64Type>(values.collect(), nulls), to)
+}
+
+/// What happens between the clocks of two types.
+enum Change {
+    None,
+    /// From an instant to what the clocks of its zone show.
+    ToWall(Zone),
+    /// From what clocks of a zone show to the instant.
+    ToInstant(Zone),
+}
+
+impl Change {
+    fn of(from: &DataType, to: &DataType) -> Result<Self> {
+        let zone = |data_type: &DataType| match data_type {
+            DataType::Timestamp(_, zone) => zone.clone(),
+            _ => None,
+        };
+        let change = match (zone(from), zone(to)) {
+            (Some(zone), None) => Self::ToWall(Zone::of(Some(&zone))?),
+            (None, Some(zone)) => Self::ToInstant(Zone::of(Some(&zone))?),
+            _ => Self::None,
+        };
+        Ok(match change {
+            Self::ToWall(Zone::Fixed(0)) | Self::ToInstant(Zone::Fixed(0)) => Self::None,
+            other => other,
+        })
+    }
+
+    /// The value on the other clock, in units of a timestamp type; a date's change happens in seconds of its midnight.
+    fn on_clock(&self, value: i64, unit_of: &DataType) -> Option<i64> {
+        let units = match unit_of {
+            DataType::Timestamp(unit, _) => per_second(*unit),
+            _ => return Some(value),
+        };
+        let second = value.div_euclid(units);
+        let moved = match self {
+            Self::None => return Some(value),
+            Self::ToWall(zone) => second.checked_add(zone.ahead_at(second)?)?,
+            Self::ToInstant(zone) => zone.second_at(second)?,
+        };
+        moved.checked_mul(units)?.checked_add(value.rem_euclid(units))
+    }
+}
