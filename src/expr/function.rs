@@ -117,6 +117,58 @@ pub enum Function {
     ListMax,
 }
 
+impl Function {
+    /// The function's name in messages and in SQL text.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Abs => "abs",
+            Self::Round(_) => "round",
+            Self::Floor => "floor",
+            Self::Ceil => "ceil",
+            Self::Sqrt => "sqrt",
+            Self::Exp => "exp",
+            Self::Ln => "ln",
+            Self::Log => "log",
+            Self::Pow => "pow",
+            Self::Least => "least",
+            Self::Greatest => "greatest",
+            Self::Coalesce => "coalesce",
+            Self::Hash => "hash",
+            Self::Length => "length",
+            Self::LengthBytes => "octet_length",
+            Self::Lower => "lower",
+            Self::Upper => "upper",
+            Self::Trim => "trim",
+            Self::Contains => "contains",
+            Self::StartsWith => "starts_with",
+            Self::EndsWith => "ends_with",
+            Self::Concat => "concat",
+            Self::Substring => "substring",
+            Self::Split(_) => "split",
+            Self::Extract(..) => "regexp_extract",
+            Self::Matches(_) => "regexp_matches",
+            Self::Replace => "replace",
+            Self::ReplaceRegex(..) => "regexp_replace",
+            Self::ParseTimestamp { lossy: false, .. } => "strptime",
+            Self::ParseTimestamp { lossy: true, .. } => "try_strptime",
+            Self::FormatTimestamp(_) => "strftime",
+            Self::Truncate(_) => "truncate",
+            Self::Part(_) => "extract",
+            Self::Epoch(TimeUnit::Second) => "epoch",
+            Self::Epoch(TimeUnit::Millisecond) => "epoch_ms",
+            Self::Epoch(TimeUnit::Microsecond) => "epoch_us",
+            Self::Epoch(TimeUnit::Nanosecond) => "epoch_ns",
+            Self::Field(_) => "struct_extract",
+            Self::ListLength => "list_length",
+            Self::ListGet => "list_get",
+            Self::ListSum => "list_sum",
+            Self::ListMean => "list_mean",
+            Self::ListMin => "list_min",
+            Self::ListMax => "list_max",
+        }
+    }
+}
+
 /// The text of a regular expression in the syntax of the `regex` crate. Checked when the query is typed.
 pub type Regex = String;
 

@@ -14,18 +14,27 @@
 //! ```
 
 pub mod aggregate;
+mod aggregate_typing;
 mod builder;
+mod coerce;
 pub mod display;
 pub mod function;
+pub mod literal;
+mod operators;
 #[cfg(feature = "sql")]
 pub mod parse;
+mod signature;
+pub mod span;
 pub mod suggest;
+pub mod time_pattern;
 pub mod types;
+pub mod typing;
 
 pub use aggregate::{Aggregate, AggregateFunction, TypedAggregate, len};
 pub use builder::{When, WhenThen, all_of, any_of, cast, coalesce, col, greatest, least, lit, when};
 pub use function::{DatePart, Function};
 pub use types::{TypedExpr, TypedNode};
+pub use typing::check_names;
 
 use serde::{Deserialize, Serialize};
 
