@@ -26,6 +26,7 @@ pub const ROWS_PER_GENERATED_BATCH_MAX: usize = 1 << 22;
 /// The row numbers of a sample stream lie below this one: row times 1000 (milliseconds) must fit 63 bits, and the time
 /// of a row must have a date.
 pub const GENERATED_ROW_NUMBER_MAX: u64 = 1 << 42;
+
 /// Rows that are sorted together, joined with one static table or made of one batch: row numbers are `u32`, and the last
 /// one marks "no row".
 pub const ROW_NUMBERS_MAX: usize = u32::MAX as usize - 1;

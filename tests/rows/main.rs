@@ -4,6 +4,7 @@
 
 mod explode;
 mod join;
+mod polars_oracle;
 mod random;
 mod repartition;
 mod sort;
