@@ -3,6 +3,35 @@
 //! A [`Format`] knows how to cut a file into [`Split`]s that can be read independently, how to read one, and how to
 //! write a file. What happens to a record that cannot be read is decided by a [`BadRecordPolicy`] and counted in the
 //! reader's [`ReadReport`]; nothing is lost silently.
+//!
+//! A user's [`FormatOptions`] become a format by [`FormatOptions::build`], and a writer of files by [`encoder`]. Text,
+//! CSV and NDJSON are [`LineFormat`]s too: they read records from any stream of bytes. `docs/semantics.md` says, in its
+//! section "Reading", which texts are which values.
+
+mod arrow_ipc;
+mod cell;
+mod column;
+mod compression;
+mod container;
+mod csv;
+mod encode;
+mod infer;
+mod input;
+mod json;
+mod lines;
+mod options;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod printer;
+mod text;
+mod wording;
+
+pub use column::BinaryText;
+pub use encode::{ParquetCompression, encoder};
+pub use infer::{infer, schema_of};
+pub use lines::LineFormat;
+pub use options::{FormatKind, FormatOptions};
+pub use text::LINE_COLUMN;
 
 use std::io::Write;
 use std::ops::Range;

@@ -1,0 +1,449 @@
+//! Columns that grow value by value and can take values back.
+//!
+//! A record that turns out to be bad halfway must leave no trace, hence [`Column::truncate`], which the builders of
+//! arrow-rs do not have. Values enter as text ([`Column::push_text`]), as null, or, for lists and structs, through the
+//! JSON decoder, which takes columns apart itself. A finished column gives its memory to an Arrow array without a copy.
+
+use std::sync::Arc;
+
+use arrow_array::builder::BooleanBufferBuilder;
+use arrow_array::timezone::Tz;
+use arrow_array::types as arrow;
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, LargeListArray, ListArray, NullArray,
+    PrimitiveArray, StringArray, StructArray,
+};
+use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use serde::{Deserialize, Serialize};
+
+use crate::columnar::RecordBatch;
+use crate::error::{Error, ErrorKind, Result};
+use crate::formats::cell;
+use crate::formats::cell::Wrong;
+
+/// How bytes are written in text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BinaryText {
+    /// Two hexadecimal digits a byte.
+    #[default]
+    Hex,
+    /// As they are. CSV only: JSON cannot hold any bytes.
+    Raw,
+}
+
+/// The values of a column, by how they are kept.
+#[derive(Debug)]
+pub(super) enum Values {
+    Null(usize),
+    Boolean(Vec<bool>),
+    Int8(Vec<i8>),
+    Int16(Vec<i16>),
+    Int32(Vec<i32>),
+    Int64(Vec<i64>),
+    UInt8(Vec<u8>),
+    UInt16(Vec<u16>),
+    UInt32(Vec<u32>),
+    UInt64(Vec<u64>),
+    Float32(Vec<f32>),
+    Float64(Vec<f64>),
+    Decimal(Vec<i128>, u8, i8),
+    Date(Vec<i32>),
+    Timestamp(Vec<i64>, TimeUnit, Option<Tz>),
+    Duration(Vec<i64>, TimeUnit),
+    Text(Bytes),
+    Binary(Bytes, BinaryText),
+    List(Vec<i32>, Box<Column>),
+    Struct(usize, Vec<Column>),
+}
+
+/// Values of different lengths, end to end.
+#[derive(Debug)]
+pub(super) struct Bytes {
+    pub(super) bytes: Vec<u8>,
+    offsets: Vec<i32>,
+}
+
+impl Bytes {
+    fn new() -> Self {
+        Self { bytes: Vec::new(), offsets: vec![0] }
+    }
+
+    /// Ends the value whose bytes were just appended to `bytes`.
+    #[inline]
+    pub(super) fn end_value(&mut self) {
+        self.offsets.push(offset(self.bytes.len()));
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, value: &[u8]) {
+        self.bytes.extend_from_slice(value);
+        self.end_value();
+    }
+
+    /// Forgets bytes that were appended since the last value ended.
+    pub(super) fn abandon_value(&mut self) {
+        self.truncate(self.offsets.len() - 1);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.offsets.truncate(len + 1);
+        let end = self.offsets.last().copied().unwrap_or_default();
+        self.bytes.truncate(usize::try_from(end).unwrap_or_default());
+    }
+
+    fn finish(&mut self) -> (OffsetBuffer<i32>, Vec<u8>) {
+        let mut next = Self { bytes: Vec::with_capacity(self.bytes.len()), offsets: Vec::new() };
+        next.offsets.reserve(self.offsets.len());
+        next.offsets.push(0);
+        let done = std::mem::replace(self, next);
+        (OffsetBuffer::new(ScalarBuffer::from(done.offsets)), done.bytes)
+    }
+}
+
+fn offset(len: usize) -> i32 {
+    i32::try_from(len).expect("a reader ends a batch long before it holds 2 GiB")
+}
+
+/// A column that grows.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) field: Arc<Field>,
+    pub(super) values: Values,
+    /// Made when the first null comes.
+    validity: Option<BooleanBufferBuilder>,
+}
+
+/// Does the same to the vector of values inside any variant but text, lists and structs.
+macro_rules! with_vec {
+    ($values:expr, $vec:ident => $do:expr, $($rest:tt)*) => {
+        match $values {
+            Values::Boolean($vec) => $do,
+            Values::Int8($vec) => $do,
+            Values::Int16($vec) => $do,
+            Values::Int32($vec) => $do,
+            Values::Int64($vec) => $do,
+            Values::UInt8($vec) => $do,
+            Values::UInt16($vec) => $do,
+            Values::UInt32($vec) => $do,
+            Values::UInt64($vec) => $do,
+            Values::Float32($vec) => $do,
+            Values::Float64($vec) => $do,
+            Values::Decimal($vec, _, _) => $do,
+            Values::Date($vec) => $do,
+            Values::Timestamp($vec, _, _) => $do,
+            Values::Duration($vec, _) => $do,
+            $($rest)*
+        }
+    };
+}
+
+impl Column {
+    pub(super) fn new(field: &Arc<Field>, binary: BinaryText) -> Result<Self> {
+        let values = Self::values_of(field, field.data_type(), binary)?;
+        Ok(Self { field: Arc::clone(field), values, validity: None })
+    }
+
+    fn values_of(field: &Field, data_type: &DataType, binary: BinaryText) -> Result<Values> {
+        Ok(match data_type {
+            DataType::Null => Values::Null(0),
+            DataType::Boolean => Values::Boolean(Vec::new()),
+            DataType::Int8 => Values::Int8(Vec::new()),
+            DataType::Int16 => Values::Int16(Vec::new()),
+            DataType::Int32 => Values::Int32(Vec::new()),
+            DataType::Int64 => Values::Int64(Vec::new()),
+            DataType::UInt8 => Values::UInt8(Vec::new()),
+            DataType::UInt16 => Values::UInt16(Vec::new()),
+            DataType::UInt32 => Values::UInt32(Vec::new()),
+            DataType::UInt64 => Values::UInt64(Vec::new()),
+            DataType::Float32 => Values::Float32(Vec::new()),
+            DataType::Float64 => Values::Float64(Vec::new()),
+            DataType::Decimal128(precision, scale) => Values::Decimal(Vec::new(), *precision, *scale),
+            DataType::Date32 => Values::Date(Vec::new()),
+            DataType::Timestamp(unit, zone) => {
+                let zone = zone.as_deref().map(|zone| parse_zone(field.name(), zone)).transpose()?;
+                Values::Timestamp(Vec::new(), *unit, zone)
+            }
+            DataType::Duration(unit) => Values::Duration(Vec::new(), *unit),
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Values::Text(Bytes::new()),
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Values::Binary(Bytes::new(), binary),
+            DataType::Dictionary(_, values) => Self::values_of(field, values, binary)?,
+            DataType::List(item) | DataType::LargeList(item) => {
+                Values::List(vec![0], Box::new(Self::new(item, binary)?))
+            }
+            DataType::Struct(fields) => {
+                Values::Struct(0, fields.iter().map(|field| Self::new(field, binary)).collect::<Result<_>>()?)
+            }
+            other => {
+                let message = format!("column \"{}\" of type {other} cannot be read from text", field.name());
+                return Err(Error::new(ErrorKind::Unsupported, message).advice("read it as text and cast it"));
+            }
+        })
+    }
+
+    /// How many values there are.
+    pub(super) fn len(&self) -> usize {
+        with_vec!(&self.values, values => values.len(),
+            Values::Null(len) | Values::Struct(len, _) => *len,
+            Values::Text(values) | Values::Binary(values, _) => values.offsets.len() - 1,
+            Values::List(offsets, _) => offsets.len() - 1,
+        )
+    }
+
+    /// Takes back all values from the one numbered `len` on.
+    pub(super) fn truncate(&mut self, len: usize) {
+        with_vec!(&mut self.values, values => values.truncate(len),
+            Values::Null(old) => *old = len.min(*old),
+            Values::Text(values) | Values::Binary(values, _) => values.truncate(len),
+            Values::List(offsets, item) => {
+                offsets.truncate(len + 1);
+                let end = offsets.last().copied().unwrap_or_default();
+                item.truncate(usize::try_from(end).unwrap_or_default());
+            }
+            Values::Struct(old, fields) => {
+                *old = len.min(*old);
+                for field in fields {
+                    field.truncate(len);
+                }
+            }
+        );
+        if let Some(validity) = &mut self.validity {
+            validity.truncate(len);
+        }
+    }
+
+    /// Appends a null, whether or not the column may hold one: that is for the caller to know.
+    pub(super) fn push_null(&mut self) {
+        let len = self.len();
+        with_vec!(&mut self.values, values => values.push(<_>::default()),
+            Values::Null(len) => *len += 1,
+            Values::Text(values) | Values::Binary(values, _) => values.end_value(),
+            Values::List(offsets, item) => offsets.push(offset(item.len())),
+            Values::Struct(len, fields) => {
+                *len += 1;
+                for field in fields {
+                    field.push_null();
+                }
+            }
+        );
+        let validity = self.validity.get_or_insert_with(|| {
+            let mut validity = BooleanBufferBuilder::new(len + 1);
+            validity.append_n(len, true);
+            validity
+        });
+        validity.append(false);
+    }
+
+    /// Whether the values are text, and so must be UTF-8.
+    #[inline]
+    pub(super) fn holds_text(&self) -> bool {
+        matches!(self.values, Values::Text(_))
+    }
+
+    /// Notes that a value was appended to `values`.
+    #[inline]
+    pub(super) fn pushed(&mut self) {
+        if let Some(validity) = &mut self.validity {
+            validity.append(true);
+        }
+    }
+
+    /// Ends a list with the items that were appended to its item column.
+    pub(super) fn end_list(&mut self) {
+        if let Values::List(offsets, item) = &mut self.values {
+            offsets.push(offset(item.len()));
+            self.pushed();
+        }
+    }
+
+    /// Ends a struct whose fields were all appended to their columns.
+    pub(super) fn end_struct(&mut self) {
+        if let Values::Struct(len, _) = &mut self.values {
+            *len += 1;
+            self.pushed();
+        }
+    }
+
+    /// Appends the value that this text stands for. Text must be UTF-8 where the column holds text.
+    #[inline]
+    pub(super) fn push_text(&mut self, text: &[u8]) -> Result<(), Wrong> {
+        match &mut self.values {
+            Values::Null(_) | Values::List(_, _) | Values::Struct(_, _) => return Err(Wrong::Shape),
+            Values::Boolean(values) => values.push(cell::boolean(text)?),
+            Values::Int8(values) => values.push(cell::integer(text)?),
+            Values::Int16(values) => values.push(cell::integer(text)?),
+            Values::Int32(values) => values.push(cell::integer(text)?),
+            Values::Int64(values) | Values::Duration(values, _) => values.push(cell::integer(text)?),
+            Values::UInt8(values) => values.push(cell::integer(text)?),
+            Values::UInt16(values) => values.push(cell::integer(text)?),
+            Values::UInt32(values) => values.push(cell::integer(text)?),
+            Values::UInt64(values) => values.push(cell::integer(text)?),
+            Values::Float32(values) => values.push(cell::float32(text)?),
+            Values::Float64(values) => values.push(cell::float64(text)?),
+            Values::Decimal(values, precision, scale) => values.push(cell::decimal(text, *precision, *scale)?),
+            Values::Date(values) => values.push(cell::date(text)?),
+            Values::Timestamp(values, unit, zone) => values.push(cell::timestamp(text, *unit, zone.as_ref())?),
+            Values::Text(values) | Values::Binary(values, BinaryText::Raw) => values.push(text),
+            Values::Binary(values, BinaryText::Hex) => {
+                if let Err(wrong) = cell::hex(text, &mut values.bytes) {
+                    values.abandon_value();
+                    return Err(wrong);
+                }
+                values.end_value();
+            }
+        }
+        self.pushed();
+        Ok(())
+    }
+
+    /// The values as an array; the column is empty afterwards and expects about as many again.
+    pub(super) fn finish(&mut self) -> Result<ArrayRef> {
+        let nulls = self.validity.take().map(|mut validity| NullBuffer::new(validity.finish()));
+        let data_type = self.field.data_type();
+        macro_rules! primitive {
+            ($type:ty, $values:expr) => {
+                finish_primitive::<$type>($values, nulls, data_type)
+            };
+        }
+        let array: ArrayRef = match &mut self.values {
+            Values::Null(len) => Arc::new(NullArray::new(std::mem::take(len))),
+            Values::Boolean(values) => Arc::new(BooleanArray::new(BooleanBuffer::from(take(values)), nulls)),
+            Values::Int8(values) => primitive!(arrow::Int8Type, values),
+            Values::Int16(values) => primitive!(arrow::Int16Type, values),
+            Values::Int32(values) => primitive!(arrow::Int32Type, values),
+            Values::Int64(values) => primitive!(arrow::Int64Type, values),
+            Values::UInt8(values) => primitive!(arrow::UInt8Type, values),
+            Values::UInt16(values) => primitive!(arrow::UInt16Type, values),
+            Values::UInt32(values) => primitive!(arrow::UInt32Type, values),
+            Values::UInt64(values) => primitive!(arrow::UInt64Type, values),
+            Values::Float32(values) => primitive!(arrow::Float32Type, values),
+            Values::Float64(values) => primitive!(arrow::Float64Type, values),
+            Values::Decimal(values, _, _) => primitive!(arrow::Decimal128Type, values),
+            Values::Date(values) => primitive!(arrow::Date32Type, values),
+            Values::Timestamp(values, unit, _) => match unit {
+                TimeUnit::Second => primitive!(arrow::TimestampSecondType, values),
+                TimeUnit::Millisecond => primitive!(arrow::TimestampMillisecondType, values),
+                TimeUnit::Microsecond => primitive!(arrow::TimestampMicrosecondType, values),
+                TimeUnit::Nanosecond => primitive!(arrow::TimestampNanosecondType, values),
+            },
+            Values::Duration(values, unit) => match unit {
+                TimeUnit::Second => primitive!(arrow::DurationSecondType, values),
+                TimeUnit::Millisecond => primitive!(arrow::DurationMillisecondType, values),
+                TimeUnit::Microsecond => primitive!(arrow::DurationMicrosecondType, values),
+                TimeUnit::Nanosecond => primitive!(arrow::DurationNanosecondType, values),
+            },
+            Values::Text(values) => {
+                let (offsets, bytes) = values.finish();
+                Arc::new(StringArray::try_new(offsets, bytes.into(), nulls)?)
+            }
+            Values::Binary(values, _) => {
+                let (offsets, bytes) = values.finish();
+                Arc::new(BinaryArray::try_new(offsets, bytes.into(), nulls)?)
+            }
+            Values::List(offsets, item) => {
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(offsets, vec![0])));
+                finish_list(offsets, item, nulls, data_type)?
+            }
+            Values::Struct(len, fields) => {
+                let names: Fields = fields.iter().map(|column| Arc::clone(&column.field)).collect();
+                let columns = fields.iter_mut().map(Self::finish).collect::<Result<Vec<_>>>()?;
+                Arc::new(StructArray::try_new_with_length(names, columns, nulls, std::mem::take(len))?)
+            }
+        };
+        // Layouts that are not grown directly: views, large offsets, dictionaries.
+        if array.data_type() == data_type { Ok(array) } else { Ok(arrow_cast::cast(&array, data_type)?) }
+    }
+}
+
+fn take<T>(values: &mut Vec<T>) -> Vec<T> {
+    let next = Vec::with_capacity(values.len());
+    std::mem::replace(values, next)
+}
+
+fn finish_primitive<T: ArrowPrimitiveType>(
+    values: &mut Vec<T::Native>,
+    nulls: Option<NullBuffer>,
+    data_type: &DataType,
+) -> ArrayRef {
+    let array = PrimitiveArray::<T>::new(ScalarBuffer::from(take(values)), nulls);
+    // A dictionary's values get their own type by the cast that follows.
+    let same = T::DATA_TYPE == *data_type || PrimitiveArray::<T>::is_compatible(data_type);
+    Arc::new(if same { array.with_data_type(data_type.clone()) } else { array })
+}
+
+fn finish_list(
+    offsets: OffsetBuffer<i32>,
+    item: &mut Column,
+    nulls: Option<NullBuffer>,
+    data_type: &DataType,
+) -> Result<ArrayRef> {
+    let field = Arc::clone(&item.field);
+    let items = item.finish()?;
+    if matches!(data_type, DataType::LargeList(_)) {
+        let offsets = OffsetBuffer::new(offsets.iter().map(|offset| i64::from(*offset)).collect());
+        return Ok(Arc::new(LargeListArray::try_new(field, offsets, items, nulls)?));
+    }
+    Ok(Arc::new(ListArray::try_new(field, offsets, items, nulls)?))
+}
+
+fn parse_zone(column: &str, zone: &str) -> Result<Tz> {
+    zone.parse().map_err(|_| {
+        Error::new(ErrorKind::InvalidOption, format!("column \"{column}\" has the unknown time zone \"{zone}\""))
+            .advice("use a name such as \"Europe/Berlin\" or an offset such as \"+02:00\"")
+    })
+}
+
+/// The columns of a schema, growing row by row.
+#[derive(Debug)]
+pub(super) struct Rows {
+    schema: SchemaRef,
+    pub(super) columns: Vec<Column>,
+    pub(super) count: usize,
+}
+
+impl Rows {
+    pub(super) fn new(schema: &SchemaRef, binary: BinaryText) -> Result<Self> {
+        let columns = schema.fields().iter().map(|field| Column::new(field, binary)).collect::<Result<_>>()?;
+        Ok(Self { schema: Arc::clone(schema), columns, count: 0 })
+    }
+
+    /// Takes back what was appended to columns since the last whole row.
+    pub(super) fn abandon_row(&mut self) {
+        for column in &mut self.columns {
+            column.truncate(self.count);
+        }
+    }
+
+    /// Appends a row without values.
+    pub(super) fn push_null_row(&mut self) {
+        for column in &mut self.columns {
+            column.push_null();
+        }
+        self.count += 1;
+    }
+
+    /// All rows as a batch; there are none afterwards.
+    pub(super) fn finish(&mut self) -> Result<RecordBatch> {
+        let columns = self.columns.iter_mut().map(Column::finish).collect::<Result<Vec<_>>>()?;
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.count)));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+    }
+}
+
+/// The first column, or field of a struct, that may not be null; with its path.
+pub(super) fn first_not_nullable(schema: &Schema) -> Option<String> {
+    fn within(path: String, field: &Field) -> Option<String> {
+        if !field.is_nullable() {
+            return Some(path);
+        }
+        match field.data_type() {
+            DataType::Struct(fields) => {
+                fields.iter().find_map(|child| within(format!("{path}.{}", child.name()), child))
+            }
+            DataType::List(item) | DataType::LargeList(item) => within(format!("{path}[]"), item),
+            _ => None,
+        }
+    }
+    schema.fields().iter().find_map(|field| within(field.name().clone(), field))
+}

@@ -1,0 +1,142 @@
+//! What Parquet and Arrow IPC files share: they bring their own schema and batches.
+//!
+//! The columns of the wished schema are found in the file by name and must have the wished type; others are not given.
+//! Batches are cut to the size that readers promise.
+
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+
+use arrow_array::{RecordBatchOptions, new_null_array};
+use arrow_schema::ArrowError;
+
+use crate::columnar::{RecordBatch, Schema, SchemaRef};
+use crate::error::{Error, ErrorKind, Place, Result};
+use crate::formats::wording::near_name;
+use crate::formats::{BatchReader, ReadReport, Split};
+use crate::limits::ROWS_PER_READ_MAX;
+
+/// Batches as the libraries of the formats give them.
+pub(super) type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
+
+/// Where the columns of the wished schema are in a file.
+#[derive(Debug)]
+pub(super) struct Projection {
+    schema: SchemaRef,
+    /// For each wished column its place in the file; nothing for one that is null in every row.
+    places: Vec<Option<usize>>,
+}
+
+impl Projection {
+    pub(super) fn new(wished: &SchemaRef, file: &Schema, allow_missing: bool) -> Result<Self> {
+        let mut places = Vec::with_capacity(wished.fields().len());
+        for field in wished.fields() {
+            let name = field.name();
+            let Some((place, found)) = file.column_with_name(name) else {
+                if allow_missing && field.is_nullable() {
+                    places.push(None);
+                    continue;
+                }
+                let error = Error::new(ErrorKind::BadRecord, format!("the file has no column \"{name}\""));
+                let near = near_name(name, file.fields().iter().map(|field| field.name().as_str()));
+                let advice = match near {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None => "mend the schema, or set allow_missing_columns to read it as null".to_owned(),
+                };
+                return Err(error.at(Place::default().column(name)).advice(advice));
+            };
+            if !found.data_type().equals_datatype(field.data_type()) {
+                let (has, wants) = (found.data_type(), field.data_type());
+                let message = format!("column \"{name}\" is {has} in the file where {wants} is expected");
+                return Err(Error::new(ErrorKind::BadRecord, message)
+                    .at(Place::default().column(name))
+                    .advice("read it as the type it has and cast it in the query"));
+            }
+            places.push(Some(place));
+        }
+        Ok(Self { schema: SchemaRef::clone(wished), places })
+    }
+
+    fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let rows = batch.num_rows();
+        let columns = self.places.iter().zip(self.schema.fields()).map(|(place, field)| match place {
+            // The names of list items may differ between writers: the wished ones win.
+            Some(place) if batch.column(*place).data_type() != field.data_type() => {
+                arrow_cast::cast(batch.column(*place), field.data_type())
+            }
+            Some(place) => Ok(batch.column(*place).clone()),
+            None => Ok(new_null_array(field.data_type(), rows)),
+        });
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(SchemaRef::clone(&self.schema), columns, &options)
+    }
+}
+
+/// Reads the batches of a split.
+pub(super) struct ContainerReader {
+    path: PathBuf,
+    batches: Option<(Batches, Projection)>,
+    /// What is left of a batch that was larger than a read.
+    rest: Option<RecordBatch>,
+    bytes: u64,
+    report: ReadReport,
+}
+
+impl ContainerReader {
+    /// Nothing to read: an empty file, or no part of one.
+    pub(super) fn empty(split: &Split) -> Self {
+        Self { path: split.path.clone(), batches: None, rest: None, bytes: split.bytes, report: ReadReport::default() }
+    }
+
+    pub(super) fn new(split: &Split, batches: Batches, projection: Projection) -> Self {
+        Self { batches: Some((batches, projection)), ..Self::empty(split) }
+    }
+}
+
+impl BatchReader for ContainerReader {
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        self.report.bytes += std::mem::take(&mut self.bytes);
+        while self.rest.as_ref().is_none_or(|rest| rest.num_rows() == 0) {
+            let Some((batches, projection)) = &mut self.batches else { return Ok(None) };
+            let read = guarded(&self.path, "read the file", || {
+                batches.next().transpose().and_then(|batch| batch.map(|batch| projection.apply(&batch)).transpose())
+            })?;
+            self.rest = read;
+            if self.rest.is_none() {
+                self.batches = None;
+                return Ok(None);
+            }
+        }
+        let Some(batch) = self.rest.take() else { return Ok(None) };
+        let rows = batch.num_rows().min(ROWS_PER_READ_MAX);
+        if rows < batch.num_rows() {
+            self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
+        }
+        self.report.rows += rows as u64;
+        Ok(Some(batch.slice(0, rows)))
+    }
+
+    fn report(&self) -> ReadReport {
+        self.report.clone()
+    }
+}
+
+/// Calls a library that reads untrusted bytes. Its errors mean a damaged file, and so do its panics: the libraries
+/// check much, but not all, of what a file says about itself.
+pub(super) fn guarded<T, E: std::error::Error + Send + Sync + 'static>(
+    path: &Path,
+    doing: &str,
+    call: impl FnOnce() -> Result<T, E>,
+) -> Result<T> {
+    let advice = "bring the file again in full";
+    match std::panic::catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Error::new(ErrorKind::Corrupt, format!("cannot {doing}: {error}"))
+            .because(error)
+            .at(Place::file(path))
+            .advice(advice)),
+        Err(_) => Err(Error::new(ErrorKind::Corrupt, format!("cannot {doing}: what it says of itself is not true"))
+            .at(Place::file(path))
+            .advice(advice)),
+    }
+}

@@ -1,0 +1,180 @@
+//! CSV records to rows.
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+
+use crate::columnar::data_type;
+use crate::error::Result;
+use crate::formats::BadRecordPolicy;
+use crate::formats::cell::Wrong;
+use crate::formats::column::{Column, Rows};
+use crate::formats::csv::CsvOptions;
+use crate::formats::csv::header;
+use crate::formats::csv::scan::{Kind, Scanner, Span, unescape};
+use crate::formats::lines::{Fault, Outcome, RecordDecoder, shown};
+use crate::formats::wording::reason;
+
+/// Which field goes to which column.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    /// For each field of the file, the column it goes to.
+    pub(super) targets: Vec<Option<usize>>,
+    /// Columns that the file does not have: null in every row.
+    pub(super) missing: Vec<usize>,
+}
+
+impl Layout {
+    /// Fields in the order of the schema.
+    pub(super) fn by_position(columns: usize) -> Self {
+        Self { targets: (0..columns).map(Some).collect(), missing: Vec::new() }
+    }
+}
+
+pub(super) struct CsvDecoder {
+    options: Arc<CsvOptions>,
+    schema: SchemaRef,
+    scanner: Scanner,
+    /// Unknown until the header has been read.
+    layout: Option<Layout>,
+    /// Whether any column holds text, so that records must be checked for UTF-8.
+    has_text: bool,
+    unescaped: Vec<u8>,
+}
+
+impl CsvDecoder {
+    /// Without a layout, the first record is the header.
+    pub(super) fn new(options: &Arc<CsvOptions>, schema: &SchemaRef, layout: Option<Layout>) -> Self {
+        let holds_text = |field: &Arc<arrow_schema::Field>| match field.data_type() {
+            arrow_schema::DataType::Dictionary(_, values) => data_type::is_text(values),
+            other => data_type::is_text(other),
+        };
+        Self {
+            options: Arc::clone(options),
+            schema: Arc::clone(schema),
+            scanner: Scanner::new(options.marks),
+            layout,
+            has_text: schema.fields().iter().any(holds_text),
+            unescaped: Vec::new(),
+        }
+    }
+
+    fn is_blank(&self, fields: usize) -> bool {
+        matches!(self.scanner.spans.as_slice(), [Span { start, end, kind: Kind::Plain }] if start == end) && fields != 1
+    }
+}
+
+impl RecordDecoder for CsvDecoder {
+    #[inline]
+    fn length(&mut self, bytes: &[u8], all: bool) -> Option<usize> {
+        self.scanner.length(bytes, all)
+    }
+
+    fn lines(&self) -> u64 {
+        1 + self.scanner.inner_lines
+    }
+
+    fn endless(&self) -> &'static str {
+        "a quoted field is not closed"
+    }
+
+    fn decode(&mut self, record: &[u8], rows: &mut Rows) -> Result<Outcome> {
+        let spans = self.scanner.spans.as_slice();
+        if spans.is_empty() {
+            return Ok(Outcome::Nothing);
+        }
+        let Some(layout) = &self.layout else {
+            if !self.is_blank(0) {
+                let names = header::names(record, spans, self.options.marks.quote);
+                self.layout = Some(header::layout(&names, &self.schema, self.options.allow_missing_columns)?);
+            }
+            return Ok(Outcome::Nothing);
+        };
+        if self.is_blank(layout.targets.len()) {
+            return Ok(Outcome::Nothing);
+        }
+        if spans.len() != layout.targets.len() {
+            let (has, needs) = (spans.len(), layout.targets.len());
+            let reason =
+                format!("the record has {has} fields where {needs} are expected: {}", shown(record.trim_ascii_end()));
+            return Ok(Outcome::Bad(Box::new(Fault::new(0, reason))));
+        }
+        let check_text = self.has_text && std::str::from_utf8(record).is_err();
+        let mut mended = None;
+        for (span, target) in spans.iter().zip(&layout.targets) {
+            let Some(column) = target.and_then(|target| rows.columns.get_mut(target)) else { continue };
+            let text = &record[span.start..span.end];
+            let text = match (span.kind, self.options.marks.quote) {
+                (Kind::Escaped, Some(quote)) => {
+                    unescape(text, quote, &mut self.unescaped);
+                    &self.unescaped
+                }
+                _ => text,
+            };
+            if let Err(wrong) = push_field(column, text, span.kind, check_text, &self.options) {
+                let fault = fault(column, text, span, wrong);
+                if self.options.policy != BadRecordPolicy::Null {
+                    return Ok(Outcome::Bad(fault));
+                }
+                column.push_null();
+                mended.get_or_insert(fault);
+            }
+        }
+        for missing in &layout.missing {
+            rows.columns[*missing].push_null();
+        }
+        Ok(mended.map_or(Outcome::Row, Outcome::Mended))
+    }
+}
+
+/// What keeps a field from being a value.
+enum Trouble {
+    Value(Wrong),
+    Broken,
+    NotUtf8,
+}
+
+#[inline]
+fn push_field(
+    column: &mut Column,
+    text: &[u8],
+    kind: Kind,
+    check_text: bool,
+    options: &CsvOptions,
+) -> Result<(), Trouble> {
+    // A quoted text is a text even if it reads like a null; a quoted number cannot be meant so.
+    let may_be_null = kind == Kind::Plain || !column.holds_text();
+    if may_be_null && options.null_words.iter().any(|word| word.as_slice() == text) {
+        if !column.field.is_nullable() {
+            return Err(Trouble::Value(Wrong::Missing));
+        }
+        column.push_null();
+        return Ok(());
+    }
+    if kind == Kind::Broken {
+        return Err(Trouble::Broken);
+    }
+    if check_text && column.holds_text() && std::str::from_utf8(text).is_err() {
+        return Err(Trouble::NotUtf8);
+    }
+    column.push_text(text).map_err(Trouble::Value)
+}
+
+#[cold]
+fn fault(column: &Column, text: &[u8], span: &Span, trouble: Trouble) -> Box<Fault> {
+    let mut byte = span.start;
+    let reason = match trouble {
+        Trouble::Value(wrong) => reason(wrong, &shown(text), column.field.data_type()),
+        Trouble::Broken => format!("something follows the closing quote in {}", shown(text)),
+        Trouble::NotUtf8 => match std::str::from_utf8(text) {
+            Err(error) => {
+                let fault = crate::formats::text::not_utf8(text, error);
+                // Behind doubled quotes the offset in the record is unknown: the field's start is near enough.
+                byte += if span.kind == Kind::Escaped { 0 } else { fault.byte };
+                fault.reason
+            }
+            Ok(_) => String::from("the text is not UTF-8"),
+        },
+    };
+    Box::new(Fault::in_column(byte, column.field.name(), reason))
+}

@@ -1,0 +1,113 @@
+//! CSV: records of fields, perhaps quoted, perhaps with a header.
+//!
+//! With a header, a schema names the columns to read: others in the file are passed over, in whatever order they stand.
+//! Without one, the schema gives all columns in their order. A record with too few or too many fields is bad. Empty
+//! lines are passed over, unless records have a single field.
+//!
+//! An empty field without quotes is null (or what `null_values` says); an empty field in quotes is an empty text.
+
+mod decode;
+pub(super) mod header;
+pub(super) mod scan;
+mod split;
+pub(super) mod write;
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::columnar::SchemaRef;
+use crate::error::{Place, Result};
+use crate::formats::column::BinaryText;
+use crate::formats::csv::decode::{CsvDecoder, Layout};
+use crate::formats::csv::scan::Marks;
+use crate::formats::input;
+use crate::formats::input::Input;
+use crate::formats::lines::{LineFormat, Portion, RecordReader};
+use crate::formats::text::{open_lines, or_broken};
+use crate::formats::{BadRecordPolicy, BatchReader, Format, Split};
+
+/// How a CSV file is written.
+#[derive(Debug)]
+pub(super) struct CsvOptions {
+    pub(super) marks: Marks,
+    pub(super) header: bool,
+    pub(super) null_words: Vec<Vec<u8>>,
+    pub(super) binary: BinaryText,
+    pub(super) allow_missing_columns: bool,
+    pub(super) policy: BadRecordPolicy,
+}
+
+/// CSV files of one schema.
+#[derive(Debug)]
+pub(super) struct CsvFormat {
+    schema: SchemaRef,
+    options: Arc<CsvOptions>,
+}
+
+impl CsvFormat {
+    pub(super) fn new(schema: SchemaRef, options: CsvOptions) -> Self {
+        Self { schema, options: Arc::new(options) }
+    }
+
+    /// How the fields lie for a reader that starts at this place; nothing if it will see the header itself.
+    fn layout_at(&self, place: &Place) -> Result<Option<Layout>> {
+        let by_position = || Layout::by_position(self.schema.fields().len());
+        if !self.options.header {
+            return Ok(Some(by_position()));
+        }
+        if place.byte.unwrap_or(0) == 0 {
+            return Ok(None);
+        }
+        let Some(path) = place.file.as_deref().filter(|path| path.is_file()) else { return Ok(Some(by_position())) };
+        let header = header::first_record(path, self.options.marks)?;
+        let names = header.map_or_else(Vec::new, |header| header.names);
+        let layout = header::layout(&names, &self.schema, self.options.allow_missing_columns);
+        layout.map(Some).map_err(|error| error.at(Place::file(path).line(1)))
+    }
+
+    fn reader(&self, input: Input, portion: Portion) -> Result<Box<dyn BatchReader>> {
+        let layout = self.layout_at(&portion.place)?;
+        let decoder = CsvDecoder::new(&self.options, &self.schema, layout);
+        Ok(Box::new(RecordReader::new(input, decoder, &self.schema, self.options.binary, portion)?))
+    }
+}
+
+impl Format for CsvFormat {
+    fn name(&self) -> &'static str {
+        "csv"
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn splits(&self, path: &Path, file_bytes: u64, target_bytes: u64) -> Result<Vec<Split>> {
+        if file_bytes <= target_bytes || input::compression_of(path)?.is_some() {
+            return Ok(vec![input::whole_split(path, file_bytes)]);
+        }
+        // The header belongs to the first split, even if long comments stand before it.
+        let header = if self.options.header { header::first_record(path, self.options.marks)? } else { None };
+        let first_cut = header.map_or(0, |header| header.end);
+        split::split_between_records(path, file_bytes, target_bytes, first_cut, self.options.marks)
+    }
+
+    fn open(&self, split: &Split) -> Result<Box<dyn BatchReader>> {
+        let (input, portion) = if split.range.start == 0 {
+            open_lines(split, self.options.policy)?
+        } else {
+            // Cut between records: the split starts with one.
+            let place = Place::file(&split.path).byte(split.range.start);
+            let portion = Portion { place, end: split.range.end, skip_line: false, policy: self.options.policy };
+            (input::open_at(&split.path, split.range.start)?, portion)
+        };
+        self.reader(input, portion)
+    }
+}
+
+impl LineFormat for CsvFormat {
+    fn reader_of(&self, input: Box<dyn Read + Send>, place: Place) -> Box<dyn BatchReader> {
+        let portion = Portion::everything(place, self.options.policy);
+        or_broken(self.reader(Input::plain(input), portion))
+    }
+}

@@ -1,0 +1,139 @@
+//! Cutting a CSV file between records.
+//!
+//! A line end inside quotes is not a border, and whether one is inside quotes is known only from the start of the file.
+//! So the file is read once, at the speed of a search for quotes: only the records around quotes are taken apart.
+
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::formats::Split;
+use crate::formats::csv::scan::{Marks, Scanner};
+use crate::formats::input;
+use crate::formats::lines::{Extent, extent};
+
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// Cuts a file that is not compressed into splits of about `target` bytes, the first cut not before `first_cut`.
+pub(super) fn split_between_records(
+    path: &Path,
+    file_bytes: u64,
+    target: u64,
+    first_cut: u64,
+    marks: Marks,
+) -> Result<Vec<Split>> {
+    let target = target.max(1);
+    let mut borders = Borders::new(path, marks)?;
+    let mut cuts = vec![0];
+    let mut wanted = target.max(first_cut);
+    while wanted < file_bytes {
+        let border = borders.first_from(wanted, file_bytes)?;
+        if border >= file_bytes {
+            break;
+        }
+        cuts.push(border);
+        wanted = border + target;
+    }
+    cuts.push(file_bytes);
+    let split = |pair: &[u64]| Split { path: path.to_owned(), range: pair[0]..pair[1], bytes: pair[1] - pair[0] };
+    Ok(cuts.windows(2).map(split).collect())
+}
+
+/// Walks over the borders of records.
+struct Borders<'a> {
+    path: &'a Path,
+    file: std::fs::File,
+    scanner: Scanner,
+    buffer: Vec<u8>,
+    start: usize,
+    filled: usize,
+    drained: bool,
+    /// The place of `buffer[start]`, always a border (or inside a record too long to be one).
+    byte: u64,
+    in_long_line: bool,
+}
+
+impl<'a> Borders<'a> {
+    fn new(path: &'a Path, marks: Marks) -> Result<Self> {
+        Ok(Self {
+            path,
+            file: input::open_file(path)?,
+            scanner: Scanner::new(marks),
+            buffer: vec![0; BLOCK_BYTES],
+            start: 0,
+            filled: 0,
+            drained: false,
+            byte: 0,
+            in_long_line: false,
+        })
+    }
+
+    /// The first border at or after `wanted`, which does not fall from call to call.
+    fn first_from(&mut self, wanted: u64, file_bytes: u64) -> Result<u64> {
+        while self.byte < wanted || self.in_long_line {
+            if self.start == self.filled {
+                if self.drained {
+                    return Ok(file_bytes);
+                }
+                self.fill()?;
+            } else if !self.step(wanted) {
+                self.fill()?;
+            }
+        }
+        Ok(self.byte)
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        self.buffer.copy_within(self.start..self.filled, 0);
+        self.filled -= self.start;
+        self.start = 0;
+        if self.filled == self.buffer.len() {
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        let read = self.file.read(&mut self.buffer[self.filled..]);
+        let read = read.map_err(|error| Error::io(self.path, "read", error))?;
+        self.drained = read == 0;
+        self.filled += read;
+        if self.byte == 0 && self.buffer[..self.filled].starts_with(b"\xef\xbb\xbf") {
+            self.advance(3);
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.start += bytes;
+        self.byte += bytes as u64;
+    }
+
+    /// Goes on to a later border in the buffer. Gives whether there was one.
+    fn step(&mut self, wanted: u64) -> bool {
+        let waiting = &self.buffer[self.start..self.filled];
+        if self.in_long_line {
+            let end = memchr::memchr(b'\n', waiting);
+            self.in_long_line = end.is_none();
+            self.advance(end.map_or(waiting.len(), |end| end + 1));
+            return true;
+        }
+        let quote = self.scanner.marks.quote.and_then(|quote| memchr::memchr(quote, waiting));
+        let plain = &waiting[..quote.unwrap_or(waiting.len())];
+        let short = usize::try_from(wanted - self.byte).unwrap_or(usize::MAX);
+        // Without quotes every line end is a border: the one that ends at the wanted byte or after it, else the last.
+        let end = plain
+            .get(short - 1..)
+            .and_then(|late| memchr::memchr(b'\n', late).map(|end| end + short - 1))
+            .or_else(|| memchr::memrchr(b'\n', plain));
+        let length = match end {
+            Some(end) => end + 1,
+            None => match extent(self.scanner.length(waiting, self.drained), waiting, self.drained) {
+                Extent::Record(length) | Extent::Line { length, .. } => length,
+                Extent::More => return false,
+                Extent::TooLong => {
+                    self.in_long_line = true;
+                    0
+                }
+            },
+        };
+        self.advance(length);
+        true
+    }
+}

@@ -1,0 +1,335 @@
+//! JSON objects to rows, straight into the columns.
+//!
+//! The schema leads: a name is expected where it stood in the schema, and looked up only if it is not there. A value of
+//! another type than its column's is a bad value, not converted: `"12"` is no integer, and neither is `12.0`.
+
+use arrow_schema::{DataType, Field, FieldRef};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::error::Result;
+use crate::formats::BadRecordPolicy;
+use crate::formats::cell;
+use crate::formats::cell::Wrong;
+use crate::formats::column::{Column, Rows, Values};
+use crate::formats::json::syntax::{Cursor, NotJson};
+use crate::formats::lines::{Fault, Outcome, RecordDecoder, line_length, shown};
+use crate::formats::text::not_utf8;
+use crate::formats::wording;
+
+/// The names of an object's fields, and what lies within them.
+struct Names {
+    names: Vec<Box<[u8]>>,
+    index: HashMap<Box<[u8]>, usize, FixedState>,
+    within: Vec<Within>,
+}
+
+/// What lies within a value.
+enum Within {
+    Nothing,
+    Items(Box<Within>),
+    Fields(Names),
+}
+
+impl Names {
+    fn new<'a>(fields: impl Iterator<Item = &'a FieldRef>) -> Self {
+        let mut names = Self { names: Vec::new(), index: HashMap::default(), within: Vec::new() };
+        for (index, field) in fields.enumerate() {
+            let name = field.name().as_bytes().to_vec().into_boxed_slice();
+            names.index.insert(name.clone(), index);
+            names.names.push(name);
+            names.within.push(Within::new(field));
+        }
+        names
+    }
+
+    #[inline]
+    fn find(&self, name: &[u8], expected: usize) -> Option<usize> {
+        match self.names.get(expected) {
+            Some(there) if **there == *name => Some(expected),
+            _ => self.index.get(name).copied(),
+        }
+    }
+}
+
+impl Within {
+    fn new(field: &Field) -> Self {
+        match field.data_type() {
+            DataType::List(item) | DataType::LargeList(item) => Self::Items(Box::new(Self::new(item))),
+            DataType::Struct(fields) => Self::Fields(Names::new(fields.iter())),
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// Why a record gives no row.
+enum Stop {
+    /// It is not JSON.
+    Syntax(NotJson),
+    /// A value is not of its column's type.
+    Value(Box<Fault>),
+}
+
+impl From<NotJson> for Stop {
+    fn from(not_json: NotJson) -> Self {
+        Self::Syntax(not_json)
+    }
+}
+
+type Parse<T> = Result<T, Stop>;
+
+pub(super) struct JsonDecoder {
+    names: Names,
+    work: Work,
+}
+
+/// What parsing a record needs besides the names.
+struct Work {
+    policy: BadRecordPolicy,
+    unescaped: Vec<u8>,
+    /// The first value of the record that became null because it could not be read.
+    mended: Option<Box<Fault>>,
+}
+
+impl JsonDecoder {
+    pub(super) fn new<'a>(fields: impl Iterator<Item = &'a FieldRef>, policy: BadRecordPolicy) -> Self {
+        let work = Work { policy, unescaped: Vec::new(), mended: None };
+        Self { names: Names::new(fields), work }
+    }
+}
+
+impl RecordDecoder for JsonDecoder {
+    #[inline]
+    fn length(&mut self, bytes: &[u8], all: bool) -> Option<usize> {
+        line_length(bytes, all)
+    }
+
+    fn decode(&mut self, record: &[u8], rows: &mut Rows) -> Result<Outcome> {
+        if let Err(error) = std::str::from_utf8(record) {
+            return Ok(Outcome::Bad(Box::new(not_utf8(record, error))));
+        }
+        let mut cursor = Cursor::new(record);
+        if cursor.peek().is_none() {
+            return Ok(Outcome::Nothing);
+        }
+        self.work.mended = None;
+        let row = rows.count;
+        let parsed =
+            self.work.object(&self.names, &mut cursor, &mut rows.columns, row).and_then(|()| match cursor.peek() {
+                None => Ok(()),
+                Some(_) => Ok(cursor.wrong("something follows the object")?),
+            });
+        Ok(match parsed {
+            Ok(()) => self.work.mended.take().map_or(Outcome::Row, Outcome::Mended),
+            Err(Stop::Value(fault)) => Outcome::Bad(fault),
+            Err(Stop::Syntax(NotJson { at, reason })) => {
+                let near = &record[at.min(record.len()).saturating_sub(20)..];
+                let reason = format!("{reason}: {}", shown(near.trim_ascii_end()));
+                Outcome::Bad(Box::new(Fault::new(at, reason)))
+            }
+        })
+    }
+}
+
+impl Work {
+    /// Reads an object into columns that have `row` values each.
+    fn object(&mut self, names: &Names, cursor: &mut Cursor<'_>, columns: &mut [Column], row: usize) -> Parse<()> {
+        let start = cursor.at;
+        cursor.expect(b'{', "an object is needed here")?;
+        let mut expected = 0;
+        let mut more = !cursor.eat(b'}');
+        while more {
+            cursor.expect(b'"', "an object needs a name in quotes here")?;
+            let name = match cursor.string(&mut self.unescaped)? {
+                Some(name) => name,
+                None => &self.unescaped,
+            };
+            let found = names.find(name, expected);
+            cursor.expect(b':', "a name needs : behind it")?;
+            match found {
+                None => cursor.skip(&mut self.unescaped)?,
+                Some(index) => {
+                    expected = index + 1;
+                    let column = &mut columns[index];
+                    if column.len() > row {
+                        // The name came before: the last one wins.
+                        column.truncate(row);
+                    }
+                    let fresh = self.mended.is_none();
+                    let read = self.value(&names.within[index], cursor, column);
+                    self.locate(fresh, read, || column.field.name().clone())?;
+                }
+            }
+            more = cursor.eat(b',');
+            if !more {
+                cursor.expect(b'}', "an object needs , or } here")?;
+            }
+        }
+        for column in columns.iter_mut().filter(|column| column.len() == row) {
+            if !column.field.is_nullable() {
+                let reason = wording::reason(Wrong::Missing, "", column.field.data_type());
+                return Err(Stop::Value(Box::new(Fault::in_column(start, column.field.name(), reason))));
+            }
+            column.push_null();
+        }
+        Ok(())
+    }
+
+    /// Puts a step before the path of a fault that was found in a value: one that ends the record, or the record's
+    /// first mended one if there was none before (`fresh`).
+    #[inline]
+    fn locate(&mut self, fresh: bool, read: Parse<()>, step: impl Fn() -> String) -> Parse<()> {
+        fn put(step: String, fault: &mut Fault) {
+            let within = fault.column.take().unwrap_or_default();
+            let dot = if within.is_empty() || within.starts_with('[') { "" } else { "." };
+            fault.column = Some(format!("{step}{dot}{within}"));
+        }
+        if fresh && let Some(mended) = &mut self.mended {
+            put(step(), mended);
+        }
+        read.map_err(|stop| match stop {
+            Stop::Value(mut fault) => {
+                put(step(), &mut fault);
+                Stop::Value(fault)
+            }
+            syntax @ Stop::Syntax(_) => syntax,
+        })
+    }
+
+    fn value(&mut self, within: &Within, cursor: &mut Cursor<'_>, column: &mut Column) -> Parse<()> {
+        let first = cursor.peek();
+        let start = cursor.at;
+        let wrong = match first {
+            Some(b'"') => {
+                cursor.at += 1;
+                self.string(cursor, column)?
+            }
+            Some(b'-' | b'0'..=b'9') => number(cursor.number()?, column),
+            Some(b't') => {
+                cursor.word(b"true")?;
+                boolean(true, column)
+            }
+            Some(b'f') => {
+                cursor.word(b"false")?;
+                boolean(false, column)
+            }
+            Some(b'n') => {
+                cursor.word(b"null")?;
+                null(column)
+            }
+            Some(b'[') if matches!(within, Within::Items(_)) => return self.list(within, cursor, column),
+            Some(b'{') if matches!(within, Within::Fields(_)) => return self.fields(within, cursor, column),
+            _ => {
+                cursor.skip(&mut self.unescaped)?;
+                Err(Wrong::Shape)
+            }
+        };
+        match wrong {
+            Ok(()) => Ok(()),
+            Err(wrong) => self.bad_value(wrong, start, &cursor.text[start..cursor.at], column),
+        }
+    }
+
+    /// Reads a string behind its opening quote.
+    #[inline]
+    fn string(&mut self, cursor: &mut Cursor<'_>, column: &mut Column) -> Parse<Result<(), Wrong>> {
+        if let Values::Text(values) = &mut column.values {
+            if let Err(error) = cursor.string_into(&mut values.bytes) {
+                values.abandon_value();
+                return Err(error.into());
+            }
+            values.end_value();
+            column.pushed();
+            return Ok(Ok(()));
+        }
+        let text = match cursor.string(&mut self.unescaped)? {
+            Some(text) => text,
+            None => &self.unescaped,
+        };
+        Ok(match (&column.values, text) {
+            (Values::Date(_) | Values::Timestamp(..) | Values::Decimal(..) | Values::Binary(..), text) => {
+                column.push_text(text)
+            }
+            // What JSON has no number for.
+            (Values::Float32(_) | Values::Float64(_), b"NaN" | b"Infinity" | b"-Infinity") => column.push_text(text),
+            _ => Err(Wrong::Shape),
+        })
+    }
+
+    fn list(&mut self, within: &Within, cursor: &mut Cursor<'_>, column: &mut Column) -> Parse<()> {
+        let (Within::Items(within), Values::List(_, item)) = (within, &mut column.values) else {
+            return Ok(cursor.wrong("a list is not expected here")?);
+        };
+        cursor.expect(b'[', "a list is needed here")?;
+        let mut more = !cursor.eat(b']');
+        let mut index = 0;
+        while more {
+            let fresh = self.mended.is_none();
+            let read = self.value(within, cursor, item);
+            self.locate(fresh, read, || format!("[{index}]"))?;
+            index += 1;
+            more = cursor.eat(b',');
+            if !more {
+                cursor.expect(b']', "a list needs , or ] here")?;
+            }
+        }
+        column.end_list();
+        Ok(())
+    }
+
+    fn fields(&mut self, within: &Within, cursor: &mut Cursor<'_>, column: &mut Column) -> Parse<()> {
+        let (Within::Fields(names), Values::Struct(len, columns)) = (within, &mut column.values) else {
+            return Ok(cursor.wrong("an object is not expected here")?);
+        };
+        let row = *len;
+        self.object(names, cursor, columns, row)?;
+        column.end_struct();
+        Ok(())
+    }
+
+    #[cold]
+    fn bad_value(&mut self, wrong: Wrong, start: usize, text: &[u8], column: &mut Column) -> Parse<()> {
+        // "12" and 12 must differ in the message.
+        let shown = match text {
+            [b'"', string @ .., b'"'] => format!("the string {}", shown(string)),
+            other => shown(other),
+        };
+        let fault = Box::new(Fault::new(start, wording::reason(wrong, &shown, column.field.data_type())));
+        if self.policy != BadRecordPolicy::Null {
+            return Err(Stop::Value(fault));
+        }
+        column.push_null();
+        if self.mended.is_none() {
+            self.mended = Some(fault);
+        }
+        Ok(())
+    }
+}
+
+#[inline]
+fn number(text: &[u8], column: &mut Column) -> Result<(), Wrong> {
+    match &mut column.values {
+        Values::Timestamp(values, _, _) => {
+            values.push(cell::integer(text)?);
+            column.pushed();
+            Ok(())
+        }
+        Values::Text(_) | Values::Binary(..) | Values::Boolean(_) | Values::Date(_) => Err(Wrong::Shape),
+        _ => column.push_text(text),
+    }
+}
+
+fn boolean(value: bool, column: &mut Column) -> Result<(), Wrong> {
+    let Values::Boolean(values) = &mut column.values else { return Err(Wrong::Shape) };
+    values.push(value);
+    column.pushed();
+    Ok(())
+}
+
+fn null(column: &mut Column) -> Result<(), Wrong> {
+    if !column.field.is_nullable() {
+        return Err(Wrong::Missing);
+    }
+    column.push_null();
+    Ok(())
+}

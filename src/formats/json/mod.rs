@@ -1,0 +1,65 @@
+//! NDJSON: one object a line.
+//!
+//! Fields stand in any order; those that the schema does not name are passed over, missing ones are null, and of two
+//! with the same name the last one counts. Empty lines are passed over.
+
+mod decode;
+mod syntax;
+pub(super) mod write;
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::columnar::SchemaRef;
+use crate::error::{Place, Result};
+use crate::formats::column::BinaryText;
+use crate::formats::input::Input;
+use crate::formats::json::decode::JsonDecoder;
+use crate::formats::lines::{LineFormat, Portion, RecordReader};
+use crate::formats::text::{open_lines, or_broken, split_by_lines};
+use crate::formats::{BadRecordPolicy, BatchReader, Format, Split};
+
+/// NDJSON files of one schema.
+#[derive(Debug)]
+pub(super) struct JsonFormat {
+    schema: SchemaRef,
+    policy: BadRecordPolicy,
+}
+
+impl JsonFormat {
+    pub(super) fn new(schema: SchemaRef, policy: BadRecordPolicy) -> Self {
+        Self { schema, policy }
+    }
+
+    fn reader(&self, input: Input, portion: Portion) -> Result<Box<dyn BatchReader>> {
+        let decoder = JsonDecoder::new(self.schema.fields().iter(), self.policy);
+        Ok(Box::new(RecordReader::new(input, decoder, &self.schema, BinaryText::Hex, portion)?))
+    }
+}
+
+impl Format for JsonFormat {
+    fn name(&self) -> &'static str {
+        "ndjson"
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn splits(&self, path: &Path, file_bytes: u64, target_bytes: u64) -> Result<Vec<Split>> {
+        split_by_lines(path, file_bytes, target_bytes)
+    }
+
+    fn open(&self, split: &Split) -> Result<Box<dyn BatchReader>> {
+        let (input, portion) = open_lines(split, self.policy)?;
+        self.reader(input, portion)
+    }
+}
+
+impl LineFormat for JsonFormat {
+    fn reader_of(&self, input: Box<dyn Read + Send>, place: Place) -> Box<dyn BatchReader> {
+        let portion = Portion::everything(place, self.policy);
+        or_broken(self.reader(Input::plain(input), portion))
+    }
+}

@@ -1,0 +1,345 @@
+//! What a user says about files, checked, and made into a [`Format`].
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::columnar::SchemaRef;
+use crate::columnar::data_type;
+use crate::error::{Error, ErrorKind, Result};
+use crate::formats::arrow_ipc::ArrowFormat;
+use crate::formats::column::{BinaryText, first_not_nullable};
+use crate::formats::csv::scan::Marks;
+use crate::formats::csv::{CsvFormat, CsvOptions};
+use crate::formats::encode::ParquetCompression;
+use crate::formats::infer::infer;
+use crate::formats::json::JsonFormat;
+use crate::formats::lines::LineFormat;
+use crate::formats::text::TextFormat;
+use crate::formats::{BadRecordPolicy, Encoder, Format};
+
+/// The kinds of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FormatKind {
+    /// Lines of text.
+    Text,
+    /// Fields between delimiters.
+    Csv,
+    /// A JSON object a line.
+    Ndjson,
+    /// Apache Parquet.
+    Parquet,
+    /// Arrow IPC, also known as Feather.
+    Arrow,
+}
+
+impl FormatKind {
+    /// Its name in pipeline files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
+        }
+    }
+
+    /// The kind that the end of a file name speaks of, compressed or not: `visits.csv.gz` is CSV.
+    pub fn of_name(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let name = [".gz", ".gzip", ".zst", ".zstd"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+        Some(match name.rsplit_once('.')?.1 {
+            "txt" | "log" | "text" => Self::Text,
+            "csv" | "tsv" => Self::Csv,
+            "ndjson" | "jsonl" | "json" => Self::Ndjson,
+            "parquet" | "pq" => Self::Parquet,
+            "arrow" | "arrows" | "feather" | "ipc" => Self::Arrow,
+            _ => return None,
+        })
+    }
+}
+
+/// What a user says about files of one kind. What is left out has a default; what does not belong to the kind is
+/// refused.
+///
+/// ```
+/// use std::sync::Arc;
+/// use pelton::columnar::{DataType, Field, Schema};
+/// use pelton::formats::{BadRecordPolicy, FormatKind, FormatOptions};
+///
+/// let schema = Schema::new(vec![Field::new("city", DataType::Utf8, true), Field::new("age", DataType::Int64, true)]);
+/// let mut options = FormatOptions::new(FormatKind::Csv).with_schema(Arc::new(schema));
+/// options.delimiter = Some(";".into());
+/// options.on_bad_record = Some(BadRecordPolicy::Null);
+/// let format = options.build(None)?;
+/// assert_eq!(format.name(), "csv");
+/// # Ok::<(), pelton::error::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FormatOptions {
+    /// The kind of file.
+    pub kind: FormatKind,
+    /// The columns to read. Without it they are taken from a sample file.
+    #[serde(skip)]
+    pub schema: Option<SchemaRef>,
+    /// CSV: the character between fields; a comma if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<String>,
+    /// CSV: the character around fields that hold a delimiter or a line end; `"` if not given, none if empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<String>,
+    /// CSV: whether the first record holds the names of the columns; true if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<bool>,
+    /// CSV: lines that begin with this character are passed over; none if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// CSV: fields (without quotes) that stand for null; the empty one if not given. The first one is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub null_values: Option<Vec<String>>,
+    /// CSV: how bytes are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<BinaryText>,
+    /// All with names: whether a column that a file does not have is null in all its rows; false if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_missing_columns: Option<bool>,
+    /// Text, CSV and NDJSON: what happens to records that cannot be read; `fail` if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_bad_record: Option<BadRecordPolicy>,
+    /// CSV and NDJSON: how many records are looked at to find the types of columns; 1000 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub infer_records: Option<usize>,
+    /// Parquet, writing: how pages are compressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<ParquetCompression>,
+}
+
+impl FormatOptions {
+    /// Files of this kind, with the defaults.
+    pub fn new(kind: FormatKind) -> Self {
+        Self {
+            kind,
+            schema: None,
+            delimiter: None,
+            quote: None,
+            header: None,
+            comment: None,
+            null_values: None,
+            binary: None,
+            allow_missing_columns: None,
+            on_bad_record: None,
+            infer_records: None,
+            compression: None,
+        }
+    }
+
+    /// The same, with the columns to read.
+    #[must_use]
+    pub fn with_schema(mut self, schema: SchemaRef) -> Self {
+        self.schema = Some(schema);
+        self
+    }
+
+    /// The same, with what happens to records that cannot be read.
+    #[must_use]
+    pub fn with_policy(mut self, policy: BadRecordPolicy) -> Self {
+        self.on_bad_record = Some(policy);
+        self
+    }
+
+    /// The policy for records that cannot be read.
+    pub fn policy(&self) -> BadRecordPolicy {
+        self.on_bad_record.unwrap_or_default()
+    }
+
+    /// Checks the options and makes the format. Without a schema, the columns are those of the sample file.
+    ///
+    /// # Errors
+    /// `InvalidOption` for options that contradict each other or the kind, `Unsupported` for what this program was built
+    /// without, and what reading the sample file says.
+    pub fn build(&self, sample_file: Option<&Path>) -> Result<Arc<dyn Format>> {
+        match self.kind {
+            FormatKind::Text | FormatKind::Csv | FormatKind::Ndjson => {
+                let format: Arc<dyn Format> = self.build_lines(sample_file)?;
+                Ok(format)
+            }
+            FormatKind::Arrow => {
+                let schema = self.checked_schema(sample_file)?;
+                Ok(Arc::new(ArrowFormat::new(schema, self.allow_missing_columns.unwrap_or(false))))
+            }
+            FormatKind::Parquet => self.build_parquet(sample_file),
+        }
+    }
+
+    /// The same for the formats whose records can be read from any stream of bytes: text, CSV and NDJSON.
+    ///
+    /// # Errors
+    /// As for [`FormatOptions::build`], and `InvalidOption` for the other kinds.
+    pub fn build_lines(&self, sample_file: Option<&Path>) -> Result<Arc<dyn LineFormat>> {
+        match self.kind {
+            FormatKind::Text => {
+                self.check()?;
+                if self.schema.is_some() {
+                    return Err(invalid("text has no schema: its only column is \"line\"")
+                        .advice("leave the schema out, or read the file as csv or ndjson"));
+                }
+                Ok(Arc::new(TextFormat::new(self.policy())))
+            }
+            FormatKind::Csv => {
+                let schema = self.checked_schema(sample_file)?;
+                if let Some(field) = schema.fields().iter().find(|field| field.data_type().is_nested()) {
+                    let message =
+                        format!("column \"{}\" is a {}, which CSV cannot hold", field.name(), field.data_type());
+                    return Err(invalid(message).advice("read it as text"));
+                }
+                Ok(Arc::new(CsvFormat::new(schema, self.csv_options()?)))
+            }
+            FormatKind::Ndjson => Ok(Arc::new(JsonFormat::new(self.checked_schema(sample_file)?, self.policy()))),
+            FormatKind::Parquet | FormatKind::Arrow => {
+                let message = format!("{} files are not made of lines", self.kind.name());
+                Err(invalid(message).advice("use text, csv or ndjson here"))
+            }
+        }
+    }
+
+    #[cfg(feature = "parquet")]
+    fn build_parquet(&self, sample_file: Option<&Path>) -> Result<Arc<dyn Format>> {
+        let schema = self.checked_schema(sample_file)?;
+        Ok(Arc::new(super::parquet::ParquetFormat::new(schema, self.allow_missing_columns.unwrap_or(false))))
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn build_parquet(&self, _sample_file: Option<&Path>) -> Result<Arc<dyn Format>> {
+        Err(without_parquet())
+    }
+
+    fn checked_schema(&self, sample_file: Option<&Path>) -> Result<SchemaRef> {
+        self.check()?;
+        let schema = match (&self.schema, sample_file) {
+            (Some(schema), _) => Arc::clone(schema),
+            (None, Some(file)) => infer(self, file)?,
+            (None, None) => {
+                let message = format!("nothing says which columns the {} files have", self.kind.name());
+                return Err(invalid(message).advice("give a schema, or a file to look at"));
+            }
+        };
+        for field in schema.fields() {
+            data_type::check(field.name(), field.data_type())?;
+            if schema.fields().iter().filter(|other| other.name() == field.name()).count() > 1 {
+                return Err(invalid(format!("the schema names the column \"{}\" twice", field.name()))
+                    .advice("give columns different names"));
+            }
+        }
+        if self.policy() == BadRecordPolicy::Null
+            && let Some(column) = first_not_nullable(&schema)
+        {
+            let message = format!("on_bad_record is \"null\", but column \"{column}\" must not be null");
+            return Err(invalid(message).advice("make the column nullable, or set on_bad_record to \"drop\""));
+        }
+        Ok(schema)
+    }
+
+    /// Refuses options that do not belong to the kind.
+    pub(super) fn check(&self) -> Result<()> {
+        use FormatKind::{Arrow, Csv, Ndjson, Parquet, Text};
+        let given: [(&str, bool, &[FormatKind]); 10] = [
+            ("delimiter", self.delimiter.is_some(), &[Csv]),
+            ("quote", self.quote.is_some(), &[Csv]),
+            ("header", self.header.is_some(), &[Csv]),
+            ("comment", self.comment.is_some(), &[Csv]),
+            ("null_values", self.null_values.is_some(), &[Csv]),
+            ("binary", self.binary.is_some(), &[Csv]),
+            ("allow_missing_columns", self.allow_missing_columns.is_some(), &[Csv, Parquet, Arrow]),
+            ("on_bad_record", self.on_bad_record.is_some(), &[Text, Csv, Ndjson]),
+            ("infer_records", self.infer_records.is_some(), &[Csv, Ndjson]),
+            ("compression", self.compression.is_some(), &[Parquet]),
+        ];
+        for (option, is_given, kinds) in given {
+            if is_given && !kinds.contains(&self.kind) {
+                let kinds: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+                let message = format!("{option} is an option of {}, not of {}", kinds.join(", "), self.kind.name());
+                return Err(invalid(message).advice(format!("leave {option} out")));
+            }
+        }
+        if self.infer_records == Some(0) {
+            return Err(invalid("infer_records is 0").advice("look at one record at least"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn csv_options(&self) -> Result<CsvOptions> {
+        let delimiter = one_byte("delimiter", self.delimiter.as_deref().unwrap_or(","))?;
+        let Some(delimiter) = delimiter else {
+            return Err(invalid("delimiter is empty").advice("give a character such as \",\" or \"\\t\""));
+        };
+        let marks = Marks {
+            delimiter,
+            quote: one_byte("quote", self.quote.as_deref().unwrap_or("\""))?,
+            comment: one_byte("comment", self.comment.as_deref().unwrap_or(""))?,
+        };
+        let all = [Some(marks.delimiter), marks.quote, marks.comment];
+        for (index, mark) in all.iter().enumerate().filter(|(_, mark)| mark.is_some()) {
+            if all[..index].contains(mark) {
+                return Err(invalid("delimiter, quote and comment are not different characters"));
+            }
+        }
+        let null_words = self.null_values.clone().unwrap_or_else(|| vec![String::new()]);
+        let unsafe_word =
+            |word: &&String| word.bytes().any(|byte| all.contains(&Some(byte)) || matches!(byte, b'\n' | b'\r'));
+        if let Some(word) = null_words.iter().find(unsafe_word) {
+            let message =
+                format!("null_values holds \"{}\", which cannot be a field without quotes", word.escape_debug());
+            return Err(invalid(message).advice("leave it out"));
+        }
+        Ok(CsvOptions {
+            marks,
+            header: self.header.unwrap_or(true),
+            null_words: null_words.into_iter().map(String::into_bytes).collect(),
+            binary: self.binary.unwrap_or_default(),
+            allow_missing_columns: self.allow_missing_columns.unwrap_or(false),
+            policy: self.policy(),
+        })
+    }
+}
+
+fn one_byte(option: &str, text: &str) -> Result<Option<u8>> {
+    match text.as_bytes() {
+        [] => Ok(None),
+        [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r') => Ok(Some(*byte)),
+        _ => Err(invalid(format!("{option} is \"{}\"", text.escape_debug()))
+            .advice("give a single ASCII character that does not end a line")),
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidOption, message)
+}
+
+#[cfg(feature = "parquet")]
+pub(super) fn parquet_encoder(
+    options: &FormatOptions,
+    schema: &SchemaRef,
+    writer: Box<dyn Write + Send>,
+) -> Result<Box<dyn Encoder>> {
+    Ok(Box::new(super::parquet::ParquetEncoder::new(schema, writer, options.compression.unwrap_or_default())?))
+}
+
+#[cfg(not(feature = "parquet"))]
+pub(super) fn parquet_encoder(
+    _options: &FormatOptions,
+    _schema: &SchemaRef,
+    _writer: Box<dyn Write + Send>,
+) -> Result<Box<dyn Encoder>> {
+    Err(without_parquet())
+}
+
+#[cfg(not(feature = "parquet"))]
+pub(super) fn without_parquet() -> Error {
+    Error::new(ErrorKind::Unsupported, "this program was built without Parquet")
+        .advice("build it with the feature `parquet`")
+}

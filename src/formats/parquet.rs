@@ -1,0 +1,148 @@
+//! Parquet files, cut at their row groups. Feature `parquet`.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use ::parquet::arrow::ArrowWriter;
+use ::parquet::arrow::ProjectionMask;
+use ::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use ::parquet::basic::{Compression, ZstdLevel};
+use ::parquet::errors::ParquetError;
+use ::parquet::file::properties::WriterProperties;
+
+use crate::columnar::{RecordBatch, SchemaRef};
+use crate::error::{Error, ErrorKind, Place, Result};
+use crate::formats::container::{ContainerReader, Projection, guarded};
+use crate::formats::encode::{ParquetCompression, writer_failed};
+use crate::formats::input;
+use crate::formats::{BatchReader, Encoder, Format, Split};
+use crate::limits::ROWS_PER_READ_MAX;
+
+/// Parquet files of one schema.
+#[derive(Debug)]
+pub(super) struct ParquetFormat {
+    schema: SchemaRef,
+    allow_missing_columns: bool,
+}
+
+fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
+    let file = input::open_file(path)?;
+    guarded(path, "read the file as Parquet", || ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))
+}
+
+/// The schema that a file gives of itself.
+pub(super) fn schema_of(path: &Path) -> Result<SchemaRef> {
+    Ok(Arc::clone(footer(path)?.schema()))
+}
+
+impl ParquetFormat {
+    pub(super) fn new(schema: SchemaRef, allow_missing_columns: bool) -> Self {
+        Self { schema, allow_missing_columns }
+    }
+}
+
+impl Format for ParquetFormat {
+    fn name(&self) -> &'static str {
+        "parquet"
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// The unit of ranges is the row group.
+    fn splits(&self, path: &Path, file_bytes: u64, target_bytes: u64) -> Result<Vec<Split>> {
+        if file_bytes == 0 {
+            return Ok(vec![input::whole_split(path, 0)]);
+        }
+        let footer = footer(path)?;
+        let mut splits: Vec<Split> = Vec::new();
+        for (index, group) in footer.metadata().row_groups().iter().enumerate() {
+            let (index, bytes) = (index as u64, u64::try_from(group.compressed_size()).unwrap_or(0));
+            match splits.last_mut() {
+                Some(split) if split.bytes + bytes <= target_bytes => {
+                    split.range.end = index + 1;
+                    split.bytes += bytes;
+                }
+                _ => splits.push(Split { path: path.to_owned(), range: index..index + 1, bytes }),
+            }
+        }
+        if splits.is_empty() {
+            splits.push(Split { path: path.to_owned(), range: 0..0, bytes: file_bytes });
+        }
+        Ok(splits)
+    }
+
+    fn open(&self, split: &Split) -> Result<Box<dyn BatchReader>> {
+        if split.range.is_empty() {
+            return Ok(Box::new(ContainerReader::empty(split)));
+        }
+        let footer = footer(&split.path)?;
+        let here = |error: Error| error.at(Place::file(&split.path));
+        Projection::new(&self.schema, footer.schema(), self.allow_missing_columns).map_err(here)?;
+        let file = input::open_file(&split.path)?;
+        let groups: Vec<usize> = split.range.clone().filter_map(|group| usize::try_from(group).ok()).collect();
+        if groups.last().is_some_and(|last| *last >= footer.metadata().num_row_groups()) {
+            let message = "the file has fewer row groups than when it was cut: it was changed";
+            return Err(here(Error::new(ErrorKind::Corrupt, message).advice("write new data to a new file")));
+        }
+        let wished = |name: &str| self.schema.column_with_name(name).is_some();
+        let roots = footer.schema().fields().iter().enumerate().filter(|(_, field)| wished(field.name()));
+        let mask = ProjectionMask::roots(footer.parquet_schema(), roots.map(|(index, _)| index));
+        let reader = guarded(&split.path, "read the file as Parquet", || {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
+                .with_row_groups(groups)
+                .with_projection(mask)
+                .with_batch_size(ROWS_PER_READ_MAX)
+                .build()
+        })?;
+        let read_schema = arrow_array::RecordBatchReader::schema(&reader);
+        let projection = Projection::new(&self.schema, &read_schema, self.allow_missing_columns).map_err(here)?;
+        Ok(Box::new(ContainerReader::new(split, Box::new(reader), projection)))
+    }
+}
+
+/// Writes a Parquet file.
+pub(super) struct ParquetEncoder {
+    writer: ArrowWriter<Box<dyn Write + Send>>,
+}
+
+impl ParquetEncoder {
+    pub(super) fn new(
+        schema: &SchemaRef,
+        writer: Box<dyn Write + Send>,
+        compression: ParquetCompression,
+    ) -> Result<Self> {
+        let compression = match compression {
+            ParquetCompression::Zstd => Compression::ZSTD(ZstdLevel::default()),
+            ParquetCompression::Snappy => Compression::SNAPPY,
+            ParquetCompression::None => Compression::UNCOMPRESSED,
+        };
+        let properties = WriterProperties::builder().set_compression(compression).build();
+        Ok(Self { writer: ArrowWriter::try_new(writer, Arc::clone(schema), Some(properties)).map_err(failed)? })
+    }
+}
+
+fn failed(error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
+            Ok(cause) => writer_failed(*cause),
+            Err(cause) => Error::new(ErrorKind::Connector, format!("cannot write: {cause}")).because(cause),
+        },
+        ParquetError::NYI(what) => Error::new(ErrorKind::Unsupported, format!("Parquet cannot hold this: {what}")),
+        other => Error::new(ErrorKind::Connector, format!("cannot write: {other}")).because(other),
+    }
+}
+
+impl Encoder for ParquetEncoder {
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.writer.write(batch).map_err(failed)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Box<dyn Write + Send>> {
+        let mut writer = self.writer.into_inner().map_err(failed)?;
+        writer.flush().map_err(writer_failed)?;
+        Ok(writer)
+    }
+}

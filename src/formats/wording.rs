@@ -1,0 +1,57 @@
+//! The sentences about values that cannot be read, the same for every format; and the nearest of several names.
+
+use arrow_schema::{DataType, TimeUnit};
+
+use crate::formats::cell::Wrong;
+
+/// Why this text (as shown, quoted and cut) is no value of this type.
+#[cold]
+pub(super) fn reason(wrong: Wrong, shown: &str, data_type: &DataType) -> String {
+    let wanted = named(data_type);
+    match wrong {
+        Wrong::Shape => format!("{shown} is not {wanted}{}", hint(data_type)),
+        Wrong::Range => format!("{shown} is outside the range of {data_type}"),
+        Wrong::Finer => format!("{shown} has more digits after the point than {data_type} keeps"),
+        Wrong::Missing => format!("there is no value, but {wanted} is required"),
+    }
+}
+
+fn named(data_type: &DataType) -> String {
+    let name = data_type.to_string();
+    // "an Int64", "a UInt64", "a Boolean": by the sound of the name.
+    let article = if name.starts_with("Int") { "an" } else { "a" };
+    format!("{article} {name}")
+}
+
+fn hint(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Boolean => " (true or false)",
+        DataType::Date32 => " (as in 2026-03-01)",
+        DataType::Timestamp(TimeUnit::Second, _) => " (as in 2026-03-01T09:30:00Z)",
+        DataType::Timestamp(_, _) => " (as in 2026-03-01T09:30:00.5Z)",
+        _ => "",
+    }
+}
+
+/// The name that was probably meant, if one is near enough.
+pub(super) fn near_name<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let allowed = 1 + wanted.chars().count() / 4;
+    let distance = |name: &str| edits(&wanted.to_lowercase(), &name.to_lowercase());
+    names.into_iter().map(|name| (distance(name), name)).filter(|(edits, _)| *edits <= allowed).min().map(|near| near.1)
+}
+
+/// Levenshtein's distance.
+fn edits(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (index, from) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (at, to) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[at + 1];
+            row[at + 1] = replaced.min(diagonal + 1).min(row[at] + 1);
+        }
+    }
+    row[right.len()]
+}
