@@ -5,9 +5,12 @@
 //! keep no memory of earlier batches: same input, same answer.
 
 pub mod cpu;
+pub mod exact_sum;
 pub mod explode;
+pub mod group_ids;
 pub mod hash;
 pub mod join;
+pub mod reduce;
 pub mod repartition;
 mod site;
 pub mod sort;

@@ -1,0 +1,181 @@
+//! Ids of texts and bytes. Up to 15 bytes are packed into two words and need no look at the bytes again; longer ones
+//! are compared with an arena.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "ids fit u32: the caller has checked; no allocation is longer than i64"
+)]
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{ByteArrayType, ByteViewType, LargeBinaryType, LargeUtf8Type};
+use arrow_array::{Array, ArrayRef, GenericByteArray};
+use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::DataType;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use super::Ticket;
+use super::table::Table;
+use crate::columnar::data_type;
+use crate::error::{Error, Result};
+
+const SHORT_MAX: usize = 15;
+
+/// Ids of the values of one column of texts or bytes.
+pub(super) struct BytesTicket {
+    data_type: DataType,
+    keys: Arena,
+    null_id: Option<u32>,
+    short: Table<[u64; 2]>,
+    long: HashTable<(u64, u32)>,
+    hasher: FixedState,
+}
+
+/// The key of each id, one after another.
+struct Arena {
+    bytes: Vec<u8>,
+    ends: Vec<i64>,
+}
+
+impl Arena {
+    fn push(&mut self, key: &[u8]) -> u32 {
+        self.bytes.extend_from_slice(key);
+        self.ends.push(self.bytes.len() as i64);
+        self.ends.len() as u32 - 2
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len() - 1
+    }
+
+    #[expect(clippy::cast_sign_loss, reason = "the ends are lengths; signed because Arrow's offsets are")]
+    fn get(&self, id: u32) -> &[u8] {
+        let id = id as usize;
+        &self.bytes[self.ends[id] as usize..self.ends[id + 1] as usize]
+    }
+}
+
+impl BytesTicket {
+    pub(super) fn new(data_type: DataType) -> Self {
+        Self {
+            data_type,
+            keys: Arena { bytes: Vec::new(), ends: vec![0] },
+            null_id: None,
+            short: Table::new(),
+            long: HashTable::new(),
+            hasher: FixedState::default(),
+        }
+    }
+
+    fn all<'a>(&mut self, values: impl Iterator<Item = Option<&'a [u8]>>, ids: &mut Vec<u32>) {
+        ids.extend(values.map(|value| match value {
+            Some(value) => self.id(value),
+            None => *self.null_id.get_or_insert_with(|| self.keys.push(&[])),
+        }));
+    }
+
+    #[inline]
+    fn id(&mut self, value: &[u8]) -> u32 {
+        if value.len() > SHORT_MAX {
+            return self.long_id(value);
+        }
+        let next = self.keys.len() as u32;
+        let id = self.short.find_or_insert(pack(value), next);
+        if id == next {
+            self.keys.push(value);
+        }
+        id
+    }
+
+    fn long_id(&mut self, value: &[u8]) -> u32 {
+        let hash = self.hasher.hash_one(value);
+        let keys = &self.keys;
+        let same = |&(other, id): &(u64, u32)| other == hash && keys.get(id) == value;
+        if let Some(&(_, id)) = self.long.find(hash, same) {
+            return id;
+        }
+        let id = self.keys.push(value);
+        self.long.insert_unique(hash, (hash, id), |&(hash, _)| hash);
+        id
+    }
+
+    fn offsets<T: ByteArrayType>(&mut self, array: &GenericByteArray<T>, ids: &mut Vec<u32>) {
+        if array.null_count() == 0 {
+            let bytes = array.value_data();
+            let ends = array.value_offsets().windows(2);
+            self.all(
+                ends.map(|ends| {
+                    let (from, to) = (
+                        arrow_buffer::ArrowNativeType::as_usize(ends[0]),
+                        arrow_buffer::ArrowNativeType::as_usize(ends[1]),
+                    );
+                    Some(&bytes[from..to])
+                }),
+                ids,
+            );
+        } else {
+            self.all(array.iter().map(|value| value.map(AsRef::as_ref)), ids);
+        }
+    }
+
+    fn views<T: ByteViewType>(&mut self, array: &arrow_array::GenericByteViewArray<T>, ids: &mut Vec<u32>) {
+        self.all(array.iter().map(|value| value.map(AsRef::as_ref)), ids);
+    }
+}
+
+/// Up to 15 bytes and their number as two words, different for different bytes. Without a copy of unknown length.
+#[inline]
+fn pack(value: &[u8]) -> [u64; 2] {
+    let len = value.len();
+    let length = (len as u64) << 56;
+    if let (Some(first), Some(last)) = (value.first_chunk::<8>(), value.last_chunk::<8>()) {
+        // The bytes from the eighth on: those of `last` that are not in `first` already.
+        let rest = (u64::from_le_bytes(*last) >> 1) >> (8 * (16 - len) - 1);
+        return [u64::from_le_bytes(*first), rest | length];
+    }
+    if let (Some(first), Some(last)) = (value.first_chunk::<4>(), value.last_chunk::<4>()) {
+        let rest = u64::from(u32::from_le_bytes(*last)) >> (8 * (8 - len));
+        return [u64::from(u32::from_le_bytes(*first)) | rest << 32, length];
+    }
+    let word = value.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    [word, length]
+}
+
+impl Ticket for BytesTicket {
+    fn assign(&mut self, column: &ArrayRef, ids: &mut Vec<u32>) -> Result<()> {
+        match column.data_type() {
+            DataType::Utf8 => self.offsets(column.as_string::<i32>(), ids),
+            DataType::LargeUtf8 => self.offsets(column.as_string::<i64>(), ids),
+            DataType::Utf8View => self.views(column.as_string_view(), ids),
+            DataType::Binary => self.offsets(column.as_binary::<i32>(), ids),
+            DataType::LargeBinary => self.offsets(column.as_binary::<i64>(), ids),
+            DataType::BinaryView => self.views(column.as_binary_view(), ids),
+            other => return Err(Error::internal(format!("a column of type {other} met group ids of bytes"))),
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn keys(&self) -> Result<ArrayRef> {
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.keys.ends.clone()));
+        let values = Buffer::from_vec(self.keys.bytes.clone());
+        let nulls = super::null_at(self.null_id, self.keys.len());
+        let plain: ArrayRef = if data_type::is_text(&self.data_type) {
+            Arc::new(GenericByteArray::<LargeUtf8Type>::try_new(offsets, values, nulls)?)
+        } else {
+            Arc::new(GenericByteArray::<LargeBinaryType>::try_new(offsets, values, nulls)?)
+        };
+        Ok(arrow_cast::cast(&plain, &self.data_type)?)
+    }
+
+    fn hashes(&self) -> Vec<u64> {
+        (0..self.len() as u32).map(|id| self.hasher.hash_one(self.keys.get(id))).collect()
+    }
+}

@@ -1,0 +1,212 @@
+//! The CPU twin of [`crate::kernels::group_ids`].
+//!
+//! Each key column gets ids of its own in the way that is cheapest for its type: [`primitive`], [`bytes`], [`coded`].
+//! Several columns are then put together pair by pair ([`pairs`]): the ids of the first two columns make one id, that
+//! and the third make the next.
+
+mod bytes;
+mod coded;
+pub(crate) mod pairs;
+mod primitive;
+mod table;
+
+use std::fmt;
+
+use arrow_array::{ArrayRef, UInt32Array};
+use arrow_buffer::{BooleanBuffer, NullBuffer};
+use arrow_schema::DataType;
+
+use self::bytes::BytesTicket;
+use self::coded::{BooleanTicket, DictionaryTicket, NullTicket};
+use self::pairs::Pairs;
+use self::primitive::PrimitiveTicket;
+use self::table::Word;
+use crate::columnar::data_type;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::cpu::native;
+use crate::limits;
+
+/// Ids of the values of one column.
+pub(crate) trait Ticket: Send + Sync {
+    /// Appends the id of each row; new values get the next ids in the order of their rows.
+    fn assign(&mut self, column: &ArrayRef, ids: &mut Vec<u32>) -> Result<()>;
+
+    /// How many different values there are.
+    fn len(&self) -> usize;
+
+    /// The value of each id.
+    fn keys(&self) -> Result<ArrayRef>;
+
+    /// A hash of the value of each id: the same for the same value in every ticket of the type.
+    fn hashes(&self) -> Vec<u64>;
+}
+
+/// The ticket for columns of this type.
+///
+/// # Errors
+/// `Unsupported` for lists and structs.
+pub(crate) fn ticket(data_type: &DataType) -> Result<Box<dyn Ticket>> {
+    native::with_native!(data_type, Native => Ok(Box::new(PrimitiveTicket::<Native>::new(data_type.clone()))), _ => {
+        match data_type {
+            DataType::Null => Ok(Box::new(NullTicket::default())),
+            DataType::Boolean => Ok(Box::new(BooleanTicket::default())),
+            DataType::Dictionary(_, values) => {
+                Ok(Box::new(DictionaryTicket::new(data_type.clone(), ticket(values)?)))
+            }
+            other if data_type::is_text(other) || data_type::is_binary(other) => {
+                Ok(Box::new(BytesTicket::new(data_type.clone())))
+            }
+            other => Err(Error::new(ErrorKind::Unsupported, format!("values of type {other} cannot be compared"))
+                .advice("group by the fields or items of the value instead")),
+        }
+    })
+}
+
+/// The bitmap of `len` values of which at most one is null.
+fn null_at(null_id: Option<u32>, len: usize) -> Option<NullBuffer> {
+    null_id.map(|null| NullBuffer::new(BooleanBuffer::collect_bool(len, |id| id != null as usize)))
+}
+
+/// Group ids of rows: dense, from 0, in the order of each group's first row, and stable over batches.
+///
+/// ```
+/// use std::sync::Arc;
+/// use pelton::columnar::{ArrayRef, DataType};
+/// use pelton::kernels::cpu::group_ids::GroupIds;
+///
+/// let cities: ArrayRef = Arc::new(arrow_array::StringArray::from(vec!["Oslo", "Rome", "Oslo"]));
+/// let mut group_ids = GroupIds::new([&DataType::Utf8])?;
+/// let mut ids = Vec::new();
+/// group_ids.assign(&[cities], &mut ids)?;
+/// assert_eq!(ids, [0, 1, 0]);
+/// # Ok::<(), pelton::error::Error>(())
+/// ```
+pub struct GroupIds {
+    columns: Vec<Column>,
+}
+
+struct Column {
+    ticket: Box<dyn Ticket>,
+    /// Ids of the pairs of what comes before this column and this column; none for the first one.
+    pairs: Option<Pairs>,
+}
+
+impl Column {
+    /// How many groups there are by the columns up to this one.
+    fn groups(&self) -> usize {
+        self.pairs.as_ref().map_or_else(|| self.ticket.len(), Pairs::len)
+    }
+}
+
+impl GroupIds {
+    /// No groups yet, for keys of these types.
+    ///
+    /// # Errors
+    /// `Unsupported` for a type that cannot be a key.
+    pub fn new<'a>(data_types: impl IntoIterator<Item = &'a DataType>) -> Result<Self> {
+        let columns = data_types
+            .into_iter()
+            .enumerate()
+            .map(|(place, data_type)| Ok(Column { ticket: ticket(data_type)?, pairs: (place > 0).then(Pairs::new) }));
+        Ok(Self { columns: columns.collect::<Result<_>>()? })
+    }
+
+    /// How many groups there are.
+    pub fn len(&self) -> usize {
+        self.columns.last().map_or(0, Column::groups)
+    }
+
+    /// Whether there is no group.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Puts the id of each row into `ids`, whose content is replaced.
+    ///
+    /// # Errors
+    /// `Unsupported` when there could be more groups than ids, `Internal` for columns of another type.
+    pub fn assign(&mut self, keys: &[ArrayRef], ids: &mut Vec<u32>) -> Result<()> {
+        ids.clear();
+        if keys.len() != self.columns.len() {
+            return Err(Error::internal(format!("{} key columns instead of {}", keys.len(), self.columns.len())));
+        }
+        let mut second = Vec::new();
+        let mut firsts = 0;
+        for (key, column) in keys.iter().zip(&mut self.columns) {
+            if column.groups().saturating_add(key.len()) > limits::GROUPS_MAX {
+                return Err(too_many());
+            }
+            ids.reserve(key.len());
+            match &mut column.pairs {
+                None => column.ticket.assign(key, ids)?,
+                Some(pairs) => {
+                    second.clear();
+                    column.ticket.assign(key, &mut second)?;
+                    let first = std::mem::replace(ids, Vec::with_capacity(second.len()));
+                    let both = first.into_iter().zip(second.iter().copied());
+                    pairs.assign(both, firsts, column.ticket.len(), ids);
+                }
+            }
+            firsts = column.groups();
+        }
+        Ok(())
+    }
+
+    /// The keys of each group: a column for each key column, a row for each id.
+    ///
+    /// # Errors
+    /// When a dictionary key has more values than codes, or texts are larger than their type can hold.
+    pub fn keys(&self) -> Result<Vec<ArrayRef>> {
+        let mut columns = Vec::with_capacity(self.columns.len());
+        // From the last column to the first; `part` is the id, by the columns up to here, of each group.
+        let mut part: Option<Vec<u32>> = None;
+        for column in self.columns.iter().rev() {
+            let keys = column.ticket.keys()?;
+            let Some(pairs) = &column.pairs else {
+                columns.push(match part.take() {
+                    None => keys,
+                    Some(part) => arrow_select::take::take(&keys, &UInt32Array::from(part), None)?,
+                });
+                continue;
+            };
+            let of_pair = |id: u32| pairs.pairs()[id as usize];
+            let (before, own): (Vec<u32>, Vec<u32>) = match part.take() {
+                None => pairs.pairs().iter().copied().unzip(),
+                Some(part) => part.into_iter().map(of_pair).unzip(),
+            };
+            columns.push(arrow_select::take::take(&keys, &UInt32Array::from(own), None)?);
+            part = Some(before);
+        }
+        columns.reverse();
+        Ok(columns)
+    }
+}
+
+impl GroupIds {
+    /// A hash of the keys of each group: the same for the same keys in all group ids of the same types.
+    pub(crate) fn hashes(&self) -> Vec<u64> {
+        let mut hashes = Vec::new();
+        for column in &self.columns {
+            let own = column.ticket.hashes();
+            hashes = match &column.pairs {
+                None => own,
+                Some(pairs) => {
+                    let both = |&(first, second): &(u32, u32)| [hashes[first as usize], own[second as usize]].hash();
+                    pairs.pairs().iter().map(both).collect()
+                }
+            };
+        }
+        hashes
+    }
+}
+
+fn too_many() -> Error {
+    Error::new(ErrorKind::Unsupported, format!("a keyed reduce has more than {} groups", limits::GROUPS_MAX))
+        .advice("group by fewer or coarser keys, or reduce in windows")
+}
+
+impl fmt::Debug for GroupIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupIds").field("columns", &self.columns.len()).field("groups", &self.len()).finish()
+    }
+}

@@ -1,0 +1,253 @@
+//! Ids of primitive keys: a plain table over the range of integers while that is small, else a hash table.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_lossless,
+    trivial_numeric_casts,
+    reason = "distances inside a checked range, and one macro for all widths"
+)]
+
+use arrow_array::{Array, ArrayRef};
+use arrow_buffer::{ArrowNativeType, NullBuffer};
+use arrow_schema::DataType;
+
+use super::Ticket;
+use super::table::{NONE, Table, Word};
+use crate::error::Result;
+use crate::kernels::cpu::native;
+
+/// Ranges up to this many integers always get a table of their own: it is as large as a second-level cache.
+const RANGE_ALWAYS: i128 = 1 << 16;
+/// Ranges above this never do: a table of 16 MiB is no faster than hashing.
+const RANGE_MAX: i128 = 1 << 22;
+/// In between, a range may be this many times the rows seen.
+const RANGE_PER_ROW: i128 = 8;
+
+/// A native type whose values can be keys.
+pub(super) trait KeyNative: ArrowNativeType {
+    /// What is hashed.
+    type Word: Word;
+    /// The value that stands for all values equal to this one.
+    fn canonical(self) -> Self;
+    fn word(self) -> Self::Word;
+    /// Whether values lie on a range of integers that a table can cover.
+    const IS_RANGE: bool;
+    fn widen(self) -> i128;
+    /// The nearest value of the type.
+    fn narrow(value: i128) -> Self;
+    /// How far the value lies above `low`; senseless if it does not.
+    fn distance(self, low: Self) -> usize;
+}
+
+macro_rules! integer_key {
+    ($($native:ty, $unsigned:ty, $word:ty;)*) => {$(
+        impl KeyNative for $native {
+            type Word = $word;
+            const IS_RANGE: bool = true;
+            #[inline]
+            fn canonical(self) -> Self {
+                self
+            }
+            #[inline]
+            fn word(self) -> $word {
+                self as $unsigned as $word
+            }
+            #[inline]
+            fn widen(self) -> i128 {
+                self as i128
+            }
+            fn narrow(value: i128) -> Self {
+                value.clamp(<$native>::MIN as i128, <$native>::MAX as i128) as Self
+            }
+            #[inline]
+            fn distance(self, low: Self) -> usize {
+                self.wrapping_sub(low) as $unsigned as usize
+            }
+        }
+    )*};
+}
+
+integer_key! {
+    i8, u8, u32; i16, u16, u32; i32, u32, u32; i64, u64, u64;
+    u8, u8, u32; u16, u16, u32; u32, u32, u32; u64, u64, u64;
+}
+
+macro_rules! hashed_key {
+    ($native:ty, $word:ty, |$value:ident| $canonical:expr, $bits:expr) => {
+        impl KeyNative for $native {
+            type Word = $word;
+            const IS_RANGE: bool = false;
+            #[inline]
+            fn canonical(self) -> Self {
+                let $value = self;
+                $canonical
+            }
+            #[inline]
+            fn word(self) -> $word {
+                let $value = self;
+                $bits
+            }
+            fn widen(self) -> i128 {
+                0
+            }
+            fn narrow(_: i128) -> Self {
+                Self::default()
+            }
+            fn distance(self, _: Self) -> usize {
+                0
+            }
+        }
+    };
+}
+
+// Adding 0.0 turns -0.0 into 0.0 and leaves the rest alone.
+hashed_key!(f32, u32, |value| if value.is_nan() { f32::NAN } else { value + 0.0 }, value.to_bits());
+hashed_key!(f64, u64, |value| if value.is_nan() { f64::NAN } else { value + 0.0 }, value.to_bits());
+hashed_key!(i128, [u64; 2], |value| value, [value as u64, (value >> 64) as u64]);
+
+/// Ids of the values of one primitive column.
+pub(super) struct PrimitiveTicket<N: KeyNative> {
+    data_type: DataType,
+    /// The key of each id; anything for the null.
+    keys: Vec<N>,
+    null_id: Option<u32>,
+    index: Index<N>,
+    rows_seen: usize,
+}
+
+enum Index<N: KeyNative> {
+    /// The ids of `low`, `low + 1` and so on.
+    Range {
+        low: N,
+        ids: Vec<u32>,
+    },
+    Hash(Table<N::Word>),
+}
+
+impl<N: KeyNative> PrimitiveTicket<N> {
+    pub(super) fn new(data_type: DataType) -> Self {
+        let index =
+            if N::IS_RANGE { Index::Range { low: N::default(), ids: Vec::new() } } else { Index::Hash(Table::new()) };
+        Self { data_type, keys: Vec::new(), null_id: None, index, rows_seen: 0 }
+    }
+
+    /// Makes the index cover the values, or leaves ranges for good.
+    fn cover(&mut self, values: &[N], nulls: Option<&NullBuffer>) {
+        let Index::Range { low, ids } = &self.index else { return };
+        let Some((least, most)) = bounds(values, nulls) else { return };
+        let (least, most) = (least.widen(), most.widen());
+        let (first, end) = (low.widen(), low.widen() + ids.len() as i128);
+        if !ids.is_empty() && first <= least && most < end {
+            return;
+        }
+        let (from, to) = if ids.is_empty() { (least, most) } else { (least.min(first), most.max(end - 1)) };
+        let allowed = (self.rows_seen as i128 * RANGE_PER_ROW).clamp(RANGE_ALWAYS, RANGE_MAX);
+        let span = to - from + 1;
+        if span > allowed {
+            let mut table = Table::for_keys(self.keys.len());
+            for (id, key) in self.keys.iter().enumerate().filter(|&(id, _)| Some(id as u32) != self.null_id) {
+                table.find_or_insert(key.word(), id as u32);
+            }
+            self.index = Index::Hash(table);
+            return;
+        }
+        // Room on the side that grew, so that keys that rise or fall steadily do not move the table every time.
+        let slack = if ids.is_empty() { 0 } else { span.min(RANGE_MAX - span) };
+        let low = N::narrow(if from < first { from - slack } else { from });
+        let high = N::narrow(if to >= end { to + slack } else { to });
+        let mut ids = vec![NONE; high.distance(low) + 1];
+        for (id, key) in self.keys.iter().enumerate().filter(|&(id, _)| Some(id as u32) != self.null_id) {
+            ids[key.distance(low)] = id as u32;
+        }
+        self.index = Index::Range { low, ids };
+    }
+}
+
+/// The least and the greatest value that is not null.
+fn bounds<N: KeyNative>(values: &[N], nulls: Option<&NullBuffer>) -> Option<(N, N)> {
+    let first = match nulls {
+        None => *values.first()?,
+        Some(nulls) => values[nulls.valid_indices().next()?],
+    };
+    let wider = |(least, most): (N, N), &value: &N| {
+        (if value < least { value } else { least }, if value > most { value } else { most })
+    };
+    Some(match nulls {
+        None => values.iter().fold((first, first), wider),
+        Some(nulls) => nulls.valid_indices().map(|row| &values[row]).fold((first, first), wider),
+    })
+}
+
+/// Runs `id_of` on each value that is not null; nulls get an id of their own.
+#[inline]
+fn assign<N: KeyNative>(
+    values: &[N],
+    nulls: Option<&NullBuffer>,
+    keys: &mut Vec<N>,
+    null_id: &mut Option<u32>,
+    ids: &mut Vec<u32>,
+    mut id_of: impl FnMut(N, u32) -> u32,
+) {
+    let mut id_or_new = |keys: &mut Vec<N>, value: N| {
+        let value = value.canonical();
+        let next = keys.len() as u32;
+        let id = id_of(value, next);
+        if id == next {
+            keys.push(value);
+        }
+        id
+    };
+    match nulls {
+        None => ids.extend(values.iter().map(|&value| id_or_new(keys, value))),
+        Some(nulls) => ids.extend(values.iter().zip(nulls.iter()).map(|(&value, is_valid)| {
+            if is_valid {
+                return id_or_new(keys, value);
+            }
+            *null_id.get_or_insert_with(|| {
+                keys.push(N::default());
+                keys.len() as u32 - 1
+            })
+        })),
+    }
+}
+
+impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
+    fn assign(&mut self, column: &ArrayRef, ids: &mut Vec<u32>) -> Result<()> {
+        let values = native::values::<N>(column)?;
+        let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
+        self.rows_seen += values.len();
+        self.cover(&values, nulls);
+        let Self { keys, null_id, index, .. } = self;
+        match index {
+            Index::Range { low, ids: range } => {
+                let low = *low;
+                assign(&values, nulls, keys, null_id, ids, |value, next| {
+                    let slot = &mut range[value.distance(low)];
+                    if *slot == NONE {
+                        *slot = next;
+                    }
+                    *slot
+                });
+            }
+            Index::Hash(table) => {
+                assign(&values, nulls, keys, null_id, ids, |value, next| table.find_or_insert(value.word(), next));
+            }
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn keys(&self) -> Result<ArrayRef> {
+        let nulls = super::null_at(self.null_id, self.keys.len());
+        native::column(&self.data_type, self.keys.clone(), nulls)
+    }
+
+    fn hashes(&self) -> Vec<u64> {
+        // The null has the hash of some value: a hash need not tell all keys apart.
+        self.keys.iter().map(|key| key.word().hash()).collect()
+    }
+}

@@ -1,0 +1,67 @@
+//! The values of primitive columns as plain slices, and columns made of plain vectors.
+//!
+//! Dates, timestamps, durations and decimals are integers here: a kernel is written once per native type, not once per
+//! Arrow type.
+
+use arrow_array::{Array, ArrayRef, make_array};
+use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
+use arrow_data::ArrayData;
+use arrow_schema::DataType;
+
+use crate::error::{Error, Result};
+
+/// Runs an expression with `$native` standing for the native type of a primitive column's values; `$other` runs for
+/// columns of other types.
+macro_rules! with_native {
+    ($data_type:expr, $native:ident => $run:expr, _ => $other:expr) => {{
+        use arrow_schema::DataType as Type;
+        macro_rules! run {
+            ($type:ty) => {{
+                type $native = $type;
+                $run
+            }};
+        }
+        match $data_type {
+            Type::Int8 => run!(i8),
+            Type::Int16 => run!(i16),
+            Type::Int32 | Type::Date32 => run!(i32),
+            Type::Int64 | Type::Timestamp(_, _) | Type::Duration(_) => run!(i64),
+            Type::UInt8 => run!(u8),
+            Type::UInt16 => run!(u16),
+            Type::UInt32 => run!(u32),
+            Type::UInt64 => run!(u64),
+            Type::Float32 => run!(f32),
+            Type::Float64 => run!(f64),
+            Type::Decimal128(_, _) => run!(i128),
+            _ => $other,
+        }
+    }};
+}
+pub(super) use with_native;
+
+/// The values of a primitive column, those under nulls included.
+pub(super) fn values<N: ArrowNativeType>(array: &dyn Array) -> Result<ScalarBuffer<N>> {
+    let data = array.to_data();
+    match (data.buffers(), array.data_type().primitive_width()) {
+        ([buffer], Some(width)) if width == size_of::<N>() => {
+            Ok(ScalarBuffer::new(buffer.clone(), data.offset(), data.len()))
+        }
+        _ => Err(Error::internal(format!("a column of type {} met a kernel of another type", array.data_type()))),
+    }
+}
+
+/// A primitive column with these values.
+pub(super) fn column<N: ArrowNativeType>(
+    data_type: &DataType,
+    values: Vec<N>,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef> {
+    let builder = ArrayData::builder(data_type.clone()).len(values.len()).add_buffer(Buffer::from_vec(values));
+    Ok(make_array(builder.nulls(nulls).build()?))
+}
+
+/// The bitmap of a column whose values are there where `present` says so; none if all are.
+pub(super) fn validity(present: &[bool]) -> Option<NullBuffer> {
+    let validity = NullBuffer::new(BooleanBuffer::from(present));
+    (validity.null_count() > 0).then_some(validity)
+}

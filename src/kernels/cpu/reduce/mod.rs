@@ -1,0 +1,257 @@
+//! The CPU twin of [`crate::kernels::reduce`]: ticket, then aggregate.
+//!
+//! [`GroupIds`] gives each row of a batch a dense id; then each aggregate updates its own state columns at those ids. An
+//! aggregate knows nothing of keys, a key nothing of aggregates. One file per family of aggregates; [`state`] holds the
+//! loop they share, `merge` puts the groups of partitions together.
+
+mod concat;
+mod count;
+pub mod distinct;
+mod extreme;
+mod extreme_bytes;
+mod float_sum;
+mod make;
+mod merge;
+mod n_unique;
+mod nothing;
+mod pick;
+mod quantile;
+pub mod reduce_with;
+mod state;
+mod truth;
+mod variance;
+mod whole_sum;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow_buffer::BooleanBuffer;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+
+use self::make::{is_null_kept, make};
+use self::state::{Ids, Refusal, Rows, State};
+use crate::error::{Error, Place, Result};
+use crate::expr::TypedAggregate;
+use crate::kernels::cpu::group_ids::GroupIds;
+use crate::kernels::reduce;
+
+/// Rows taken in at once: more are cut, so that no accumulator can overflow inside one call.
+const ROWS_AT_ONCE: usize = 1 << 24;
+
+/// A keyed reduce, ready to run in many partitions.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow_array::{ArrayRef, Int64Array, StringArray};
+/// use pelton::columnar::{DataType, Field};
+/// use pelton::expr::{AggregateFunction, TypedAggregate, TypedExpr, TypedNode};
+/// use pelton::kernels::cpu::reduce::KeyedReduce;
+///
+/// let visits = TypedExpr { node: TypedNode::Column(1, "visits".into()), data_type: DataType::Int64, nullable: false };
+/// let total = TypedAggregate {
+///     function: AggregateFunction::Sum,
+///     input: Some(visits),
+///     filter: None,
+///     name: "visits".into(),
+///     data_type: DataType::Int64,
+/// };
+/// let by_city = KeyedReduce::prepare(&[Field::new("city", DataType::Utf8, false)], &[total])?;
+///
+/// let cities: ArrayRef = Arc::new(StringArray::from(vec!["Oslo", "Rome", "Oslo"]));
+/// let visits: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+/// let mut groups = by_city.begin()?;
+/// groups.update(&[cities], &[Some(visits)], &[None], 3)?;
+/// let answer = groups.finish()?;
+/// assert_eq!(answer.column(1).as_ref(), &Int64Array::from(vec![4, 2]));
+/// # Ok::<(), pelton::error::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct KeyedReduce(Arc<Prepared>);
+
+#[derive(Debug)]
+struct Prepared {
+    keys: Vec<Field>,
+    aggregates: Vec<TypedAggregate>,
+    schema: SchemaRef,
+}
+
+impl KeyedReduce {
+    /// A keyed reduce by these keys, which makes these aggregates.
+    ///
+    /// # Errors
+    /// `Unsupported` for a type that cannot be a key or that an aggregate does not take.
+    pub fn prepare(keys: &[Field], aggregates: &[TypedAggregate]) -> Result<Self> {
+        let schema = Arc::new(Schema::new(reduce::output_fields(keys, aggregates)));
+        let prepared = Self(Arc::new(Prepared { keys: keys.to_vec(), aggregates: aggregates.to_vec(), schema }));
+        prepared.begin()?;
+        Ok(prepared)
+    }
+
+    /// No groups yet.
+    ///
+    /// # Errors
+    /// None after [`KeyedReduce::prepare`] went well.
+    pub fn begin(&self) -> Result<Groups> {
+        let ids = GroupIds::new(self.0.keys.iter().map(Field::data_type))?;
+        let states = self.0.aggregates.iter().map(make).collect::<Result<_>>()?;
+        Ok(Groups { prepared: Arc::clone(&self.0), ids, states, row_ids: Vec::new() })
+    }
+
+    /// The schema of the answer: keys, then aggregates.
+    pub fn output_schema(&self) -> SchemaRef {
+        Arc::clone(&self.0.schema)
+    }
+}
+
+/// The groups of one partition: the keys seen so far, and the states of the aggregates.
+pub struct Groups {
+    prepared: Arc<Prepared>,
+    ids: GroupIds,
+    states: Vec<Box<dyn State>>,
+    /// Ids of the rows of the latest batch; kept for its memory.
+    row_ids: Vec<u32>,
+}
+
+impl Groups {
+    /// Takes a batch in: an array for each key, and for each aggregate its input and filter, of `rows` rows each.
+    ///
+    /// # Errors
+    /// `Unsupported` when there are more groups than ids.
+    pub fn update(
+        &mut self,
+        keys: &[ArrayRef],
+        inputs: &[Option<ArrayRef>],
+        filters: &[Option<BooleanArray>],
+        rows: usize,
+    ) -> Result<()> {
+        if inputs.len() != self.states.len() || filters.len() != self.states.len() {
+            return Err(Error::internal("a keyed reduce got another number of inputs than it has aggregates"));
+        }
+        let lengths = keys.iter().chain(inputs.iter().flatten()).map(|array| array.len());
+        if lengths.chain(filters.iter().flatten().map(Array::len)).any(|len| len != rows) {
+            return Err(Error::internal("a keyed reduce got columns of different lengths"));
+        }
+        if rows <= ROWS_AT_ONCE {
+            return self.take_in(keys, inputs, filters, rows);
+        }
+        (0..rows).step_by(ROWS_AT_ONCE).try_for_each(|from| {
+            let len = ROWS_AT_ONCE.min(rows - from);
+            let keys: Vec<_> = keys.iter().map(|key| key.slice(from, len)).collect();
+            let inputs: Vec<_> =
+                inputs.iter().map(|input| input.as_ref().map(|input| input.slice(from, len))).collect();
+            let filters: Vec<_> =
+                filters.iter().map(|filter| filter.as_ref().map(|filter| filter.slice(from, len))).collect();
+            self.take_in(&keys, &inputs, &filters, len)
+        })
+    }
+
+    fn take_in(
+        &mut self,
+        keys: &[ArrayRef],
+        inputs: &[Option<ArrayRef>],
+        filters: &[Option<BooleanArray>],
+        len: usize,
+    ) -> Result<()> {
+        let has_keys = !self.prepared.keys.is_empty();
+        if has_keys {
+            self.ids.assign(keys, &mut self.row_ids)?;
+        }
+        let groups = self.len();
+        for (place, state) in self.states.iter_mut().enumerate() {
+            let aggregate = &self.prepared.aggregates[place];
+            let input = inputs[place].as_ref().map(|input| plain(input, aggregate)).transpose()?;
+            let ids = if has_keys { Ids::Each(&self.row_ids) } else { Ids::One };
+            let values = input.as_ref().filter(|_| !is_null_kept(&aggregate.function));
+            let selection = selection(values, filters[place].as_ref());
+            state.update(&Rows { ids, len, groups, selection }, input.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// How many groups there are. Without keys it is always one.
+    pub fn len(&self) -> usize {
+        if self.prepared.keys.is_empty() { 1 } else { self.ids.len() }
+    }
+
+    /// Whether there is no group.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes the groups of a later partition in.
+    ///
+    /// # Errors
+    /// `Unsupported` when there are more groups than ids.
+    pub fn merge(&mut self, later: Self) -> Result<()> {
+        merge::merge(self, &later)
+    }
+
+    /// One row a group, in the order of the groups' first rows: the keys, then the aggregates.
+    ///
+    /// # Errors
+    /// `Overflow`, naming column and key, when a total does not fit its type.
+    pub fn finish(mut self) -> Result<RecordBatch> {
+        // Without rows no state knows yet that there is a group.
+        if self.prepared.keys.is_empty() {
+            let inputs = self.prepared.aggregates.iter();
+            let inputs: Vec<_> = inputs
+                .map(|aggregate| aggregate.input.as_ref().map(|input| arrow_array::new_empty_array(&input.data_type)))
+                .collect();
+            self.take_in(&[], &inputs, &vec![None; inputs.len()], 0)?;
+        }
+        let mut columns = self.ids.keys()?;
+        for (state, aggregate) in self.states.into_iter().zip(&self.prepared.aggregates) {
+            let column =
+                state.finish().map_err(|refusal| explain(refusal, aggregate, &self.prepared.keys, &columns))?;
+            columns.push(if column.data_type() == &aggregate.data_type {
+                column
+            } else {
+                arrow_cast::cast(&column, &aggregate.data_type)?
+            });
+        }
+        let schema = Arc::clone(&self.prepared.schema);
+        let options =
+            arrow_array::RecordBatchOptions::new().with_row_count(Some(columns.first().map_or(1, |c| c.len())));
+        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+    }
+}
+
+impl fmt::Debug for Groups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Groups").field("groups", &self.len()).field("aggregates", &self.states.len()).finish()
+    }
+}
+
+/// The values of a dictionary column, where the aggregate looks at values.
+fn plain(input: &ArrayRef, aggregate: &TypedAggregate) -> Result<ArrayRef> {
+    match input.data_type() {
+        DataType::Dictionary(_, values) if !is_null_kept(&aggregate.function) => Ok(arrow_cast::cast(input, values)?),
+        _ => Ok(Arc::clone(input)),
+    }
+}
+
+/// The rows whose value is there and whose filter is true; none if these are all.
+fn selection(values: Option<&ArrayRef>, filter: Option<&BooleanArray>) -> Option<BooleanBuffer> {
+    let present = values.and_then(|values| values.logical_nulls()).filter(|nulls| nulls.null_count() > 0);
+    let present = present.map(|nulls| nulls.inner().clone());
+    let kept = filter.map(|filter| match filter.nulls() {
+        None => filter.values().clone(),
+        Some(nulls) => filter.values() & nulls.inner(),
+    });
+    match (present, kept) {
+        (Some(present), Some(kept)) => Some(&present & &kept),
+        (present, kept) => present.or(kept),
+    }
+}
+
+/// The error for people: which column, which key, which value.
+fn explain(refusal: Refusal, aggregate: &TypedAggregate, keys: &[Field], columns: &[ArrayRef]) -> Error {
+    match refusal {
+        Refusal::Other(error) => error.at(Place::default().column(&aggregate.name)),
+        Refusal::OutOfRange { group, value, data_type } => {
+            let key = reduce::key_text(keys, columns, group);
+            reduce::out_of_range(aggregate, &key, &value, &data_type)
+        }
+    }
+}

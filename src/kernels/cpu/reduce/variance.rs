@@ -1,0 +1,170 @@
+//! Variance and standard deviation: exact sums of the values and of their squares, put together and rounded once.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "exponents, counts and group ids fit 32 bits"
+)]
+
+use std::marker::PhantomData;
+
+use arrow_array::ArrayRef;
+use arrow_buffer::ArrowNativeType;
+use arrow_schema::DataType;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::float_sum::Window;
+use super::state::{Mapping, Refusal, Rows, State, each, merge_slots, needed, same};
+use crate::error::Result;
+use crate::kernels::cpu::native;
+use crate::kernels::exact_sum::{F64_GRID, FloatMoments, Moments};
+
+/// Which result is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// Taken off the count before dividing.
+    pub(super) ddof: u8,
+    /// The square root of the variance.
+    pub(super) is_deviation: bool,
+}
+
+impl Wanted {
+    fn column(self, variances: Vec<Option<f64>>) -> Result<ArrayRef, Refusal> {
+        let root = |variance: f64| if self.is_deviation { variance.sqrt() } else { variance };
+        let present: Vec<bool> = variances.iter().map(Option::is_some).collect();
+        let values = variances.into_iter().map(|variance| variance.map_or(0.0, root)).collect();
+        Ok(native::column::<f64>(&DataType::Float64, values, native::validity(&present))?)
+    }
+}
+
+/// Of integers and decimals, whose sums need `L` limbs and whose squares `M`.
+pub(super) struct WholeVariance<N, const L: usize, const M: usize> {
+    wanted: Wanted,
+    /// Decimal digits after the point.
+    scale: i8,
+    slots: Vec<Moments<L, M>>,
+    values: PhantomData<N>,
+}
+
+impl<N, const L: usize, const M: usize> WholeVariance<N, L, M> {
+    pub(super) fn new(wanted: Wanted, scale: i8) -> Self {
+        Self { wanted, scale, slots: Vec::new(), values: PhantomData }
+    }
+}
+
+impl<N: ArrowNativeType + Into<i128>, const L: usize, const M: usize> State for WholeVariance<N, L, M> {
+    fn update(&mut self, rows: &Rows<'_>, input: Option<&ArrayRef>) -> Result<()> {
+        let values = native::values::<N>(needed(input)?)?;
+        self.slots.resize(rows.groups, Moments::default());
+        each(&mut self.slots, rows, &values, |slot, value, _| slot.add_whole(value.into()));
+        Ok(())
+    }
+
+    fn merge(&mut self, later: &dyn State, mapping: &Mapping<'_>) -> Result<()> {
+        merge_slots(&mut self.slots, &same::<Self>(later)?.slots, mapping, |slot, later| slot.merge(&later));
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
+        let variance = |slot: &Moments<L, M>| slot.variance(0, self.scale, self.wanted.ddof);
+        self.wanted.column(self.slots.iter().map(variance).collect())
+    }
+}
+
+/// Of floats: inside a window of exponents as for sums, outside of it in full.
+pub(super) struct FloatVariance<N> {
+    wanted: Wanted,
+    window: Option<Window>,
+    slots: Vec<Moments<2, 4>>,
+    /// Rows taken into the slots since they were last empty, at most.
+    rows: u64,
+    outside: HashMap<u32, Box<FloatMoments>, FixedState>,
+    values: PhantomData<N>,
+}
+
+/// Values that a slot can take before it may overflow: 97 bits a value in 127.
+const ROWS_MAX: u64 = 1 << 29;
+
+impl<N> FloatVariance<N> {
+    pub(super) fn new(wanted: Wanted) -> Self {
+        let outside = HashMap::with_hasher(FixedState::default());
+        Self { wanted, window: None, slots: Vec::new(), rows: 0, outside, values: PhantomData }
+    }
+
+    /// Moves the groups of `slots` into the totals outside.
+    fn move_outside(
+        outside: &mut HashMap<u32, Box<FloatMoments>, FixedState>,
+        slots: impl Iterator<Item = (usize, Moments<2, 4>)>,
+        window: Option<Window>,
+    ) {
+        let shift = window.map_or(0, |window| (window.grid() - F64_GRID) as u32);
+        for (group, slot) in slots.filter(|(_, slot)| slot.count > 0) {
+            outside.entry(group as u32).or_default().finite.add_moments(&slot, shift);
+        }
+    }
+}
+
+impl<N: ArrowNativeType + Into<f64>> State for FloatVariance<N> {
+    fn update(&mut self, rows: &Rows<'_>, input: Option<&ArrayRef>) -> Result<()> {
+        let values = native::values::<N>(needed(input)?)?;
+        self.slots.resize(rows.groups, Moments::default());
+        if self.window.is_none() {
+            self.window = Window::for_values(values.iter().map(|&value| value.into()));
+        }
+        if self.rows + rows.len as u64 > ROWS_MAX {
+            Self::move_outside(&mut self.outside, self.slots.iter().copied().enumerate(), self.window);
+            self.slots.fill(Moments::default());
+            self.rows = 0;
+        }
+        self.rows += rows.len as u64;
+        let mut outside = Vec::new();
+        let window = self.window;
+        each(&mut self.slots, rows, &values, |slot, value, row| {
+            let value: f64 = value.into();
+            match window.and_then(|window| window.place(value.to_bits())) {
+                Some((negative, mantissa, shift)) => slot.add(negative, u128::from(mantissa), shift),
+                None if value == 0.0 => slot.count += 1,
+                None => outside.push(row),
+            }
+        });
+        for row in outside {
+            self.outside.entry(rows.ids.of(row)).or_default().add(values[row].into());
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, later: &dyn State, mapping: &Mapping<'_>) -> Result<()> {
+        let later = same::<Self>(later)?;
+        self.window = self.window.or(later.window);
+        self.slots.resize(mapping.groups, Moments::default());
+        if self.window == later.window && self.rows + later.rows <= ROWS_MAX {
+            self.rows += later.rows;
+            merge_slots(&mut self.slots, &later.slots, mapping, |slot, later| slot.merge(&later));
+        } else {
+            let slots = mapping.pairs().map(|(from, to)| (to, later.slots[from]));
+            Self::move_outside(&mut self.outside, slots, later.window);
+        }
+        if !later.outside.is_empty() {
+            for (from, to) in mapping.pairs() {
+                if let Some(moments) = later.outside.get(&(from as u32)) {
+                    self.outside.entry(to as u32).or_default().merge(moments);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
+        let grid = self.window.map_or(F64_GRID, Window::grid);
+        let variance = |(group, slot): (usize, &Moments<2, 4>)| match self.outside.get(&(group as u32)) {
+            None => slot.variance(grid, 0, self.wanted.ddof),
+            Some(outside) => {
+                let mut all = (**outside).clone();
+                all.finite.add_moments(slot, (grid - F64_GRID) as u32);
+                all.variance(self.wanted.ddof)
+            }
+        };
+        self.wanted.column(self.slots.iter().enumerate().map(variance).collect())
+    }
+}

@@ -1,0 +1,175 @@
+//! The fast kernel and the reference give the same answers.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, Decimal128Array, Int64Array, StringArray, UInt64Array};
+use pelton::columnar::{DataType, Field};
+use pelton::error::ErrorKind;
+use pelton::expr::{AggregateFunction, TypedAggregate};
+use pelton::kernels::cpu::reduce::KeyedReduce;
+use pelton::kernels::reduce::{ReduceInput, reference};
+
+use crate::data::{Random, aggregate, aggregates_of, assert_same, batch, fast, plain_types};
+
+fn check(keys: &[Field], aggregates: &[TypedAggregate], batch: &ReduceInput, what: &str) {
+    let reduce = KeyedReduce::prepare(keys, aggregates).unwrap();
+    let slow = reference(keys, aggregates, std::slice::from_ref(batch));
+    for (rows, partitions) in [(batch.rows.max(1), 1), (64, 1), (1000, 3), (7, 4)] {
+        let what = format!("{what}, batches of {rows}, {partitions} partitions");
+        match (fast(&reduce, batch, rows, partitions), &slow) {
+            (Ok(fast), Ok(slow)) => assert_same(&fast, slow, &what),
+            (Err(fast), Err(slow)) => assert_eq!(fast.to_string(), slow.to_string(), "{what}"),
+            (fast, slow) => panic!("{what}: {fast:?} but {slow:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_key_type_gives_the_groups_of_the_reference() {
+    for data_type in plain_types() {
+        let keys = [Field::new("k", data_type.clone(), true)];
+        let aggregates = [aggregate(AggregateFunction::Len, None, DataType::Int64)];
+        for (seed, rows) in [0, 1, 63, 64, 65, 1000].into_iter().enumerate() {
+            for has_nulls in [false, true] {
+                let mut random = Random(seed as u64);
+                let batch = batch(&mut random, &keys, &aggregates, rows, 200, has_nulls);
+                check(&keys, &aggregates, &batch, &format!("{data_type}, {rows} rows"));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_aggregate_of_every_type_gives_the_values_of_the_reference() {
+    for data_type in plain_types() {
+        for (seed, (rows, different)) in [(0, 1), (1, 1), (65, 3), (700, 20), (500, 400)].into_iter().enumerate() {
+            let keys = [Field::new("k", DataType::Int32, true)];
+            // One at a time, so that an overflow of one does not hide the others.
+            for aggregate in aggregates_of(&data_type) {
+                let aggregates = [aggregate.clone(), TypedAggregate { name: "filtered".to_owned(), ..aggregate }];
+                for has_nulls in [false, true] {
+                    let mut random = Random(100 + seed as u64);
+                    let batch = batch(&mut random, &keys, &aggregates, rows, different, has_nulls);
+                    let what = format!("{:?} of {data_type}, {rows} rows", aggregates[0].function);
+                    check(&keys, &aggregates, &batch, &what);
+                    let no_keys = ReduceInput { keys: Vec::new(), ..batch };
+                    check(&[], &aggregates, &no_keys, &format!("{what}, no keys"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn several_keys_give_the_groups_of_the_reference() {
+    let types = plain_types();
+    for seed in 0..40 {
+        let mut random = Random(seed);
+        let keys: Vec<Field> = (0..2 + seed % 3)
+            .map(|place| {
+                let data_type = types[random.below(types.len() as u64) as usize].clone();
+                Field::new(format!("k{place}"), data_type, true)
+            })
+            .collect();
+        let aggregates = aggregates_of(&DataType::Int16);
+        let batch = batch(&mut random, &keys, &aggregates, 600, 12, seed % 2 == 0);
+        check(&keys, &aggregates, &batch, &format!("{keys:?}"));
+    }
+}
+
+#[test]
+fn keys_that_rise_fall_and_jump_keep_their_ids_while_their_table_moves() {
+    let rise = |row: i64| row * 3;
+    let fall = |row: i64| -row * 50;
+    let jump = |row: i64| if row == 2500 { i64::MAX } else { row % 700 - 350 };
+    let back = |row: i64| if row < 1500 { i64::MIN + row } else { i64::MAX - row };
+    for (name, key) in [("rise", rise as fn(i64) -> i64), ("fall", fall), ("jump", jump), ("back", back)] {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values((0..3000).map(key)));
+        let batch = ReduceInput { keys: vec![column], inputs: vec![None], filters: vec![None], rows: 3000 };
+        let aggregates = [aggregate(AggregateFunction::Len, None, DataType::Int64)];
+        check(&[Field::new("k", DataType::Int64, false)], &aggregates, &batch, name);
+    }
+}
+
+#[test]
+fn many_groups_are_merged_on_many_threads_in_order_of_first_appearance() {
+    let mut random = Random(5);
+    let rows = 120_000_usize;
+    let keys: Vec<i64> = (0..rows).map(|_| random.below(90_000) as i64 * 1_000_003).collect();
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values(keys.iter().map(|key| format!("key {key}"))));
+    let keys: ArrayRef = Arc::new(Int64Array::from(keys));
+    let values: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows as i64));
+    let aggregates = aggregates_of(&DataType::Int64);
+    let inputs = aggregates.iter().map(|a| a.input.as_ref().map(|_| Arc::clone(&values))).collect();
+    let filters = vec![None; aggregates.len()];
+    let batch = ReduceInput { keys: vec![keys, texts], inputs, filters, rows };
+    let fields = [Field::new("k", DataType::Int64, false), Field::new("t", DataType::Utf8, false)];
+    let reduce = KeyedReduce::prepare(&fields, &aggregates).unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let dealt = pool.install(|| fast(&reduce, &batch, 10_000, 4)).unwrap();
+    let whole = fast(&reduce, &batch, rows, 1).unwrap();
+    assert!(whole.num_rows() > 60_000);
+    assert_eq!(dealt, whole);
+}
+
+#[test]
+fn sizes_around_powers_of_two_lose_no_row() {
+    for rows in [4095_usize, 4096, 4097, 65_535, 65_536, 65_537] {
+        let keys: ArrayRef = Arc::new(Int64Array::from_iter_values((0..rows as i64).map(|row| row % 65_536 * 7)));
+        let values: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows as i64));
+        let aggregates = [aggregate(AggregateFunction::Sum, Some(&DataType::Int64), DataType::Int64)];
+        let fields = [Field::new("k", DataType::Int64, false)];
+        let batch = ReduceInput { keys: vec![keys], inputs: vec![Some(values)], filters: vec![None], rows };
+        let reduce = KeyedReduce::prepare(&fields, &aggregates).unwrap();
+        for cut in [rows, 4096, 16_384] {
+            let answer = fast(&reduce, &batch, cut, 2).unwrap();
+            assert_eq!(answer.num_rows(), rows.min(65_536));
+            let sums = answer.column(1).as_any().downcast_ref::<Int64Array>().unwrap();
+            let total: i64 = sums.values().iter().sum();
+            assert_eq!(total, (0..rows as i64).sum::<i64>());
+        }
+    }
+}
+
+fn overflow(values: ArrayRef, result: DataType) -> pelton::error::Error {
+    let rows = values.len();
+    let keys: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(|row| ["Oslo", "Rome"][row % 2])));
+    let aggregates = [aggregate(AggregateFunction::Sum, Some(values.data_type()), result)];
+    let fields = [Field::new("city", DataType::Utf8, false)];
+    let batch = ReduceInput { keys: vec![keys], inputs: vec![Some(values)], filters: vec![None], rows };
+    let slow = reference(&fields, &aggregates, std::slice::from_ref(&batch)).unwrap_err();
+    let fast = fast(&KeyedReduce::prepare(&fields, &aggregates).unwrap(), &batch, 2, 2).unwrap_err();
+    assert_eq!(fast.to_string(), slow.to_string());
+    fast
+}
+
+#[test]
+fn a_sum_out_of_range_is_an_error_that_names_column_and_key() {
+    let error = overflow(Arc::new(Int64Array::from(vec![1, i64::MAX, 2, 1])), DataType::Int64);
+    assert_eq!(error.kind(), ErrorKind::Overflow);
+    assert_eq!(error.place().column.as_deref(), Some("sum_x"));
+    assert!(error.to_string().contains("city = Rome"), "{error}");
+    assert!(error.to_string().contains("9223372036854775808"), "{error}");
+    overflow(Arc::new(UInt64Array::from(vec![u64::MAX, 1, 1, 1])), DataType::UInt64);
+    let most = 10_i128.pow(38) - 1;
+    let decimals = Decimal128Array::from(vec![most, 0, 1, 0]).with_precision_and_scale(38, 2).unwrap();
+    overflow(Arc::new(decimals), DataType::Decimal128(38, 2));
+}
+
+#[test]
+fn a_sum_may_leave_its_range_on_the_way() {
+    let values: ArrayRef = Arc::new(Int64Array::from(vec![i64::MAX, i64::MAX, i64::MIN, i64::MIN, 2]));
+    let aggregates = [aggregate(AggregateFunction::Sum, Some(&DataType::Int64), DataType::Int64)];
+    let batch = ReduceInput { keys: vec![], inputs: vec![Some(values)], filters: vec![None], rows: 5 };
+    let answer = fast(&KeyedReduce::prepare(&[], &aggregates).unwrap(), &batch, 1, 5).unwrap();
+    assert_eq!(answer.column(0).as_ref(), &Int64Array::from(vec![0]));
+}
+
+#[test]
+fn without_keys_there_is_one_group_even_without_rows() {
+    let aggregates = aggregates_of(&DataType::Float64);
+    let answer = KeyedReduce::prepare(&[], &aggregates).unwrap().begin().unwrap().finish().unwrap();
+    let slow = reference(&[], &aggregates, &[]).unwrap();
+    assert_same(&answer, &slow, "no rows");
+    assert_eq!(answer.num_rows(), 1);
+}
