@@ -7,10 +7,13 @@
 pub mod cpu;
 pub mod exact_sum;
 pub mod explode;
+pub mod filter;
 pub mod group_ids;
 pub mod hash;
 pub mod join;
+pub mod project;
 pub mod reduce;
+mod reference;
 pub mod repartition;
 mod site;
 pub mod sort;

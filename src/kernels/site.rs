@@ -4,12 +4,12 @@
 
 use crate::columnar::{DataType, Scalar};
 use crate::error::{Error, ErrorKind, Place};
-use crate::expr::{BinaryOp, TypedExpr, TypedNode, UnaryOp};
+use crate::expr::{TypedExpr, TypedNode};
 
 /// An expression as its errors name it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Site {
-    /// The expression as text, columns in quotes.
+    /// The expression as SQL text, in quotes.
     text: String,
     /// The leftmost column in it.
     column: Option<String>,
@@ -19,7 +19,7 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn of(expr: &TypedExpr) -> Self {
-        Self { text: describe(expr), column: leftmost_column(expr), data_type: expr.data_type.clone() }
+        Self { text: format!("`{expr}`"), column: leftmost_column(expr), data_type: expr.data_type.clone() }
     }
 
     fn place(&self) -> Place {
@@ -72,52 +72,6 @@ pub(crate) fn show(value: &Scalar) -> String {
         Scalar::Date32(days) => format!("day {days}"),
         Scalar::Timestamp(value, unit, _) | Scalar::Duration(value, unit) => format!("{value} {unit:?}s"),
         other => format!("{other:?}"),
-    }
-}
-
-/// The expression as text, close to SQL.
-fn describe(expr: &TypedExpr) -> String {
-    let nested = |inner: &TypedExpr| match inner.node {
-        TypedNode::Binary(..) => format!("({})", describe(inner)),
-        _ => describe(inner),
-    };
-    match &expr.node {
-        TypedNode::Column(_, name) => format!("\"{name}\""),
-        TypedNode::Literal(value) => show(value),
-        TypedNode::Unary(UnaryOp::Not, input) => format!("NOT {}", nested(input)),
-        TypedNode::Unary(UnaryOp::Negate, input) => format!("-{}", nested(input)),
-        TypedNode::Unary(UnaryOp::IsNull, input) => format!("{} IS NULL", nested(input)),
-        TypedNode::Unary(UnaryOp::IsNotNull, input) => format!("{} IS NOT NULL", nested(input)),
-        TypedNode::Unary(UnaryOp::IsNan, input) => format!("{} IS NAN", nested(input)),
-        TypedNode::Binary(left, op, right) => format!("{} {} {}", nested(left), symbol(*op), nested(right)),
-        TypedNode::Cast(input, _) => describe(input),
-        TypedNode::Case(..) => "CASE".to_owned(),
-        TypedNode::IsIn(input, _) => format!("{} IN (...)", nested(input)),
-        TypedNode::Call(function, arguments) => {
-            let name = format!("{function:?}");
-            let end = name.find(|c: char| !c.is_alphanumeric()).unwrap_or(name.len());
-            let arguments: Vec<_> = arguments.iter().map(describe).collect();
-            format!("{}({})", name[..end].to_lowercase(), arguments.join(", "))
-        }
-    }
-}
-
-fn symbol(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Add => "+",
-        BinaryOp::Subtract => "-",
-        BinaryOp::Multiply => "*",
-        BinaryOp::Divide => "/",
-        BinaryOp::FloorDivide => "//",
-        BinaryOp::Modulo => "%",
-        BinaryOp::Eq => "=",
-        BinaryOp::NotEq => "<>",
-        BinaryOp::Lt => "<",
-        BinaryOp::LtEq => "<=",
-        BinaryOp::Gt => ">",
-        BinaryOp::GtEq => ">=",
-        BinaryOp::And => "AND",
-        BinaryOp::Or => "OR",
     }
 }
 
