@@ -128,15 +128,15 @@ fn sorts(criterion: &mut Criterion) {
         let (batch, frame) = numbered(&column, "row");
         let schema = batch.schema();
         let keys = [vec![Arc::clone(batch.column(0))]];
-        for limit in [None, Some(100)] {
-            let ours = || sort(&schema, std::slice::from_ref(&batch), &keys, &options, limit).unwrap();
+        for limit in [None, Some(100u32)] {
+            let ours = || {
+                sort(&schema, std::slice::from_ref(&batch), &keys, &options, limit.map(|rows| rows as usize)).unwrap()
+            };
             let theirs = || {
                 let order = SortMultipleOptions::default().with_maintain_order(true);
                 match limit {
                     None => frame.sort(["k"], order).unwrap(),
-                    Some(rows) => {
-                        frame.clone().lazy().sort_by_exprs([col("k")], order).limit(rows as u32).collect().unwrap()
-                    }
+                    Some(rows) => frame.clone().lazy().sort_by_exprs([col("k")], order).limit(rows).collect().unwrap(),
                 }
             };
             assert_same_numbers(&ours(), &theirs(), "row");

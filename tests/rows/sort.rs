@@ -1,5 +1,7 @@
 //! Sorting and top-n.
 
+use std::sync::Arc;
+
 use arrow_schema::SortOptions;
 use pelton::columnar::{ArrayRef, DataType, RecordBatch};
 use pelton::kernels::cpu::sort::{Sorter, merge, sort};
@@ -76,6 +78,28 @@ fn large_batches_sort_as_the_reference() {
             let batch = random.batch(std::slice::from_ref(&key), rows, distinct, seed % 2 == 0);
             let options = some_options(&mut random, 1);
             for limit in [None, Some(100), Some(4096)] {
+                assert_equals_reference(&mut random, &batch, &options, limit);
+            }
+        }
+    }
+}
+
+#[test]
+fn text_with_a_common_prefix_sorts_as_the_reference() {
+    let tails: [&[&str]; 3] = [
+        &["", "a", "a\0", "a\0\0", "b", "ab", "abcdefg", "abcdef\0", "\0"],
+        &["", "a", "abcdefgh", "abcdefgh\0", "abcdefghi", "abcdefgi", "\u{7f}"],
+        &["12345678", "12345679", "02345678", "12345678"],
+    ];
+    let mut random = Random::new(9);
+    for tails in tails {
+        let texts: Vec<String> = (0..2000).map(|_| format!("prefix/{}", tails[random.below(tails.len())])).collect();
+        let texts: ArrayRef = Arc::new(arrow_array::StringArray::from(texts));
+        let numbers: ArrayRef = Arc::new((0..2000).collect::<arrow_array::Int64Array>());
+        let batch = RecordBatch::try_from_iter([("k", texts), ("row", numbers)]).unwrap();
+        for descending in [false, true] {
+            let options = [SortOptions { descending, nulls_first: false }];
+            for limit in [None, Some(7)] {
                 assert_equals_reference(&mut random, &batch, &options, limit);
             }
         }

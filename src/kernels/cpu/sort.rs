@@ -6,7 +6,7 @@ use arrow_schema::SortOptions;
 use arrow_select::concat::{concat, concat_batches};
 use arrow_select::take::{take, take_record_batch};
 
-use super::sort_keys::{Bound, Keys};
+use super::sort_keys::{Bound, How, Keys};
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::Result;
 use crate::limits::ROWS_PER_READ_MAX;
@@ -113,7 +113,7 @@ impl Sorter {
         let candidates = match &self.bound {
             Some(bound) => keys.before(bound),
             None if part.rows() > limit => {
-                let mut first = keys.first(limit);
+                let mut first = keys.order(How::First(limit));
                 first.sort_unstable();
                 first
             }
@@ -143,7 +143,7 @@ impl Sorter {
         self.rows = 0;
         let Some(all) = Keyed::concat(&self.schema, parts, self.options.len())? else { return Ok(()) };
         let keys = Keys::new(&all.keys, &self.options, all.rows())?;
-        let first = keys.first(limit);
+        let first = keys.order(How::First(limit));
         if let Some(&last) = first.last().filter(|_| first.len() == limit) {
             self.bound = Some(keys.bound(last as usize));
         }
@@ -207,8 +207,8 @@ fn ordered(
     };
     let keys = Keys::new(&all.keys, options, all.rows())?;
     let rows = match limit {
-        Some(limit) => keys.first(limit),
-        None => keys.order(runs),
+        Some(limit) => keys.order(How::First(limit)),
+        None => keys.order(if runs { How::Runs } else { How::All }),
     };
     drop(keys);
     all.take(rows)

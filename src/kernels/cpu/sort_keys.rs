@@ -43,6 +43,17 @@ enum Values {
     Equal,
 }
 
+/// What is asked of an order.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum How {
+    /// All rows.
+    All,
+    /// All rows, which consist of a few sorted runs.
+    Runs,
+    /// The first rows.
+    First(usize),
+}
+
 /// The key of the last row that is kept by a top-n, against which further rows are held.
 #[derive(Debug, Clone)]
 pub(super) enum Bound {
@@ -79,78 +90,57 @@ impl Keys {
         Ok(Self { values, valid: None, nulls_first: false, rows })
     }
 
-    /// All rows in order. `runs` says that the rows consist of a few sorted runs, which are then merged.
-    pub(super) fn order(&self, runs: bool) -> Vec<u32> {
-        self.with_nulls(usize::MAX, |packed, compare| match compare {
-            None if runs => packed.sort(),
-            None => bucket_sort(packed, &mut Vec::new(), &|bucket| bucket.sort_unstable()),
-            Some(compare) if runs => packed.sort_by(compare),
-            Some(compare) => bucket_sort(packed, &mut Vec::new(), &|bucket| bucket.sort_unstable_by(compare)),
-        })
-    }
-
-    /// The first rows in order.
-    pub(super) fn first(&self, limit: usize) -> Vec<u32> {
-        self.with_nulls(limit, |packed, compare| {
-            let natural = |a: &u128, b: &u128| a.cmp(b);
-            let compare = compare.unwrap_or(&natural);
-            if limit > 0 && limit < packed.len() {
-                packed.select_nth_unstable_by(limit - 1, compare);
-            }
-            packed.truncate(limit);
-            packed.sort_unstable_by(compare);
-        })
-    }
-
-    /// Sorts the rows with a key and puts those without at their end.
-    fn with_nulls(&self, limit: usize, sort: impl FnOnce(&mut Vec<u128>, Option<&Compare<'_>>)) -> Vec<u32> {
+    /// The rows in order, or the first of them.
+    pub(super) fn order(&self, how: How) -> Vec<u32> {
         let nulls: Vec<u32> = match &self.valid {
             Some(valid) => (0u32..).zip(valid).filter(|(_, valid)| !valid).map(|(row, _)| row).collect(),
             None => Vec::new(),
         };
-        let values = self.sorted_values(sort);
+        let values: Vec<u32> = self.ordered_values(how).into_iter().map(row_of).collect();
         let (mut first, then) = if self.nulls_first { (nulls, values) } else { (values, nulls) };
         first.extend(then);
-        first.truncate(limit);
+        if let How::First(limit) = how {
+            first.truncate(limit);
+        }
         first
     }
 
-    fn sorted_values(&self, sort: impl FnOnce(&mut Vec<u128>, Option<&Compare<'_>>)) -> Vec<u32> {
-        let mut packed: Vec<u128>;
+    fn ordered_values(&self, how: How) -> Vec<u128> {
         match &self.values {
-            Values::Words(words) => {
-                packed = self.valid_rows().map(|row| pack(words[row as usize], row)).collect();
-                sort(&mut packed, None);
-            }
+            Values::Words(words) => arranged(self.pack(|row| words[row]), how, Ord::cmp),
             Values::Bytes { array, descending } => {
-                packed = with_bytes!(array, bytes => self.sort_bytes(bytes, *descending, sort)).unwrap_or_default();
+                with_bytes!(array, bytes => self.ordered_bytes(bytes, *descending, how)).unwrap_or_default()
             }
-            Values::Rows(rows) => packed = self.sort_bytes(|row| rows.row(row).data(), false, sort),
-            Values::Equal => packed = self.valid_rows().map(|row| pack(0, row)).collect(),
+            Values::Rows(rows) => self.ordered_bytes(|row| rows.row(row).data(), false, how),
+            Values::Equal => self.pack(|_| 0),
         }
-        packed.into_iter().map(row_of).collect()
     }
 
-    fn sort_bytes<'a>(
-        &'a self,
-        bytes: impl Fn(usize) -> &'a [u8],
-        descending: bool,
-        sort: impl FnOnce(&mut Vec<u128>, Option<&Compare<'_>>),
-    ) -> Vec<u128> {
-        let common = common_prefix(self.valid_rows().map(|row| bytes(row as usize)));
+    fn ordered_bytes<'a>(&'a self, bytes: impl Fn(usize) -> &'a [u8], descending: bool, how: How) -> Vec<u128> {
+        let shape = Shape::of(self.valid_rows().map(|row| bytes(row as usize)));
+        let rest = |row: usize| &bytes(row)[shape.common..];
         let flip = if descending { u64::MAX } else { 0 };
-        let word = |row: u32| leading_word(&bytes(row as usize)[common..]) ^ flip;
-        let mut packed: Vec<u128> = self.valid_rows().map(|row| pack(word(row), row)).collect();
-        let compare = |a: &u128, b: &u128| {
-            (word_of(*a).cmp(&word_of(*b)))
-                .then_with(|| {
-                    let (a, b) = (bytes(row_of(*a) as usize), bytes(row_of(*b) as usize));
-                    if descending { b[common..].cmp(&a[common..]) } else { a[common..].cmp(&b[common..]) }
-                })
-                .then_with(|| a.cmp(b))
-        };
-        sort(&mut packed, Some(&compare));
-        packed
+        if shape.longest - shape.common < 8 {
+            // Seven bytes and the length tell such keys apart.
+            return arranged(self.pack(|row| (leading_word(rest(row)) | rest(row).len() as u64) ^ flip), how, Ord::cmp);
+        }
+        arranged(self.pack(|row| leading_word(rest(row)) ^ flip), how, |a, b| {
+            let words = word_of(*a).cmp(&word_of(*b));
+            let whole = || {
+                let bytes = rest(row_of(*a) as usize).cmp(rest(row_of(*b) as usize));
+                if descending { bytes.reverse() } else { bytes }
+            };
+            words.then_with(whole).then_with(|| a.cmp(b))
+        })
+    }
+
+    /// The rows that have a key, each with a word.
+    fn pack(&self, word: impl Fn(usize) -> u64) -> Vec<u128> {
+        let packed = |row: u32| pack(word(row as usize), row);
+        match &self.valid {
+            None => (0u32..).take(self.rows).map(packed).collect(),
+            Some(_) => self.valid_rows().map(packed).collect(),
+        }
     }
 
     fn valid_rows(&self) -> impl Iterator<Item = u32> {
@@ -207,7 +197,21 @@ impl Keys {
     }
 }
 
-type Compare<'a> = dyn Fn(&u128, &u128) -> Ordering + 'a;
+/// Sorts packed keys.
+fn arranged(mut packed: Vec<u128>, how: How, compare: impl Fn(&u128, &u128) -> Ordering) -> Vec<u128> {
+    match how {
+        How::All => bucket_sort(&mut packed, &mut Vec::new(), &|bucket| bucket.sort_unstable_by(&compare)),
+        How::Runs => packed.sort_by(&compare),
+        How::First(limit) => {
+            if limit > 0 && limit < packed.len() {
+                packed.select_nth_unstable_by(limit - 1, &compare);
+            }
+            packed.truncate(limit);
+            packed.sort_unstable_by(&compare);
+        }
+    }
+    packed
+}
 
 fn pack(word: u64, row: u32) -> u128 {
     u128::from(word) << 32 | u128::from(row)
@@ -223,19 +227,26 @@ fn word_of(packed: u128) -> u64 {
     (packed >> 32) as u64
 }
 
-/// How many leading bytes all keys share.
-fn common_prefix<'a>(mut keys: impl Iterator<Item = &'a [u8]>) -> usize {
-    let Some(first) = keys.next() else { return 0 };
-    let mut common = first.len();
-    for key in keys {
-        if common == 0 {
-            break;
+/// What the keys have in common.
+struct Shape {
+    /// How many leading bytes all keys share.
+    common: usize,
+    /// Bytes of the longest key.
+    longest: usize,
+}
+
+impl Shape {
+    fn of<'a>(mut keys: impl Iterator<Item = &'a [u8]>) -> Self {
+        let Some(first) = keys.next() else { return Self { common: 0, longest: 0 } };
+        let (mut common, mut longest) = (first.len(), first.len());
+        for key in keys {
+            longest = longest.max(key.len());
+            if key.len() < common || key[..common] != first[..common] {
+                common = key.iter().zip(&first[..common]).take_while(|(a, b)| a == b).count();
+            }
         }
-        if key.len() < common || key[..common] != first[..common] {
-            common = key.iter().zip(&first[..common]).take_while(|(a, b)| a == b).count();
-        }
+        Self { common, longest }
     }
-    common
 }
 
 /// The first eight bytes as an integer ordered as they are; missing ones are 0.
