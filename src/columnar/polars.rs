@@ -19,13 +19,13 @@
 //! ```
 //! use std::sync::Arc;
 //! use arrow_array::{ArrayRef, Int64Array, RecordBatch};
-//! use pelton::columnar::polars::{from_frame, to_frame};
+//! use pelton::columnar::polars::{from_frame_whole, to_frame};
 //!
 //! let people: ArrayRef = Arc::new(Int64Array::from(vec![709, 2755]));
 //! let batch = RecordBatch::try_from_iter_with_nullable([("people", people, true)])?;
 //! let frame = to_frame(&batch)?;
 //! assert_eq!(frame.shape(), (2, 1));
-//! assert_eq!(from_frame(&frame)?, batch);
+//! assert_eq!(from_frame_whole(&frame)?, batch);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -54,25 +54,31 @@ pub fn to_frame(batch: &RecordBatch) -> Result<DataFrame> {
     DataFrame::new(batch.num_rows(), columns).map_err(refused)
 }
 
-/// A frame as one batch. A frame of several chunks is put together first, which copies.
-///
-/// # Errors
-/// `Unsupported` for a type that the engine does not take.
-pub fn from_frame(frame: &DataFrame) -> Result<RecordBatch> {
-    let mut whole = frame.clone();
-    whole.rechunk_mut();
-    chunk(&whole, 0)
-}
-
 /// A frame as one batch for each of its chunks, in order. Columns that are cut differently are put together first,
 /// which copies.
 ///
 /// # Errors
 /// `Unsupported` for a type that the engine does not take.
-pub fn from_frame_chunks(frame: &DataFrame) -> Result<Vec<RecordBatch>> {
-    let mut aligned = frame.clone();
+pub fn from_frame(frame: &DataFrame) -> Result<Vec<RecordBatch>> {
+    let mut aligned = materialized(frame)?;
     aligned.align_chunks();
     (0..aligned.first_col_n_chunks().max(1)).map(|index| chunk(&aligned, index)).collect()
+}
+
+/// A frame as one batch. A frame of several chunks is put together first, which copies.
+///
+/// # Errors
+/// `Unsupported` for a type that the engine does not take.
+pub fn from_frame_whole(frame: &DataFrame) -> Result<RecordBatch> {
+    let mut whole = materialized(frame)?;
+    whole.rechunk_mut();
+    chunk(&whole, 0)
+}
+
+/// The frame with columns that repeat one value written out: such columns have no chunks to align.
+fn materialized(frame: &DataFrame) -> Result<DataFrame> {
+    let columns = frame.columns().iter().map(|column| column.as_materialized_series().clone().into_column());
+    DataFrame::new(frame.height(), columns.collect()).map_err(refused)
 }
 
 /// A chunk of a frame whose columns are cut at the same rows.

@@ -8,7 +8,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ListArray, RecordBatch, RecordBatchOptions, StringViewArray, StructArray};
 use arrow_cast::cast;
-use pelton::columnar::polars::{from_frame, from_frame_chunks, to_frame};
+use pelton::columnar::polars::{from_frame, from_frame_whole, to_frame};
 use pelton::columnar::{ArrayRef, DataType, Field, Scalar, Schema, TimeUnit};
 use pelton::error::ErrorKind;
 use polars::prelude as pl;
@@ -91,7 +91,7 @@ fn every_type_makes_the_round_trip_whole_and_sliced() {
         let whole = batch(vec![("values", numbers(&there, 0..100))]);
         for (start, rows) in [(0, 100), (13, 50), (99, 1), (5, 0)] {
             let slice = whole.slice(start, rows);
-            let returned = from_frame(&to_frame(&slice).unwrap()).unwrap();
+            let returned = from_frame_whole(&to_frame(&slice).unwrap()).unwrap();
             let expected = batch(vec![("values", cast(slice.column(0), &back).unwrap())]);
             assert_eq!(returned, expected, "{there} from {start}, {rows} rows");
         }
@@ -113,7 +113,7 @@ fn nested_types_make_the_round_trip() {
         Arc::new(StructArray::new(fields.into(), vec![Arc::clone(&list), words, Arc::clone(&seconds)], None));
     let there = batch(vec![("list", list), ("nested", nested)]);
     for there in [there.clone(), there.slice(1, 2)] {
-        let back = from_frame(&to_frame(&there).unwrap()).unwrap();
+        let back = from_frame_whole(&to_frame(&there).unwrap()).unwrap();
         let values = |batch: &RecordBatch, column: usize| -> Vec<Scalar> {
             (0..batch.num_rows()).map(|row| Scalar::from_array(batch.column(column), row).unwrap()).collect()
         };
@@ -135,7 +135,7 @@ fn values_of_fixed_width_are_shared_in_both_directions() {
         let there = batch(vec![("values", numbers(&data_type, 0..100))]);
         let pointer = there.column(0).to_data().buffers()[0].as_ptr();
         let frame = to_frame(&there).unwrap();
-        let back = from_frame(&frame).unwrap();
+        let back = from_frame_whole(&frame).unwrap();
         assert_eq!(back.column(0).to_data().buffers()[0].as_ptr(), pointer, "{data_type}");
     }
     let there = batch(vec![("values", numbers(&DataType::Int64, 0..100))]);
@@ -150,21 +150,21 @@ fn bytes_of_long_text_are_shared_in_both_directions() {
     for data_type in [DataType::Utf8, DataType::LargeUtf8] {
         let text = Scalar::to_array(&vec![Scalar::from(long); 10], &data_type).unwrap();
         let pointer = text.to_data().buffers()[1].as_ptr();
-        let back = from_frame(&to_frame(&batch(vec![("text", text)])).unwrap()).unwrap();
+        let back = from_frame_whole(&to_frame(&batch(vec![("text", text)])).unwrap()).unwrap();
         let views = back.column(0).as_string_view();
         assert_eq!(views.value(0), long);
         assert_eq!(views.value(0).as_ptr(), pointer, "{data_type}");
     }
     let views: ArrayRef = Arc::new(StringViewArray::from(vec![long; 10]));
     let pointer = views.as_string_view().value(3).as_ptr();
-    let back = from_frame(&to_frame(&batch(vec![("text", views)])).unwrap()).unwrap();
+    let back = from_frame_whole(&to_frame(&batch(vec![("text", views)])).unwrap()).unwrap();
     assert_eq!(back.column(0).as_string_view().value(3).as_ptr(), pointer);
 }
 
 #[test]
 fn buffers_outlive_whoever_made_them() {
     let frame = to_frame(&batch(vec![("text", numbers(&DataType::Utf8, 0..100))])).unwrap();
-    let back = from_frame(&frame).unwrap();
+    let back = from_frame_whole(&frame).unwrap();
     drop(frame);
     assert_eq!(back.column(0), &cast(&numbers(&DataType::Utf8, 0..100), &DataType::Utf8View).unwrap());
 }
@@ -175,8 +175,20 @@ fn chunks_come_out_one_batch_each() {
     let second = batch(vec![("n", numbers(&DataType::Int64, 10..12))]);
     let mut frame = to_frame(&first).unwrap();
     frame.vstack_mut(&to_frame(&second).unwrap()).unwrap();
-    assert_eq!(from_frame_chunks(&frame).unwrap(), vec![first, second]);
-    assert_eq!(from_frame(&frame).unwrap().num_rows(), 5);
+    assert_eq!(from_frame(&frame).unwrap(), vec![first, second]);
+    assert_eq!(from_frame_whole(&frame).unwrap().num_rows(), 5);
+}
+
+#[test]
+fn columns_of_one_value_are_written_out() {
+    let numbers = batch(vec![("n", numbers(&DataType::Int64, 0..3))]);
+    let mut frame = to_frame(&numbers).unwrap();
+    frame.vstack_mut(&to_frame(&numbers).unwrap()).unwrap();
+    let value = pl::Scalar::from(7i64);
+    frame.with_column(pl::Column::new_scalar("seven".into(), value, 6)).unwrap();
+    let batches = from_frame(&frame).unwrap();
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 6);
+    assert!(batches.iter().all(|batch| batch.column(1).as_primitive::<Int64Type>().iter().all(|v| v == Some(7))));
 }
 
 #[test]
@@ -184,7 +196,7 @@ fn categories_come_out_as_a_dictionary() {
     let texts = pl::Series::new("c".into(), ["b", "a", "b"]);
     let categories = texts.cast(&pl::DataType::from_categories(pl::Categories::global())).unwrap();
     let frame = pl::DataFrame::new(3, vec![categories.into()]).unwrap();
-    let back = from_frame(&frame).unwrap();
+    let back = from_frame_whole(&frame).unwrap();
     assert!(matches!(back.column(0).data_type(), DataType::Dictionary(_, _)), "{}", back.schema());
     let texts = cast(back.column(0), &DataType::Utf8).unwrap();
     assert_eq!(texts.as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["b", "a", "b"]);
@@ -194,7 +206,7 @@ fn categories_come_out_as_a_dictionary() {
 fn a_batch_without_columns_keeps_its_rows() {
     let options = RecordBatchOptions::new().with_row_count(Some(7));
     let there = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap();
-    assert_eq!(from_frame(&to_frame(&there).unwrap()).unwrap().num_rows(), 7);
+    assert_eq!(from_frame_whole(&to_frame(&there).unwrap()).unwrap().num_rows(), 7);
 }
 
 #[test]
@@ -205,7 +217,7 @@ fn what_cannot_cross_is_an_error_that_names_the_column() {
     assert_eq!((error.kind(), error.place().column.as_deref()), (ErrorKind::Overflow, Some("at")));
 
     let time = pl::Series::new("time".into(), [1i64]).cast(&pl::DataType::Time).unwrap();
-    let error = from_frame(&pl::DataFrame::new(1, vec![time.into()]).unwrap()).unwrap_err();
+    let error = from_frame_whole(&pl::DataFrame::new(1, vec![time.into()]).unwrap()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("\"time\""), "{error}");
 

@@ -8,8 +8,8 @@ use pelton::kernels::cpu::join::PreparedJoin;
 use pelton::kernels::cpu::sort::sort;
 use pelton::plan::stage::JoinKind;
 use polars::prelude::{
-    Column, DataFrame, DataFrameJoinOps, IntoLazy, JoinArgs, JoinType, MaintainOrderJoin, NamedFrom, Series,
-    SortMultipleOptions, col,
+    Column, DataFrame, DataFrameJoinOps, ExplodeOptions, IntoLazy, JoinArgs, JoinType, MaintainOrderJoin, NamedFrom,
+    Series, SortMultipleOptions, col,
 };
 
 use crate::join::{KINDS, join};
@@ -92,4 +92,20 @@ fn sorts_and_top_n_equal_those_of_polars() {
             assert_eq!(our_numbers(&ours.unwrap(), "row"), their_numbers(expected, "row"), "{what}");
         }
     }
+}
+
+#[test]
+fn explodes_equal_those_of_polars() {
+    let mut random = Random::new(4);
+    let batch = crate::explode::batch::<i32>(&mut random, 300, &DataType::Int64);
+    let lists = batch.column(1).as_list::<i32>().iter().map(|list| {
+        list.map(|items| Series::new("".into(), items.as_primitive::<Int64Type>().iter().collect::<Vec<_>>()))
+    });
+    let lists = Column::from(Series::new("list".into(), lists.collect::<Vec<_>>()));
+    let theirs = DataFrame::new(300, vec![frame(&batch.project(&[0]).unwrap()).columns()[0].clone(), lists]).unwrap();
+    let theirs = theirs.explode(["list"], ExplodeOptions { empty_as_null: false, keep_nulls: false }).unwrap();
+    let schema = crate::explode::exploded_schema(&batch, &DataType::Int64);
+    let ours = pelton::kernels::cpu::explode::explode(&batch, 1, &schema).unwrap();
+    assert_eq!(our_numbers(&ours, "row"), their_numbers(&theirs, "row"));
+    assert_eq!(our_numbers(&ours, "list"), their_numbers(&theirs, "list"));
 }
