@@ -110,7 +110,7 @@ impl KeyDraw {
         let steps = self.keys.ilog2();
         let last_first = 1_u64 << steps;
         let last_length = self.keys - last_first + 1;
-        let last_share = last_length * SHARE >> steps;
+        let last_share = (last_length * SHARE) >> steps;
         let place = scale(bits, u64::from(steps) * SHARE + last_share);
         let step_first = 1_u64 << (place / SHARE);
         let step_length = step_first.min(self.keys - step_first + 1);

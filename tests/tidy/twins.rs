@@ -1,0 +1,76 @@
+//! One operation, one name: its contract and reference, its fast twin, its tests.
+
+use std::collections::BTreeSet;
+
+use super::TextFile;
+
+/// Parts of the CPU backend that are not operations of their own, and what they are.
+const CPU_ONLY: [(&str, &str); 0] = [];
+/// What `kernels/` holds beside operations.
+const SHARED: [(&str, &str); 0] = [];
+
+pub(super) fn operations_have_twins_and_tests(files: &[TextFile]) -> Vec<String> {
+    let contracts = names_in(files, "src/kernels/");
+    let twins = names_in(files, "src/kernels/cpu/");
+    let mut violations = Vec::new();
+    for twin in twins.iter().filter(|twin| !contracts.contains(*twin) && !is_listed(&CPU_ONLY, twin)) {
+        violations.push(format!("src/kernels/cpu/{twin}.rs:1: no contract and reference in src/kernels/{twin}.rs"));
+    }
+    for contract in contracts.iter().filter(|contract| !is_listed(&SHARED, contract)) {
+        if !twins.contains(contract) {
+            violations.push(format!("src/kernels/{contract}.rs:1: no twin in src/kernels/cpu/{contract}.rs"));
+        } else if !is_tested(files, contract) {
+            violations.push(format!("src/kernels/{contract}.rs:1: nothing in tests/ compares it with its reference"));
+        }
+    }
+    for (listed, _) in CPU_ONLY.iter().filter(|(listed, _)| !twins.contains(*listed)) {
+        violations.push(format!("tests/tidy/twins.rs:1: {listed} is listed, but src/kernels/cpu has no such file"));
+    }
+    for (listed, _) in SHARED.iter().filter(|(listed, _)| !contracts.contains(*listed)) {
+        violations.push(format!("tests/tidy/twins.rs:1: {listed} is listed, but src/kernels has no such file"));
+    }
+    violations
+}
+
+/// Files and folders directly in `folder`, without their endings; `mod.rs` and `cpu` are the backends' own.
+fn names_in<'a>(files: &'a [TextFile], folder: &str) -> BTreeSet<&'a str> {
+    let inside = files.iter().filter_map(|file| file.path.strip_prefix(folder));
+    let names = inside.filter_map(|path| path.split('/').next()).map(|name| name.trim_end_matches(".rs"));
+    names.filter(|name| !["mod", "cpu"].contains(name)).collect()
+}
+
+fn is_listed(list: &[(&str, &str)], name: &str) -> bool {
+    list.iter().any(|(listed, _)| *listed == name)
+}
+
+/// Whether a test names the operation's module.
+fn is_tested(files: &[TextFile], operation: &str) -> bool {
+    let names = [format!("kernels::{operation}"), format!("{operation}::reference")];
+    let tests = files.iter().filter(|file| file.is_rust() && file.path.starts_with("tests/"));
+    tests
+        .filter(|file| !file.path.starts_with("tests/tidy/"))
+        .any(|file| names.iter().any(|name| file.text.contains(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, text: &str) -> TextFile {
+        TextFile { path: path.to_owned(), text: text.to_owned() }
+    }
+
+    #[test]
+    fn a_missing_twin_contract_or_test_is_found() {
+        let contract = || file("src/kernels/turn.rs", "");
+        let twin = || file("src/kernels/cpu/turn/mod.rs", "");
+        let test = || file("tests/turning/main.rs", "use pelton::kernels::turn;");
+        let about_turn = |files: &[TextFile]| {
+            operations_have_twins_and_tests(files).into_iter().filter(|found| found.contains("turn")).count()
+        };
+        assert_eq!(about_turn(&[contract(), test()]), 1);
+        assert_eq!(about_turn(&[twin(), test()]), 1);
+        assert_eq!(about_turn(&[contract(), twin()]), 1);
+        assert_eq!(about_turn(&[contract(), twin(), test()]), 0);
+    }
+}
