@@ -5,7 +5,13 @@ use std::collections::BTreeSet;
 use super::TextFile;
 
 /// Parts of the CPU backend that are not operations of their own, and what they are.
-const CPU_ONLY: [(&str, &str); 0] = [];
+const CPU_ONLY: [(&str, &str); 5] = [
+    ("bytes", "text and binary columns as byte strings"),
+    ("join_index", "the hash tables of a join"),
+    ("row_keys", "several key columns as one byte string a row"),
+    ("sort_keys", "keys in a form that is quick to compare"),
+    ("words", "values of fixed width as words that compare as the values do"),
+];
 /// What `kernels/` holds beside operations.
 const SHARED: [(&str, &str); 0] = [];
 

@@ -7,7 +7,8 @@ use super::TextFile;
 const LINES_MAX: usize = 600;
 
 pub(super) fn files_open_with_what_they_are_for(files: &[TextFile]) -> Vec<String> {
-    let silent = files.iter().filter(|file| file.is_rust() && !file.text.starts_with("//! "));
+    let opens_something = |file: &&TextFile| file.is_library() || (file.is_rust() && file.path.ends_with("/main.rs"));
+    let silent = files.iter().filter(opens_something).filter(|file| !file.text.starts_with("//! "));
     silent.map(|file| format!("{}:1: open with //! and what this file is for", file.path)).collect()
 }
 
@@ -78,6 +79,8 @@ mod tests {
     #[test]
     fn a_file_without_a_first_sentence_is_found() {
         assert_eq!(judge(files_open_with_what_they_are_for, "src/x.rs", "use a;").len(), 1);
+        assert_eq!(judge(files_open_with_what_they_are_for, "tests/x/main.rs", "use a;").len(), 1);
+        assert!(judge(files_open_with_what_they_are_for, "tests/x/part.rs", "use a;").is_empty());
         assert!(judge(files_open_with_what_they_are_for, "src/x.rs", "//! What for.\n").is_empty());
     }
 
