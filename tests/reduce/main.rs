@@ -11,4 +11,5 @@
 mod data;
 mod exact_sum;
 mod gathered;
+mod polars_oracle;
 mod twins;

@@ -9,12 +9,12 @@ use pelton::expr::{AggregateFunction, TypedAggregate};
 use pelton::kernels::cpu::reduce::KeyedReduce;
 use pelton::kernels::reduce::{ReduceInput, reference};
 
-use crate::data::{Random, aggregate, aggregates_of, assert_same, batch, fast, plain_types};
+use crate::data::{Random, aggregate, aggregates_of, assert_same, batch, fast, plain_types, update};
 
 fn check(keys: &[Field], aggregates: &[TypedAggregate], batch: &ReduceInput, what: &str) {
     let reduce = KeyedReduce::prepare(keys, aggregates).unwrap();
     let slow = reference(keys, aggregates, std::slice::from_ref(batch));
-    for (rows, partitions) in [(batch.rows.max(1), 1), (64, 1), (1000, 3), (7, 4)] {
+    for (rows, partitions) in [(batch.rows.max(1), 1), (64, 1), (200, 3), (7, 4)] {
         let what = format!("{what}, batches of {rows}, {partitions} partitions");
         match (fast(&reduce, batch, rows, partitions), &slow) {
             (Ok(fast), Ok(slow)) => assert_same(&fast, slow, &what),
@@ -29,7 +29,7 @@ fn every_key_type_gives_the_groups_of_the_reference() {
     for data_type in plain_types() {
         let keys = [Field::new("k", data_type.clone(), true)];
         let aggregates = [aggregate(AggregateFunction::Len, None, DataType::Int64)];
-        for (seed, rows) in [0, 1, 63, 64, 65, 1000].into_iter().enumerate() {
+        for (seed, rows) in [0, 1, 63, 64, 65, 500].into_iter().enumerate() {
             for has_nulls in [false, true] {
                 let mut random = Random(seed as u64);
                 let batch = batch(&mut random, &keys, &aggregates, rows, 200, has_nulls);
@@ -42,7 +42,7 @@ fn every_key_type_gives_the_groups_of_the_reference() {
 #[test]
 fn every_aggregate_of_every_type_gives_the_values_of_the_reference() {
     for data_type in plain_types() {
-        for (seed, (rows, different)) in [(0, 1), (1, 1), (65, 3), (700, 20), (500, 400)].into_iter().enumerate() {
+        for (seed, (rows, different)) in [(0, 1), (1, 1), (65, 3), (300, 20), (200, 150)].into_iter().enumerate() {
             let keys = [Field::new("k", DataType::Int32, true)];
             // One at a time, so that an overflow of one does not hide the others.
             for aggregate in aggregates_of(&data_type) {
@@ -172,4 +172,26 @@ fn without_keys_there_is_one_group_even_without_rows() {
     let slow = reference(&[], &aggregates, &[]).unwrap();
     assert_same(&answer, &slow, "no rows");
     assert_eq!(answer.num_rows(), 1);
+}
+
+#[test]
+fn partitions_without_rows_change_nothing() {
+    let aggregates = aggregates_of(&DataType::Int32);
+    for keys in [vec![], vec![Field::new("k", DataType::Utf8, true)]] {
+        let reduce = KeyedReduce::prepare(&keys, &aggregates).unwrap();
+        let full = batch(&mut Random(3), &keys, &aggregates, 50, 5, true);
+        let mut middle = reduce.begin().unwrap();
+        update(&mut middle, &full).unwrap();
+        let partials = vec![reduce.begin().unwrap(), middle, reduce.begin().unwrap()];
+        let answer = reduce.finish_all(partials).unwrap();
+        assert_same(&answer, &reference(&keys, &aggregates, &[full]).unwrap(), "empty partitions");
+    }
+}
+
+#[test]
+fn prepared_reduces_and_groups_may_go_to_other_threads() {
+    fn is_send<T: Send>() {}
+    fn is_shared<T: Send + Sync>() {}
+    is_send::<pelton::kernels::cpu::reduce::Groups>();
+    is_shared::<KeyedReduce>();
 }

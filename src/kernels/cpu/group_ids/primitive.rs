@@ -114,6 +114,10 @@ pub(super) struct PrimitiveTicket<N: KeyNative> {
     null_id: Option<u32>,
     index: Index<N>,
     rows_seen: usize,
+    /// The least and the greatest key seen, while ranges are thought of.
+    bounds: Option<(i128, i128)>,
+    /// Whether keys lie too far apart for a range, for good.
+    is_sparse: bool,
 }
 
 enum Index<N: KeyNative> {
@@ -127,35 +131,48 @@ enum Index<N: KeyNative> {
 
 impl<N: KeyNative> PrimitiveTicket<N> {
     pub(super) fn new(data_type: DataType) -> Self {
-        let index =
-            if N::IS_RANGE { Index::Range { low: N::default(), ids: Vec::new() } } else { Index::Hash(Table::new()) };
-        Self { data_type, keys: Vec::new(), null_id: None, index, rows_seen: 0 }
+        let index = Index::Hash(Table::new());
+        Self { data_type, keys: Vec::new(), null_id: None, index, rows_seen: 0, bounds: None, is_sparse: !N::IS_RANGE }
     }
 
-    /// Makes the index cover the values, or leaves ranges for good.
+    /// Chooses the index for the keys seen so far and those of this batch, and makes a range cover them.
     fn cover(&mut self, values: &[N], nulls: Option<&NullBuffer>) {
-        let Index::Range { low, ids } = &self.index else { return };
+        if self.is_sparse {
+            return;
+        }
         let Some((least, most)) = bounds(values, nulls) else { return };
-        let (least, most) = (least.widen(), most.widen());
-        let (first, end) = (low.widen(), low.widen() + ids.len() as i128);
-        if !ids.is_empty() && first <= least && most < end {
-            return;
+        let (mut from, mut to) = (least.widen(), most.widen());
+        if let Some((least, most)) = self.bounds {
+            (from, to) = (from.min(least), to.max(most));
         }
-        let (from, to) = if ids.is_empty() { (least, most) } else { (least.min(first), most.max(end - 1)) };
-        let allowed = (self.rows_seen as i128 * RANGE_PER_ROW).clamp(RANGE_ALWAYS, RANGE_MAX);
+        let before = self.bounds.replace((from, to));
         let span = to - from + 1;
-        if span > allowed {
-            let mut table = Table::for_keys(self.keys.len());
-            for (id, key) in self.keys.iter().enumerate().filter(|&(id, _)| Some(id as u32) != self.null_id) {
-                table.find_or_insert(key.word(), id as u32);
-            }
-            self.index = Index::Hash(table);
-            return;
+        let allowed = (self.rows_seen as i128 * RANGE_PER_ROW).clamp(RANGE_ALWAYS, RANGE_MAX);
+        self.is_sparse = span > RANGE_MAX;
+        match &self.index {
+            Index::Range { .. } if span > allowed => self.hash(),
+            Index::Range { low, ids }
+                if !ids.is_empty() && from >= low.widen() && to < low.widen() + ids.len() as i128 => {}
+            Index::Hash(_) if span > allowed => {}
+            _ => self.range(from, to, before),
         }
-        // Room on the side that grew, so that keys that rise or fall steadily do not move the table every time.
-        let slack = if ids.is_empty() { 0 } else { span.min(RANGE_MAX - span) };
-        let low = N::narrow(if from < first { from - slack } else { from });
-        let high = N::narrow(if to >= end { to + slack } else { to });
+    }
+
+    fn hash(&mut self) {
+        let mut table = Table::for_keys(self.keys.len());
+        for (id, key) in self.keys.iter().enumerate().filter(|&(id, _)| Some(id as u32) != self.null_id) {
+            table.find_or_insert(key.word(), id as u32);
+        }
+        self.index = Index::Hash(table);
+    }
+
+    /// A table over `from..=to`, with room on the side that has grown since `before`: keys that rise or fall steadily
+    /// shall not move the table with every batch.
+    fn range(&mut self, from: i128, to: i128, before: Option<(i128, i128)>) {
+        let (least, most) = before.unwrap_or((from, to));
+        let slack = (to - from).min(RANGE_MAX - (to - from));
+        let low = N::narrow(if from < least { from - slack } else { from });
+        let high = N::narrow(if to > most { to + slack } else { to });
         let mut ids = vec![NONE; high.distance(low) + 1];
         for (id, key) in self.keys.iter().enumerate().filter(|&(id, _)| Some(id as u32) != self.null_id) {
             ids[key.distance(low)] = id as u32;

@@ -94,14 +94,14 @@ macro_rules! with_whole {
 }
 
 fn sum(values: &DataType, result: &DataType) -> Option<Box<dyn State>> {
-    with_whole!(values, Native, LIMBS, SQUARE_LIMBS => Some(Box::new(WholeSum::<Native, LIMBS>::new(result.clone()))), _ => {
+    with_whole!(values, Native, LIMBS, _SQUARE_LIMBS => Some(Box::new(WholeSum::<Native, LIMBS>::new(result.clone()))), _ => {
         float_sum(values, float_sum::Wanted::Sum)
     })
 }
 
 fn mean(values: &DataType) -> Option<Box<dyn State>> {
     let scale = scale(values)?;
-    with_whole!(values, Native, LIMBS, SQUARE_LIMBS => Some(Box::new(WholeMean::<Native, LIMBS>::new(scale))), _ => {
+    with_whole!(values, Native, LIMBS, _SQUARE_LIMBS => Some(Box::new(WholeMean::<Native, LIMBS>::new(scale))), _ => {
         float_sum(values, float_sum::Wanted::Mean)
     })
 }

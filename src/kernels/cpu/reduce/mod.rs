@@ -95,7 +95,18 @@ impl KeyedReduce {
     pub fn begin(&self) -> Result<Groups> {
         let ids = GroupIds::new(self.0.keys.iter().map(Field::data_type))?;
         let states = self.0.aggregates.iter().map(make).collect::<Result<_>>()?;
-        Ok(Groups { prepared: Arc::clone(&self.0), ids, states, row_ids: Vec::new() })
+        let mut groups = Groups { prepared: Arc::clone(&self.0), ids, states, row_ids: Vec::new() };
+        if self.0.keys.is_empty() {
+            // There is a group before there is a row: the states must know.
+            groups.take_in(&[], &self.no_inputs(), &vec![None; self.0.aggregates.len()], 0)?;
+        }
+        Ok(groups)
+    }
+
+    /// The inputs of no rows.
+    fn no_inputs(&self) -> Vec<Option<ArrayRef>> {
+        let inputs = self.0.aggregates.iter().map(|aggregate| aggregate.input.as_ref());
+        inputs.map(|input| Some(arrow_array::new_empty_array(&input?.data_type))).collect()
     }
 
     /// The schema of the answer: keys, then aggregates.
@@ -191,15 +202,7 @@ impl Groups {
     ///
     /// # Errors
     /// `Overflow`, naming column and key, when a total does not fit its type.
-    pub fn finish(mut self) -> Result<RecordBatch> {
-        // Without rows no state knows yet that there is a group.
-        if self.prepared.keys.is_empty() {
-            let inputs = self.prepared.aggregates.iter();
-            let inputs: Vec<_> = inputs
-                .map(|aggregate| aggregate.input.as_ref().map(|input| arrow_array::new_empty_array(&input.data_type)))
-                .collect();
-            self.take_in(&[], &inputs, &vec![None; inputs.len()], 0)?;
-        }
+    pub fn finish(self) -> Result<RecordBatch> {
         let mut columns = self.ids.keys()?;
         for (state, aggregate) in self.states.into_iter().zip(&self.prepared.aggregates) {
             let column =
