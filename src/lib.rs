@@ -17,3 +17,10 @@ pub mod connectors;
 pub mod formats;
 pub mod generate;
 pub mod kernels;
+
+// The loop around micro-batches, and what users write.
+pub mod dispatch;
+pub mod query;
+pub mod runtime;
+
+pub mod prelude;

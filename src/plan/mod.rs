@@ -1,3 +1,32 @@
-//! From the description of a query to fused stages.
+//! From the description of a query to fused stages, once, when the query starts.
+//!
+//! ```text
+//! LogicalPlan ──analyze──▶ Node (typed) ──optimize──▶ Node ──fuse──▶ [Stage]
+//! what the user said       every mistake found        less work     what backends run
+//! ```
+//!
+//! Nothing here runs a query, and nothing here holds a connector: sources, closures and tables are ids.
 
+pub mod analyze;
+pub mod explain;
+pub mod fuse;
+pub mod logical;
+pub mod optimize;
 pub mod stage;
+
+pub use fuse::QueryPlan;
+pub use logical::LogicalPlan;
+
+use std::sync::Arc;
+
+use crate::error::Result;
+
+/// Plans a query: one plan for all its outputs, so that what they share is planned, read and computed once.
+///
+/// # Errors
+/// `InvalidQuery` or `Unsupported`: a mistake of the user's, with the operation it stands in.
+pub fn plan(outputs: &[Arc<LogicalPlan>]) -> Result<QueryPlan> {
+    let nodes = analyze::analyze_all(outputs)?;
+    let nodes = optimize::optimize(&nodes);
+    Ok(fuse::fuse(&nodes))
+}

@@ -1,0 +1,144 @@
+//! Plans as text, for people: what was said, what was made of it, and what runs where.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::fuse::QueryPlan;
+use super::logical::{LogicalPlan, MapInput};
+use super::stage::{End, Join, JoinKind, NamedExpr, Registry, SortKey, Stage, StageInput, Step};
+use crate::columnar::Schema;
+
+/// The logical plan, an operation a line, inputs indented below.
+pub fn logical(plan: &Arc<LogicalPlan>) -> String {
+    let mut text = String::new();
+    logical_into(plan, 0, &mut text);
+    text
+}
+
+fn logical_into(plan: &LogicalPlan, depth: usize, text: &mut String) {
+    let detail = match plan {
+        LogicalPlan::Source { name, schema, .. } => format!("{name}: {}", columns(schema)),
+        LogicalPlan::Select { columns, .. } | LogicalPlan::WithColumns { columns, .. } => list(columns),
+        LogicalPlan::Filter { predicate, .. } => predicate.to_string(),
+        LogicalPlan::Explode { column, .. } => column.clone(),
+        LogicalPlan::Map { name, takes: MapInput::Lines | MapInput::Batch, schema, .. }
+        | LogicalPlan::Transform { name, schema, .. } => format!("{name} -> {}", columns(schema)),
+        LogicalPlan::Join { name, on, kind, .. } => {
+            let on = on.iter().map(|(left, right)| format!("{left} = {name}.{right}")).collect::<Vec<_>>();
+            format!("{} {name} on {}", kind_name(*kind), on.join(", "))
+        }
+        LogicalPlan::Reduce { keys, aggregates, .. } if keys.is_empty() => list(aggregates),
+        LogicalPlan::Reduce { keys, aggregates, .. } => format!("[{}] {}", list(keys), list(aggregates)),
+        LogicalPlan::ReduceWith { keys, values, name, .. } => format!("[{}] {name}({})", list(keys), list(values)),
+        LogicalPlan::Distinct { columns, .. } if columns.is_empty() => "all columns".to_owned(),
+        LogicalPlan::Distinct { columns, .. } => columns.join(", "),
+        LogicalPlan::Sort { by, limit, .. } => {
+            let by = by.iter().map(|key| order(&key.expr, key.descending, key.nulls_first)).collect::<Vec<_>>();
+            let limit = limit.map(|rows| format!(", first {rows}")).unwrap_or_default();
+            format!("{}{limit}", by.join(", "))
+        }
+        LogicalPlan::Limit { rows, .. } => rows.to_string(),
+        LogicalPlan::Repartition { partitions, .. } => partitions.to_string(),
+        LogicalPlan::Union { .. } | LogicalPlan::Cache { .. } => String::new(),
+    };
+    let line = format!("{:indent$}{} {detail}", "", plan.operation(), indent = depth * 2);
+    text.push_str(line.trim_end());
+    text.push('\n');
+    plan.inputs().into_iter().for_each(|input| logical_into(input, depth + 1, text));
+}
+
+/// The stages, each with its inputs, its steps, its end, and what `runs_on` says of it.
+pub fn physical(
+    plan: &QueryPlan,
+    registry: &Registry,
+    source_names: &[String],
+    runs_on: &dyn Fn(&Stage) -> String,
+) -> String {
+    let mut text = String::new();
+    for stage in &plan.stages {
+        let inputs = stage.inputs.iter().map(|input| match input {
+            StageInput::Source(id) => source_names.get(id.0).map_or_else(|| format!("source {}", id.0), Clone::clone),
+            StageInput::Stage(id) => format!("stage {}", id.0),
+        });
+        let inputs = inputs.collect::<Vec<_>>().join(" + ");
+        let _ = writeln!(text, "stage {} of {inputs}, on {}", stage.id.0, runs_on(stage));
+        for step in &stage.steps {
+            let _ = writeln!(text, "  {}", describe_step(step, registry));
+        }
+        let _ = writeln!(text, "  {}", describe_end(stage, registry));
+    }
+    text
+}
+
+fn describe_step(step: &Step, registry: &Registry) -> String {
+    match step {
+        Step::Filter { predicate } => format!("filter {predicate}"),
+        Step::Project { columns, .. } => format!("project {}", named(columns)),
+        Step::Explode { schema, column } => format!("explode {}", schema.field(*column).name()),
+        Step::Map { function, .. } => {
+            let name = registry.function(*function).map_or("?", |(name, _)| name);
+            format!("map {name}, a closure: runs on the CPU")
+        }
+        Step::Join(Join { kind, table, .. }) => {
+            let (name, rows) = registry.table(*table).map_or(("?", 0), |(name, table)| (name, table.num_rows()));
+            format!("join {} {name}, {rows} rows", kind_name(*kind))
+        }
+    }
+}
+
+fn describe_end(stage: &Stage, registry: &Registry) -> String {
+    match &stage.end {
+        End::Emit => format!("emit {}", columns(&stage.output_schema)),
+        End::Reduce { keys, aggregates } if aggregates.is_empty() => format!("reduce by [{}]", named(keys)),
+        End::Reduce { keys, aggregates } => format!("reduce by [{}] to {}", named(keys), list(aggregates)),
+        End::Distinct { columns } => {
+            let names = columns.iter().map(|&index| stage.output_schema.field(index).name().as_str());
+            format!("distinct by {}", names.collect::<Vec<_>>().join(", "))
+        }
+        End::ReduceWith { keys, function } => {
+            let name = registry.group_function(*function).map_or("?", |(name, _)| name);
+            format!("reduce by [{}] with {name}, a closure: runs on the CPU", named(keys))
+        }
+        End::Sort { by, limit } => {
+            let order_of = |key: &SortKey| order(&key.expr, key.descending, key.nulls_first);
+            let by = by.iter().map(order_of).collect::<Vec<_>>().join(", ");
+            limit.map_or_else(|| format!("sort by {by}"), |rows| format!("first {rows} by {by}"))
+        }
+        End::Limit(rows) => format!("first {rows}"),
+        End::Repartition(partitions) => format!("repartition to {partitions}"),
+        End::Transform { function } => {
+            let name = registry.function(*function).map_or("?", |(name, _)| name);
+            format!("transform by {name}, a closure on the whole batch: runs on the CPU")
+        }
+    }
+}
+
+fn order(expr: &dyn std::fmt::Display, descending: bool, nulls_first: bool) -> String {
+    format!("{expr}{}{}", if descending { " desc" } else { "" }, if nulls_first { " nulls first" } else { "" })
+}
+
+fn kind_name(kind: JoinKind) -> &'static str {
+    match kind {
+        JoinKind::Inner => "inner",
+        JoinKind::Left => "left",
+        JoinKind::Semi => "semi",
+        JoinKind::Anti => "anti",
+    }
+}
+
+fn named(columns: &[NamedExpr]) -> String {
+    let one = |column: &NamedExpr| {
+        let text = column.expr.to_string();
+        if text == column.name { text } else { format!("{text} AS {}", column.name) }
+    };
+    columns.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn columns(schema: &Schema) -> String {
+    let one = |field: &std::sync::Arc<crate::columnar::Field>| format!("{} {}", field.name(), field.data_type());
+    schema.fields().iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,260 @@
+//! What the user said, operation by operation, before any of it is checked.
+//!
+//! A plan is a tree whose branches may share inputs: a `DStream` used twice is one `Arc` used twice.
+
+use std::sync::Arc;
+
+use super::stage::{FunctionId, JoinKind, SourceId, TableId};
+use crate::columnar::SchemaRef;
+use crate::expr::{Aggregate, Expr};
+
+/// One operation on a stream, above its inputs.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum LogicalPlan {
+    /// The rows of a source.
+    Source {
+        /// Which.
+        source: SourceId,
+        /// Its name.
+        name: String,
+        /// Its schema.
+        schema: SchemaRef,
+    },
+    /// These columns and no others.
+    Select {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// The columns.
+        columns: Vec<Expr>,
+    },
+    /// All columns, and these; one of the same name is replaced.
+    WithColumns {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// The columns.
+        columns: Vec<Expr>,
+    },
+    /// The rows for which the predicate is true.
+    Filter {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// The condition.
+        predicate: Expr,
+    },
+    /// A row for each item of a list column.
+    Explode {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// The list column.
+        column: String,
+    },
+    /// A function of the user's, batch by batch.
+    Map {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// The function.
+        function: FunctionId,
+        /// Its name.
+        name: String,
+        /// What it takes.
+        takes: MapInput,
+        /// The schema of what it gives.
+        schema: SchemaRef,
+    },
+    /// A function of the user's that sees a whole micro-batch.
+    Transform {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// The function.
+        function: FunctionId,
+        /// Its name.
+        name: String,
+        /// The schema of what it gives.
+        schema: SchemaRef,
+    },
+    /// A join with a static table.
+    Join {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// The table.
+        table: TableId,
+        /// Its name.
+        name: String,
+        /// Its schema.
+        schema: SchemaRef,
+        /// Pairs of columns that must be equal: of the stream, of the table.
+        on: Vec<(String, String)>,
+        /// Which rows come out.
+        kind: JoinKind,
+    },
+    /// One row a group.
+    Reduce {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// What they are grouped by.
+        keys: Vec<Expr>,
+        /// What is made of each group.
+        aggregates: Vec<Aggregate>,
+    },
+    /// One row a group, made by a function of the user's.
+    ReduceWith {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// What they are grouped by.
+        keys: Vec<Expr>,
+        /// The values the function sees.
+        values: Vec<Expr>,
+        /// The function.
+        function: FunctionId,
+        /// Its name.
+        name: String,
+    },
+    /// The first of rows that are equal in these columns; in all if there are none.
+    Distinct {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// The columns.
+        columns: Vec<String>,
+    },
+    /// The rows of several streams of one schema.
+    Union {
+        /// The streams.
+        inputs: Vec<Arc<LogicalPlan>>,
+    },
+    /// All rows in order.
+    Sort {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// The order.
+        by: Vec<SortBy>,
+        /// How many rows to keep.
+        limit: Option<usize>,
+    },
+    /// The first rows.
+    Limit {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// How many.
+        rows: usize,
+    },
+    /// The same rows in another number of partitions.
+    Repartition {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// How many.
+        partitions: usize,
+    },
+    /// The same rows, computed once however many operations use them.
+    Cache {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+    },
+}
+
+/// What a function of the user's takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapInput {
+    /// Any batch.
+    Batch,
+    /// A batch with exactly one column, of text.
+    Lines,
+}
+
+/// One column of an order.
+///
+/// ```
+/// use pelton::expr::col;
+/// use pelton::plan::logical::SortBy;
+///
+/// let newest_first = SortBy::from(col("time")).descending().nulls_first();
+/// assert!(newest_first.descending);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct SortBy {
+    /// What is compared.
+    pub expr: Expr,
+    /// Largest first.
+    pub descending: bool,
+    /// Nulls before all values.
+    pub nulls_first: bool,
+}
+
+impl SortBy {
+    /// Largest first.
+    #[must_use]
+    pub fn descending(mut self) -> Self {
+        self.descending = true;
+        self
+    }
+
+    /// Nulls before all values.
+    #[must_use]
+    pub fn nulls_first(mut self) -> Self {
+        self.nulls_first = true;
+        self
+    }
+}
+
+/// Smallest first, nulls last.
+impl From<Expr> for SortBy {
+    fn from(expr: Expr) -> Self {
+        Self { expr, descending: false, nulls_first: false }
+    }
+}
+
+/// The column of this name, smallest first, nulls last.
+impl From<&str> for SortBy {
+    fn from(column: &str) -> Self {
+        Self::from(crate::expr::col(column))
+    }
+}
+
+impl LogicalPlan {
+    /// The operation's name, as users write it.
+    pub fn operation(&self) -> &'static str {
+        match self {
+            Self::Source { .. } => "source",
+            Self::Select { .. } => "select",
+            Self::WithColumns { .. } => "with_columns",
+            Self::Filter { .. } => "filter",
+            Self::Explode { .. } => "flat_map",
+            Self::Map { takes: MapInput::Lines, .. } => "map_lines",
+            Self::Map { .. } => "map_batches",
+            Self::Transform { .. } => "transform",
+            Self::Join { .. } => "join_static",
+            Self::Reduce { keys, .. } if keys.is_empty() => "aggregate",
+            Self::Reduce { .. } => "key_by.aggregate",
+            Self::ReduceWith { .. } => "key_by.reduce",
+            Self::Distinct { .. } => "distinct",
+            Self::Union { .. } => "union",
+            Self::Sort { limit: None, .. } => "sort",
+            Self::Sort { .. } => "top_n",
+            Self::Limit { .. } => "limit",
+            Self::Repartition { .. } => "repartition",
+            Self::Cache { .. } => "cache",
+        }
+    }
+
+    /// The plans below, in order.
+    pub fn inputs(&self) -> Vec<&Arc<Self>> {
+        match self {
+            Self::Source { .. } => Vec::new(),
+            Self::Union { inputs } => inputs.iter().collect(),
+            Self::Select { input, .. }
+            | Self::WithColumns { input, .. }
+            | Self::Filter { input, .. }
+            | Self::Explode { input, .. }
+            | Self::Map { input, .. }
+            | Self::Transform { input, .. }
+            | Self::Join { input, .. }
+            | Self::Reduce { input, .. }
+            | Self::ReduceWith { input, .. }
+            | Self::Distinct { input, .. }
+            | Self::Sort { input, .. }
+            | Self::Limit { input, .. }
+            | Self::Repartition { input, .. }
+            | Self::Cache { input } => vec![input],
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The names that most programs import.
+
+pub use crate::columnar::{DataType, Field, RecordBatch, Scalar, Schema, SchemaRef, TimeUnit};
+pub use crate::connectors::ReadLimits;
+pub use crate::dispatch::Device;
+pub use crate::error::{Error, ErrorKind, Result};
+pub use crate::expr::{Aggregate, DatePart, Expr, coalesce, col, greatest, least, len, lit, when};
+pub use crate::plan::logical::SortBy;
+pub use crate::plan::stage::JoinKind;
+pub use crate::query::{DStream, JoinOn, KeyedDStream, StaticTable, StreamingContext};
+pub use crate::runtime::{Progress, RunningQuery, StopMode, Trigger};

@@ -1,0 +1,342 @@
+//! A streaming query in the making: its options, its sources and its outputs.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::dstream::DStream;
+use crate::clock::{Clock, SystemClock};
+use crate::columnar::Schema;
+use crate::connectors::directory::DirectorySource;
+use crate::connectors::{ReadLimits, Sink, Source};
+use crate::dispatch::{Device, Dispatcher};
+use crate::error::{Error, ErrorKind, Result};
+use crate::formats::Format;
+use crate::plan::explain;
+use crate::plan::stage::{Registry, SourceId};
+use crate::plan::{self, LogicalPlan};
+use crate::runtime::executor::Executor;
+use crate::runtime::progress::Listener;
+use crate::runtime::{Progress, QueryDefinition, QueryOptions, RunningQuery, Trigger};
+
+/// Where a streaming query begins.
+///
+/// ```
+/// use pelton::prelude::*;
+/// use pelton::connectors::memory::MemorySink;
+///
+/// # fn main() -> Result<()> {
+/// let folder = tempfile::tempdir().map_err(|error| Error::io("", "make a folder", error))?;
+/// std::fs::write(folder.path().join("numbers.txt"), "1 2 3\n10 20\n").map_err(|error| Error::io("", "write", error))?;
+///
+/// let context = StreamingContext::builder("average").trigger(Trigger::AvailableNow).build()?;
+/// let averages = MemorySink::new();
+/// context
+///     .text_file_stream(folder.path())?
+///     .map_lines(|line| {
+///         let numbers: Vec<f64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+///         numbers.iter().sum::<f64>() / numbers.len() as f64
+///     })
+///     .write(averages.clone())?;
+/// let totals = context.start()?.await_termination()?;
+/// assert_eq!((totals.batches, totals.rows_in, totals.rows_out), (1, 2, 2));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct StreamingContext {
+    options: QueryOptions,
+    device: Device,
+    draft: Arc<Mutex<Draft>>,
+}
+
+/// What streams enter into while a query is described.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    sources: Vec<(String, Box<dyn Source>)>,
+    pub(super) registry: Registry,
+    outputs: Vec<Output>,
+    started: bool,
+}
+
+#[derive(Debug)]
+struct Output {
+    name: String,
+    plan: Arc<LogicalPlan>,
+    sink: Box<dyn Sink>,
+}
+
+impl Draft {
+    pub(super) fn add_output(&mut self, name: String, plan: Arc<LogicalPlan>, sink: Box<dyn Sink>) -> Result<()> {
+        if self.started {
+            return Err(already_started());
+        }
+        self.outputs.push(Output { name, plan, sink });
+        Ok(())
+    }
+}
+
+fn already_started() -> Error {
+    Error::new(ErrorKind::Closed, "the query has been started").advice("build another context for another query")
+}
+
+/// The options of a query. Made by [`StreamingContext::builder`].
+#[derive(Debug, Clone)]
+pub struct ContextBuilder {
+    options: QueryOptions,
+    device: Device,
+    threads: Option<NonZeroUsize>,
+    partitions: Option<usize>,
+}
+
+impl StreamingContext {
+    /// Starts a query of this name. Without options: a batch a second, a partition a core, whatever device is fastest.
+    pub fn builder(name: impl Into<String>) -> ContextBuilder {
+        ContextBuilder::new(name.into())
+    }
+
+    /// A stream of the rows of any source.
+    ///
+    /// # Errors
+    /// `Closed` if the query has started.
+    pub fn source(&self, name: impl Into<String>, source: impl Source + 'static) -> Result<DStream> {
+        self.boxed_source(name, Box::new(source))
+    }
+
+    /// As [`StreamingContext::source`], for a source chosen at run time.
+    ///
+    /// # Errors
+    /// `Closed` if the query has started.
+    pub fn boxed_source(&self, name: impl Into<String>, source: Box<dyn Source>) -> Result<DStream> {
+        let (name, schema) = (name.into(), source.schema());
+        let mut draft = self.draft();
+        if draft.started {
+            return Err(already_started());
+        }
+        draft.sources.push((name.clone(), source));
+        let source = SourceId(draft.sources.len() - 1);
+        drop(draft);
+        Ok(DStream::new(Arc::clone(&self.draft), LogicalPlan::Source { source, name, schema }))
+    }
+
+    /// A stream of the records of the files that appear in a directory, under a glob pattern, or of one file.
+    ///
+    /// # Errors
+    /// A directory that does not exist or cannot be listed.
+    pub fn file_stream(&self, path: impl AsRef<Path>, format: Arc<dyn Format>) -> Result<DStream> {
+        let name = path.as_ref().display().to_string();
+        let source = DirectorySource::new(path, format)?.clock(Arc::clone(&self.options.clock));
+        self.source(name, source)
+    }
+
+    /// What will run: the logical plan of each output, the fused stages, and what each runs on and why.
+    ///
+    /// # Errors
+    /// As [`StreamingContext::start`].
+    pub fn explain(&self) -> Result<String> {
+        let draft = self.draft();
+        let mut text = String::new();
+        for output in &draft.outputs {
+            text.push_str(&format!("output \"{}\"\n{}\n", output.name, explain::logical(&output.plan)));
+        }
+        let plans = draft.outputs.iter().map(|output| Arc::clone(&output.plan)).collect::<Vec<_>>();
+        let plan = plan::plan(&plans)?;
+        let dispatcher = Dispatcher::new(self.device);
+        let names = draft.sources.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let runs_on = |stage: &plan::stage::Stage| match dispatcher.choose(stage) {
+            Ok((backend, reason)) => format!("{} ({reason})", backend.name()),
+            Err(error) => error.message().to_owned(),
+        };
+        text.push_str(&explain::physical(&plan, &draft.registry, &names, &runs_on));
+        for (output, stage) in draft.outputs.iter().zip(&plan.outputs) {
+            text.push_str(&format!("output \"{}\" takes stage {}\n", output.name, stage.0));
+        }
+        Ok(text)
+    }
+
+    /// Checks all that can be checked without reading data: plans, stages, and what they run on.
+    ///
+    /// # Errors
+    /// As [`StreamingContext::start`].
+    pub fn check(&self) -> Result<()> {
+        let draft = self.draft();
+        prepare(&draft, self.device).map(drop)
+    }
+
+    /// Starts the query.
+    ///
+    /// # Errors
+    /// `InvalidQuery` without outputs, `Closed` if it was started before, and a sink that cannot be opened.
+    pub fn start(&self) -> Result<RunningQuery> {
+        let mut draft = self.draft();
+        if draft.started {
+            return Err(already_started());
+        }
+        let executor = prepare(&draft, self.device)?;
+        draft.started = true;
+        let sources = std::mem::take(&mut draft.sources);
+        let sinks = draft.outputs.drain(..).map(|output| (output.name, output.sink)).collect();
+        RunningQuery::start(QueryDefinition { executor, sources, sinks }, self.options.clone())
+    }
+
+    /// The clock of the query.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.options.clock
+    }
+
+    fn draft(&self) -> MutexGuard<'_, Draft> {
+        self.draft.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn prepare(draft: &Draft, device: Device) -> Result<Executor> {
+    if draft.outputs.is_empty() {
+        return Err(Error::invalid_query("the query has no output")
+            .advice("end a stream with write, print or foreach_batch"));
+    }
+    let plans = draft.outputs.iter().map(|output| Arc::clone(&output.plan)).collect::<Vec<_>>();
+    Executor::prepare(plan::plan(&plans)?, &draft.registry, &Dispatcher::new(device))
+}
+
+impl ContextBuilder {
+    fn new(name: String) -> Self {
+        let options = QueryOptions {
+            name,
+            trigger: Trigger::default(),
+            partitions: 1,
+            limits: ReadLimits::default(),
+            retries_max: 3,
+            retry_wait: Duration::from_millis(100),
+            clock: Arc::new(SystemClock::new()),
+            pool: None,
+            listeners: Vec::new(),
+        };
+        Self { options, device: Device::Auto, threads: None, partitions: None }
+    }
+
+    /// A batch every so often. The same as `trigger(Trigger::Interval(interval))`.
+    #[must_use]
+    pub fn batch_interval(self, interval: Duration) -> Self {
+        self.trigger(Trigger::Interval(interval))
+    }
+
+    /// When batches are cut.
+    #[must_use]
+    pub fn trigger(mut self, trigger: Trigger) -> Self {
+        self.options.trigger = trigger;
+        self
+    }
+
+    /// Partitions of a batch at most. Without it: one a thread.
+    #[must_use]
+    pub fn partitions(mut self, partitions: usize) -> Self {
+        self.partitions = Some(partitions);
+        self
+    }
+
+    /// Threads that the query computes on. Without it: one a core.
+    #[must_use]
+    pub fn threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Threads that the query computes on, shared with other queries of the process.
+    #[must_use]
+    pub fn pool(mut self, pool: Arc<rayon::ThreadPool>) -> Self {
+        self.options.pool = Some(pool);
+        self
+    }
+
+    /// How much of each source a batch may take.
+    #[must_use]
+    pub fn limits(mut self, limits: ReadLimits) -> Self {
+        self.options.limits = limits;
+        self
+    }
+
+    /// How often a step that failed for a cause that may pass is tried again, and the wait before the first time.
+    #[must_use]
+    pub fn retries(mut self, times: u32, wait: Duration) -> Self {
+        self.options.retries_max = times;
+        self.options.retry_wait = wait;
+        self
+    }
+
+    /// What the query runs on.
+    #[must_use]
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Where the query takes the time from; tests bring a clock of their own.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.options.clock = Arc::new(clock);
+        self
+    }
+
+    /// Calls a closure with the progress record of each batch, on the query's thread.
+    #[must_use]
+    pub fn on_progress(mut self, listener: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
+        let listener: Listener = Arc::new(listener);
+        self.options.listeners.push(listener);
+        self
+    }
+
+    /// The context.
+    ///
+    /// # Errors
+    /// `InvalidOption`: an option outside its range.
+    pub fn build(mut self) -> Result<StreamingContext> {
+        if self.options.name.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidOption, "the query's name is empty"));
+        }
+        let threads = match (&self.options.pool, self.threads) {
+            (Some(pool), _) => pool.current_num_threads(),
+            (None, Some(threads)) => threads.get(),
+            (None, None) => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        };
+        self.options.partitions = self.partitions.unwrap_or(threads);
+        if self.options.partitions == 0 {
+            return Err(Error::new(ErrorKind::InvalidOption, "0 partitions cannot hold rows").advice("give at least 1"));
+        }
+        if self.options.pool.is_none() {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("pelton-{index}"));
+            let pool = pool.build().map_err(|error| {
+                Error::new(ErrorKind::Connector, format!("cannot start {threads} threads: {error}")).because(error)
+            })?;
+            self.options.pool = Some(Arc::new(pool));
+        }
+        Ok(StreamingContext { options: self.options, device: self.device, draft: Arc::default() })
+    }
+}
+
+/// The schema of text lines is known; that of other files is given or read from a file.
+impl StreamingContext {
+    /// A stream of the lines of text files, as the column `line`.
+    ///
+    /// # Errors
+    /// As [`StreamingContext::file_stream`].
+    pub fn text_file_stream(&self, path: impl AsRef<Path>) -> Result<DStream> {
+        self.file_stream(path, crate::formats::FileFormat::text().build()?)
+    }
+
+    /// A stream of the rows of CSV files with a header.
+    ///
+    /// # Errors
+    /// As [`StreamingContext::file_stream`].
+    pub fn csv_file_stream(&self, path: impl AsRef<Path>, schema: Schema) -> Result<DStream> {
+        self.file_stream(path, crate::formats::FileFormat::csv(schema).build()?)
+    }
+
+    /// A stream of the objects of NDJSON files.
+    ///
+    /// # Errors
+    /// As [`StreamingContext::file_stream`].
+    pub fn json_file_stream(&self, path: impl AsRef<Path>, schema: Schema) -> Result<DStream> {
+        self.file_stream(path, crate::formats::FileFormat::json(schema).build()?)
+    }
+}

@@ -1,0 +1,305 @@
+//! A described stream of micro-batches, with Spark's operations in Rust's spelling.
+//!
+//! Operations only describe. Mistakes are found when an output operation closes the description, before anything runs.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use super::cell::Row;
+use super::context::Draft;
+use super::keyed::KeyedDStream;
+use super::lines;
+use super::table::{JoinOn, StaticTable};
+use crate::columnar::{RecordBatch, SchemaRef};
+use crate::connectors::Sink;
+use crate::connectors::for_each::ForEachSink;
+use crate::connectors::print::PrintSink;
+use crate::error::{Error, Result};
+use crate::expr::{Aggregate, Expr, col, len};
+use crate::plan::LogicalPlan;
+use crate::plan::analyze;
+use crate::plan::explain;
+use crate::plan::logical::{MapInput, SortBy};
+use crate::plan::stage::{BatchFunction, FunctionId, GroupFunction, JoinKind};
+
+/// A stream of micro-batches, described but not yet running. Cloning it is cheap and makes a branch.
+#[derive(Clone)]
+pub struct DStream {
+    draft: Arc<Mutex<Draft>>,
+    plan: Arc<LogicalPlan>,
+}
+
+impl fmt::Debug for DStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&explain::logical(&self.plan))
+    }
+}
+
+/// Row by row.
+impl DStream {
+    pub(super) fn new(draft: Arc<Mutex<Draft>>, plan: LogicalPlan) -> Self {
+        Self { draft, plan: Arc::new(plan) }
+    }
+
+    /// The stream with one more operation.
+    pub(super) fn with(&self, operation: impl FnOnce(Arc<LogicalPlan>) -> LogicalPlan) -> Self {
+        Self { draft: Arc::clone(&self.draft), plan: Arc::new(operation(Arc::clone(&self.plan))) }
+    }
+
+    /// These columns and no others. `map` of expressions.
+    #[must_use]
+    pub fn select(&self, columns: impl IntoIterator<Item = Expr>) -> Self {
+        self.with(|input| LogicalPlan::Select { input, columns: columns.into_iter().collect() })
+    }
+
+    /// The same as [`DStream::select`], by the name Spark gives it.
+    #[must_use]
+    pub fn map(&self, columns: impl IntoIterator<Item = Expr>) -> Self {
+        self.select(columns)
+    }
+
+    /// All columns, and these; one of the same name is replaced.
+    #[must_use]
+    pub fn with_columns(&self, columns: impl IntoIterator<Item = Expr>) -> Self {
+        self.with(|input| LogicalPlan::WithColumns { input, columns: columns.into_iter().collect() })
+    }
+
+    /// The rows for which the predicate is true.
+    #[must_use]
+    pub fn filter(&self, predicate: Expr) -> Self {
+        self.with(|input| LogicalPlan::Filter { input, predicate })
+    }
+
+    /// A row for each item of a list, beside the other columns. Null and empty lists give no row.
+    #[must_use]
+    pub fn flat_map(&self, list: Expr) -> Self {
+        let column = list.output_name();
+        let stream = if list == col(column.as_str()) { self.clone() } else { self.with_columns([list]) };
+        stream.with(|input| LogicalPlan::Explode { input, column })
+    }
+
+    /// Any Rust closure from a line of text to a row; the stream must have one column, of text.
+    ///
+    /// A single value becomes the column `value`, a tuple the columns `_1`, `_2`, …
+    #[must_use]
+    pub fn map_lines<R: Row>(&self, function: impl Fn(&str) -> R + Send + Sync + 'static) -> Self {
+        self.lines(move |line, rows| rows.push(function(line)))
+    }
+
+    /// Any Rust closure from a line of text to any number of rows; the stream must have one column, of text.
+    #[must_use]
+    pub fn flat_map_lines<R: Row, I: IntoIterator<Item = R>>(
+        &self,
+        function: impl Fn(&str) -> I + Send + Sync + 'static,
+    ) -> Self {
+        self.lines(move |line, rows| rows.extend(function(line)))
+    }
+
+    fn lines<R: Row>(&self, function: impl Fn(&str, &mut Vec<R>) + Send + Sync + 'static) -> Self {
+        let function = self.register_function("closure", Arc::new(lines::of_lines(function)));
+        let (name, schema) = ("closure".to_owned(), lines::row_schema::<R>());
+        self.with(|input| LogicalPlan::Map { input, function, name, takes: MapInput::Lines, schema })
+    }
+
+    /// Any Rust closure from a record batch to a record batch of this schema. It sees a micro-batch in pieces, whose
+    /// borders mean nothing: see `transform` (feature `polars`) for a whole micro-batch.
+    #[must_use]
+    pub fn map_batches(
+        &self,
+        schema: SchemaRef,
+        function: impl Fn(&RecordBatch) -> Result<RecordBatch> + Send + Sync + 'static,
+    ) -> Self {
+        let function = self.register_function("closure", Arc::new(function));
+        let name = "closure".to_owned();
+        self.with(|input| LogicalPlan::Map { input, function, name, takes: MapInput::Batch, schema })
+    }
+}
+
+/// Regrouping rows within a micro-batch.
+impl DStream {
+    /// Groups rows by keys.
+    #[must_use]
+    pub fn key_by(&self, keys: impl IntoIterator<Item = Expr>) -> KeyedDStream {
+        KeyedDStream::new(self.clone(), keys.into_iter().collect())
+    }
+
+    /// One row a group: `key_by(keys).aggregate(aggregates)`.
+    #[must_use]
+    pub fn reduce_by_key(
+        &self,
+        keys: impl IntoIterator<Item = Expr>,
+        aggregates: impl IntoIterator<Item = Aggregate>,
+    ) -> Self {
+        self.key_by(keys).aggregate(aggregates)
+    }
+
+    /// One row: the aggregates of all rows of the batch.
+    #[must_use]
+    pub fn aggregate(&self, aggregates: impl IntoIterator<Item = Aggregate>) -> Self {
+        self.key_by([]).aggregate(aggregates)
+    }
+
+    /// The number of rows of the batch, as `count`.
+    #[must_use]
+    pub fn count(&self) -> Self {
+        self.key_by([]).count()
+    }
+
+    /// How often each value of an expression occurs, as `count`.
+    #[must_use]
+    pub fn count_by_value(&self, value: Expr) -> Self {
+        self.key_by([value]).aggregate([len().alias("count")])
+    }
+
+    /// The first of rows that are equal in all columns.
+    #[must_use]
+    pub fn distinct(&self) -> Self {
+        self.distinct_by([""; 0])
+    }
+
+    /// The first of rows that are equal in these columns.
+    #[must_use]
+    pub fn distinct_by<S: Into<String>>(&self, columns: impl IntoIterator<Item = S>) -> Self {
+        let columns = columns.into_iter().map(Into::into).collect();
+        self.with(|input| LogicalPlan::Distinct { input, columns })
+    }
+
+    /// All rows of the batch in order.
+    #[must_use]
+    pub fn sort<S: Into<SortBy>>(&self, by: impl IntoIterator<Item = S>) -> Self {
+        let by = by.into_iter().map(Into::into).collect();
+        self.with(|input| LogicalPlan::Sort { input, by, limit: None })
+    }
+
+    /// The first `rows` rows of the batch in order.
+    #[must_use]
+    pub fn top_n<S: Into<SortBy>>(&self, rows: usize, by: impl IntoIterator<Item = S>) -> Self {
+        let by = by.into_iter().map(Into::into).collect();
+        self.with(|input| LogicalPlan::Sort { input, by, limit: Some(rows) })
+    }
+
+    /// The first rows of the batch.
+    #[must_use]
+    pub fn limit(&self, rows: usize) -> Self {
+        self.with(|input| LogicalPlan::Limit { input, rows })
+    }
+
+    /// The same rows in this many partitions.
+    #[must_use]
+    pub fn repartition(&self, partitions: usize) -> Self {
+        self.with(|input| LogicalPlan::Repartition { input, partitions })
+    }
+}
+
+/// Several streams.
+impl DStream {
+    /// The rows of this stream, then those of the other; both must have the same columns.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let inputs = vec![Arc::clone(&self.plan), Arc::clone(&other.plan)];
+        Self { draft: Arc::clone(&self.draft), plan: Arc::new(LogicalPlan::Union { inputs }) }
+    }
+
+    /// A join with a static table. The table's columns come after the stream's, without those joined on.
+    ///
+    /// # Errors
+    /// `InvalidQuery` for columns that do not exist or cannot be equal.
+    pub fn join_static<O: Into<JoinOn>>(
+        &self,
+        table: impl Into<StaticTable>,
+        on: impl IntoIterator<Item = O>,
+        kind: JoinKind,
+    ) -> Result<Self> {
+        let StaticTable { name, rows } = table.into();
+        let schema = rows.schema();
+        let table = self.edit(|draft| draft.registry.add_table(name.clone(), rows));
+        let on = on.into_iter().map(|on| on.into()).map(|JoinOn(left, right)| (left, right)).collect();
+        let joined = self.with(|input| LogicalPlan::Join { input, table, name, schema, on, kind });
+        joined.schema()?;
+        Ok(joined)
+    }
+
+    /// The same stream, computed once for all that follows, however many branches there are. Without it, branches share
+    /// the reading of the source and each computes the rest for itself.
+    #[must_use]
+    pub fn cache(&self) -> Self {
+        self.with(|input| LogicalPlan::Cache { input })
+    }
+}
+
+/// Output operations: they check the stream and make it part of the query.
+impl DStream {
+    /// Writes each micro-batch to a sink.
+    ///
+    /// # Errors
+    /// `InvalidQuery` or `Unsupported`: any mistake in the stream's description; `Closed` if the query has started.
+    pub fn write(&self, sink: impl Sink + 'static) -> Result<()> {
+        self.write_named("sink", Box::new(sink))
+    }
+
+    /// Writes each micro-batch to a sink that progress records and errors call by this name.
+    ///
+    /// # Errors
+    /// As [`DStream::write`].
+    pub fn write_named(&self, name: impl Into<String>, sink: Box<dyn Sink>) -> Result<()> {
+        self.schema()?;
+        let name = name.into();
+        self.edit(|draft| draft.add_output(name, Arc::clone(&self.plan), sink))
+    }
+
+    /// Prints the first rows of each micro-batch as a table on the standard output.
+    ///
+    /// # Errors
+    /// As [`DStream::write`].
+    pub fn print(&self, rows: usize) -> Result<()> {
+        self.write_named("print", Box::new(PrintSink::new(rows)))
+    }
+
+    /// Calls a closure with each micro-batch: its id and its record batches.
+    ///
+    /// # Errors
+    /// As [`DStream::write`].
+    pub fn foreach_batch(
+        &self,
+        function: impl FnMut(u64, &[RecordBatch]) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        self.write_named("foreach_batch", Box::new(ForEachSink::new(function)))
+    }
+
+    /// The schema of the stream.
+    ///
+    /// # Errors
+    /// `InvalidQuery` or `Unsupported`: any mistake in the stream's description.
+    pub fn schema(&self) -> Result<SchemaRef> {
+        analyze::schema_of(&self.plan)
+    }
+
+    /// What was described, an operation a line.
+    pub fn explain(&self) -> String {
+        explain::logical(&self.plan)
+    }
+}
+
+/// Entering things into the query's draft.
+impl DStream {
+    fn edit<T>(&self, change: impl FnOnce(&mut Draft) -> T) -> T {
+        change(&mut self.draft.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    pub(super) fn register_function(&self, name: &str, function: Arc<dyn BatchFunction>) -> FunctionId {
+        self.edit(|draft| draft.registry.add_function(name, function))
+    }
+
+    pub(super) fn register_group_function(&self, name: &str, function: Arc<dyn GroupFunction>) -> FunctionId {
+        self.edit(|draft| draft.registry.add_group_function(name, function))
+    }
+
+    /// Refuses streams of different contexts: they would be parts of different queries.
+    #[cfg(feature = "cli")]
+    pub(crate) fn same_query(&self, other: &Self) -> Result<()> {
+        if Arc::ptr_eq(&self.draft, &other.draft) {
+            return Ok(());
+        }
+        Err(Error::invalid_query("the streams belong to different contexts"))
+    }
+}

@@ -1,0 +1,21 @@
+//! A streaming query as its user sees it.
+//!
+//! A [`StreamingContext`] holds the options of a query and gives out [`DStream`]s; operations on a stream build up a
+//! plan; output operations (`write`, `print`, `foreach_batch`) check it; `start` runs it and gives a
+//! [`RunningQuery`](crate::runtime::RunningQuery).
+
+pub mod cell;
+pub mod context;
+pub mod dstream;
+pub mod keyed;
+mod lines;
+pub mod table;
+
+#[cfg(feature = "polars")]
+mod frames;
+
+pub use cell::{Cell, Row};
+pub use context::{ContextBuilder, StreamingContext};
+pub use dstream::DStream;
+pub use keyed::KeyedDStream;
+pub use table::{JoinOn, StaticTable};

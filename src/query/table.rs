@@ -1,0 +1,83 @@
+//! Tables that streams are joined with: read once, before the stream starts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_select::concat::concat_batches;
+
+use crate::columnar::RecordBatch;
+use crate::error::Result;
+use crate::formats::Format;
+
+/// A table that does not change while a query runs.
+#[derive(Debug, Clone)]
+pub struct StaticTable {
+    /// Its name, in plans and errors.
+    pub(crate) name: String,
+    pub(crate) rows: RecordBatch,
+}
+
+impl StaticTable {
+    /// The rows of a batch.
+    pub fn new(name: impl Into<String>, rows: RecordBatch) -> Self {
+        Self { name: name.into(), rows }
+    }
+
+    /// The rows of a file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a record that cannot: see the format's policy for bad records.
+    pub fn read(path: impl AsRef<Path>, format: &Arc<dyn Format>) -> Result<Self> {
+        let path = path.as_ref();
+        let name = path.file_stem().map_or_else(|| "table".to_owned(), |stem| stem.to_string_lossy().into_owned());
+        let metadata = std::fs::metadata(path).map_err(|error| crate::error::Error::io(path, "read the table", error))?;
+        let mut batches = Vec::new();
+        for split in format.splits(path, metadata.len(), u64::MAX)? {
+            let mut reader = format.open(&split)?;
+            while let Some(batch) = reader.next_batch()? {
+                batches.push(batch);
+            }
+        }
+        Ok(Self { name, rows: concat_batches(&format.schema(), &batches)? })
+    }
+
+    /// The same under another name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &RecordBatch {
+        &self.rows
+    }
+}
+
+impl From<RecordBatch> for StaticTable {
+    fn from(rows: RecordBatch) -> Self {
+        Self::new("table", rows)
+    }
+}
+
+/// A pair of columns that must be equal: of the stream, of the table. A single name stands for both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinOn(pub(crate) String, pub(crate) String);
+
+impl From<&str> for JoinOn {
+    fn from(name: &str) -> Self {
+        Self(name.to_owned(), name.to_owned())
+    }
+}
+
+impl From<String> for JoinOn {
+    fn from(name: String) -> Self {
+        Self(name.clone(), name)
+    }
+}
+
+impl<L: Into<String>, R: Into<String>> From<(L, R)> for JoinOn {
+    fn from((left, right): (L, R)) -> Self {
+        Self(left.into(), right.into())
+    }
+}

@@ -1,0 +1,274 @@
+//! The loop around a query's batches: wait, cut, read and compute, write, commit, tell.
+//!
+//! Each query has a thread of its own; tasks run on the pool. The loop is the only one that touches sources and sinks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::executor::{Computed, Readers};
+use super::micro_batch::MicroBatch;
+use super::progress::{Phases, Progress, Queue};
+use super::scheduler::{QueryDefinition, QueryOptions, Shared, Tick};
+use super::trigger::Trigger;
+use crate::columnar::SchemaRef;
+use crate::connectors::{Available, OutputBatch, ReadLimits, Replay, WriteReport};
+use crate::error::{Error, ErrorKind, Result, Retry};
+
+/// How often a query with a manual trigger looks whether it should stop.
+const STOP_CHECK: Duration = Duration::from_millis(20);
+
+/// What looking at the sources gave.
+enum Cut {
+    Batch(MicroBatch),
+    Nothing,
+    Ended,
+}
+
+/// The query's thread.
+pub(super) struct Life {
+    definition: QueryDefinition,
+    schemas: Vec<SchemaRef>,
+    options: QueryOptions,
+    shared: Arc<Shared>,
+    ticked: Receiver<Tick>,
+    next_batch_id: u64,
+}
+
+impl Life {
+    pub(super) fn new(
+        definition: QueryDefinition,
+        schemas: Vec<SchemaRef>,
+        options: QueryOptions,
+        shared: Arc<Shared>,
+        ticked: Receiver<Tick>,
+    ) -> Self {
+        Self { definition, schemas, options, shared, ticked, next_batch_id: 0 }
+    }
+
+    pub(super) fn run(mut self) {
+        let result = match self.options.trigger {
+            Trigger::Interval(_) => self.run_by_interval(),
+            Trigger::AvailableNow => self.run_available(),
+            Trigger::Once => self.run_once(),
+            Trigger::Manual => self.run_by_hand(),
+        };
+        let result = result.and_then(|()| self.wind_down());
+        self.stop_sources();
+        let Self { definition, shared, .. } = self;
+        // Connectors are gone before anybody is told that the query has ended.
+        drop(definition);
+        shared.end(result);
+    }
+
+    fn now(&self) -> Duration {
+        self.options.clock.now()
+    }
+
+    fn stop_sources(&mut self) {
+        self.definition.sources.iter_mut().for_each(|(_, source)| source.stop());
+    }
+
+    fn run_by_interval(&mut self) -> Result<()> {
+        let start = self.now();
+        let mut due = start;
+        while !self.shared.is_stopping() {
+            let delay = self.now().saturating_sub(due);
+            let was_idle = match self.cut(None)? {
+                Cut::Ended => return Ok(()),
+                Cut::Nothing => true,
+                Cut::Batch(batch) => {
+                    self.run_batch(&batch, delay)?;
+                    false
+                }
+            };
+            due = self.options.trigger.next_due(start, due, self.now(), was_idle);
+            self.options.clock.sleep_until(due, &self.shared.wake);
+        }
+        Ok(())
+    }
+
+    fn run_available(&mut self) -> Result<()> {
+        while !self.shared.is_stopping() {
+            let Cut::Batch(batch) = self.cut(None)? else { break };
+            self.run_batch(&batch, Duration::ZERO)?;
+        }
+        Ok(())
+    }
+
+    fn run_once(&mut self) -> Result<()> {
+        self.options.limits = ReadLimits::default();
+        if let Cut::Batch(batch) = self.cut(None)? {
+            self.run_batch(&batch, Duration::ZERO)?;
+        }
+        Ok(())
+    }
+
+    fn run_by_hand(&mut self) -> Result<()> {
+        while !self.shared.is_stopping() {
+            let reply = match self.ticked.recv_timeout(STOP_CHECK) {
+                Ok(reply) => reply,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let result = match self.cut(None) {
+                Ok(Cut::Batch(batch)) => self.run_batch(&batch, Duration::ZERO).map(Some),
+                Ok(Cut::Nothing | Cut::Ended) => Ok(None),
+                Err(error) => Err(error),
+            };
+            let failed = result.as_ref().err().map(|error| Error::new(error.kind(), error.to_string()));
+            // Whoever asked may have gone; the batch has been run all the same.
+            drop(reply.send(result));
+            failed.map_or(Ok(()), Err)?;
+        }
+        Ok(())
+    }
+
+    /// After a graceful stop, sources that cannot replay are emptied; then the sinks are closed.
+    fn wind_down(&mut self) -> Result<()> {
+        if self.shared.is_stopping() && !self.shared.is_abandoned() {
+            self.stop_sources();
+            while let Cut::Batch(batch) = self.cut(Some(Replay::UntilCommitted))? {
+                self.run_batch(&batch, Duration::ZERO)?;
+            }
+        }
+        for (name, sink) in &mut self.definition.sinks {
+            sink.close().map_err(|error| error.context(format!("while closing sink \"{name}\"")))?;
+        }
+        Ok(())
+    }
+
+    /// Cuts a batch off the sources, or off those of one kind.
+    fn cut(&mut self, only: Option<Replay>) -> Result<Cut> {
+        let time = self.now();
+        let limits = self.options.limits;
+        let mut all_ended = true;
+        let mut ranges = Vec::with_capacity(self.definition.sources.len());
+        for index in 0..self.definition.sources.len() {
+            if only.is_some_and(|kind| self.definition.sources[index].1.replay() != kind) {
+                ranges.push(None);
+                continue;
+            }
+            let available = self.retried(&mut 0, |life| {
+                let (name, source) = &mut life.definition.sources[index];
+                source.next_range(&limits).map_err(|error| error.context(format!("source \"{name}\"")))
+            })?;
+            all_ended &= available == Available::Ended;
+            ranges.push(if let Available::Range(range) = available { Some(range) } else { None });
+        }
+        if ranges.iter().all(Option::is_none) {
+            return Ok(if all_ended { Cut::Ended } else { Cut::Nothing });
+        }
+        let batch = MicroBatch { id: self.next_batch_id, time, ranges };
+        self.next_batch_id += 1;
+        Ok(Cut::Batch(batch))
+    }
+
+    /// Runs a batch from its ranges to its commit.
+    fn run_batch(&mut self, batch: &MicroBatch, scheduling_delay: Duration) -> Result<Progress> {
+        let mut retries = 0;
+        let started = self.now();
+        let computed = self.retried(&mut retries, |life| life.compute(batch))?;
+        let computed_at = self.now();
+        let written = self.write(batch, &computed, &mut retries)?;
+        let written_at = self.now();
+        for ((name, source), range) in self.definition.sources.iter_mut().zip(&batch.ranges) {
+            if let Some(range) = range {
+                source.commit(range).map_err(|error| error.context(format!("while committing to \"{name}\"")))?;
+            }
+        }
+        let done = self.now();
+        let mut progress = Progress {
+            query: self.shared.name.clone(),
+            batch_id: batch.id,
+            time: batch.time,
+            rows_out: written.rows,
+            bytes_out: written.bytes,
+            partitions: computed.partitions,
+            scheduling_delay,
+            retries,
+            queue: self.queue(),
+            phases: Phases {
+                cut: started.saturating_sub(batch.time),
+                compute: computed_at.saturating_sub(started),
+                reading_threads: computed.reading,
+                write: written_at.saturating_sub(computed_at),
+                commit: done.saturating_sub(written_at),
+                total: done.saturating_sub(batch.time),
+            },
+            ..Progress::default()
+        };
+        progress.add_reading(&computed.report);
+        self.shared.log.push(progress.clone());
+        self.options.listeners.iter().for_each(|listener| listener(&progress));
+        Ok(progress)
+    }
+
+    fn compute(&mut self, batch: &MicroBatch) -> Result<Computed> {
+        let doing = format!("batch {}", batch.id);
+        let mut readers: Vec<Readers> = Vec::with_capacity(batch.ranges.len());
+        for ((name, source), range) in self.definition.sources.iter_mut().zip(&batch.ranges) {
+            readers.push(match range {
+                None => Vec::new(),
+                Some(range) => source
+                    .read(range, self.options.partitions)
+                    .map_err(|error| error.context(format!("source \"{name}\"")).context(doing.clone()))?,
+            });
+        }
+        let (pool, clock) = (self.options.pool.as_deref(), self.options.clock.as_ref());
+        let computed = self.definition.executor.run(readers, pool, clock, &self.shared.abandon);
+        computed.map_err(|error| error.context(doing))
+    }
+
+    fn write(&mut self, batch: &MicroBatch, computed: &Computed, retries: &mut u32) -> Result<WriteReport> {
+        let mut total = WriteReport::default();
+        for (index, partitions) in computed.outputs.iter().enumerate() {
+            if self.shared.is_abandoned() {
+                return Err(Error::new(ErrorKind::Closed, "the query was stopped"));
+            }
+            let report = self.retried(retries, |life| {
+                let schema = &life.schemas[index];
+                let output = OutputBatch { batch_id: batch.id, time: batch.time, schema, partitions };
+                let (name, sink) = &mut life.definition.sinks[index];
+                let written = sink.write(&output);
+                written.map_err(|error| error.context(format!("sink \"{name}\", batch {}", batch.id)))
+            })?;
+            total.rows += report.rows;
+            total.bytes += report.bytes;
+        }
+        Ok(total)
+    }
+
+    fn queue(&self) -> Queue {
+        let mut queue = Queue::default();
+        for (_, source) in &self.definition.sources {
+            let backlog = source.backlog();
+            queue.files += backlog.files.unwrap_or(0);
+            queue.bytes += backlog.bytes.unwrap_or(0);
+            queue.rows += backlog.rows.unwrap_or(0);
+        }
+        queue
+    }
+
+    /// Does something again, after growing waits, while it fails for causes that may pass.
+    fn retried<T>(&mut self, retries: &mut u32, mut work: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
+        let mut wait = self.options.retry_wait;
+        let mut tried = 0;
+        loop {
+            match work(self) {
+                Err(error)
+                    if error.retry() == Retry::Later
+                        && tried < self.options.retries_max
+                        && !self.shared.is_stopping() =>
+                {
+                    tried += 1;
+                    *retries += 1;
+                    self.options.clock.sleep_until(self.now() + wait, &self.shared.wake);
+                    wait = wait.saturating_mul(2);
+                }
+                result => return result,
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The life of a query, and of each of its micro-batches.
+//!
+//! ```text
+//!            ┌──────────── once per micro-batch, on the query's own thread ─────────────┐
+//! trigger ──▶ cut ──▶ read and compute ──────────────▶ write ──▶ commit ──▶ progress ──▶ trigger …
+//! when        sources' one task a partition, on the     sinks     sources    record for
+//!             ranges   pool: decode, steps, reduce                            listeners
+//! ```
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | [`trigger`] | when a batch is cut |
+//! | [`micro_batch`] | what a batch is: id, time, a range of each source |
+//! | [`scheduler`] | the loop above, retries, stopping |
+//! | [`executor`] | how stages run over a batch's partitions |
+//! | [`progress`] | what is told about a batch |
+//!
+//! A batch is written only when all of it has been computed, and its ranges are committed only when all sinks have
+//! written it. If reading or computing fails in a way that may pass, the batch runs again from its ranges; if a sink
+//! fails so, that sink alone is tried again.
+
+pub mod executor;
+mod life;
+pub mod micro_batch;
+pub mod progress;
+pub mod scheduler;
+pub mod trigger;
+
+pub use micro_batch::MicroBatch;
+pub use progress::{Progress, Totals};
+pub use scheduler::{QueryDefinition, QueryOptions, RunningQuery, StopMode};
+pub use trigger::Trigger;

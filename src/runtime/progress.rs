@@ -1,0 +1,147 @@
+//! What is told about a batch.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::formats::ReadReport;
+use crate::limits::PROGRESS_RECORDS_MAX;
+
+/// What one micro-batch did and how long each part took.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Progress {
+    /// The query.
+    pub query: String,
+    /// The batch.
+    pub batch_id: u64,
+    /// When it was cut, as time since the Unix epoch.
+    pub time: Duration,
+    /// Rows read.
+    pub rows_in: u64,
+    /// Bytes read from the sources, before decompression.
+    pub bytes_in: u64,
+    /// Rows written, all sinks together.
+    pub rows_out: u64,
+    /// Bytes written, by the sinks that know.
+    pub bytes_out: u64,
+    /// Records left out because they could not be read.
+    pub dropped: u64,
+    /// Records read with nulls in place of what could not be read.
+    pub nulled: u64,
+    /// The first few of both: place and reason.
+    pub bad_records: Vec<String>,
+    /// Partitions that were read.
+    pub partitions: usize,
+    /// How late the batch was cut, after it was due.
+    pub scheduling_delay: Duration,
+    /// Time spent in each phase.
+    pub phases: Phases,
+    /// What waits in the sources.
+    pub queue: Queue,
+    /// How often something failed and was tried again.
+    pub retries: u32,
+}
+
+/// Where the time of a batch went, on the clock on the wall unless said otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Phases {
+    /// Asking the sources what there is.
+    pub cut: Duration,
+    /// Reading and computing, which happen together.
+    pub compute: Duration,
+    /// Of that, reading and decoding: the sum over all threads.
+    pub reading_threads: Duration,
+    /// Writing to the sinks.
+    pub write: Duration,
+    /// Telling the sources.
+    pub commit: Duration,
+    /// All of the batch, from cut to commit.
+    pub total: Duration,
+}
+
+/// What waits in the sources, as far as they know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Queue {
+    /// Files.
+    pub files: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Rows.
+    pub rows: u64,
+}
+
+impl Progress {
+    /// Rows read per second of the batch.
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    pub fn rows_per_second(&self) -> f64 {
+        self.rows_in as f64 / self.phases.total.as_secs_f64().max(1e-9)
+    }
+
+    pub(super) fn add_reading(&mut self, report: &ReadReport) {
+        self.rows_in += report.rows;
+        self.bytes_in += report.bytes;
+        self.dropped += report.dropped;
+        self.nulled += report.nulled;
+        self.bad_records.extend(report.examples.iter().map(|bad| format!("{}: {}", bad.place, bad.reason)));
+    }
+}
+
+/// Called with each record, on the query's thread.
+pub type Listener = Arc<dyn Fn(&Progress) + Send + Sync>;
+
+/// Sums over all batches of a query.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Batches.
+    pub batches: u64,
+    /// Rows read.
+    pub rows_in: u64,
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Rows written.
+    pub rows_out: u64,
+    /// Records left out.
+    pub dropped: u64,
+    /// Records read in part.
+    pub nulled: u64,
+    /// Time in batches.
+    pub busy: Duration,
+}
+
+/// The latest records of a query and the sums over all of them.
+#[derive(Debug, Default)]
+pub(super) struct ProgressLog(Mutex<Records>);
+
+#[derive(Debug, Default)]
+struct Records {
+    latest: VecDeque<Progress>,
+    totals: Totals,
+}
+
+impl ProgressLog {
+    pub(super) fn push(&self, progress: Progress) {
+        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let totals = &mut records.totals;
+        totals.batches += 1;
+        totals.rows_in += progress.rows_in;
+        totals.bytes_in += progress.bytes_in;
+        totals.rows_out += progress.rows_out;
+        totals.dropped += progress.dropped;
+        totals.nulled += progress.nulled;
+        totals.busy += progress.phases.total;
+        if records.latest.len() == PROGRESS_RECORDS_MAX {
+            records.latest.pop_front();
+        }
+        records.latest.push_back(progress);
+    }
+
+    pub(super) fn latest(&self) -> Vec<Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).latest.iter().cloned().collect()
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).totals
+    }
+}

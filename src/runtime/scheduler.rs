@@ -1,0 +1,227 @@
+//! Starting, watching and stopping a query, from any thread.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+
+use super::executor::{Executor, panic_text};
+use super::life::Life;
+use super::progress::{Listener, Progress, ProgressLog, Totals};
+use super::trigger::Trigger;
+use crate::clock::{Clock, Wake};
+use crate::connectors::{ReadLimits, Sink, Source};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How a query runs.
+#[derive(Clone)]
+pub struct QueryOptions {
+    /// Its name, in progress records and errors.
+    pub name: String,
+    /// When batches are cut.
+    pub trigger: Trigger,
+    /// Partitions of a batch, at most.
+    pub partitions: usize,
+    /// How much of each source a batch may take.
+    pub limits: ReadLimits,
+    /// How often a step that failed for a cause that may pass is tried again.
+    pub retries_max: u32,
+    /// The wait before the first such try; each further wait is twice as long.
+    pub retry_wait: Duration,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The threads that tasks run on; none: the query's own thread alone.
+    pub pool: Option<Arc<rayon::ThreadPool>>,
+    /// Told about each batch.
+    pub listeners: Vec<Listener>,
+}
+
+impl fmt::Debug for QueryOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryOptions").field("name", &self.name).field("trigger", &self.trigger).finish_non_exhaustive()
+    }
+}
+
+/// All that a query consists of, ready to start.
+#[derive(Debug)]
+pub struct QueryDefinition {
+    /// The stages.
+    pub executor: Executor,
+    /// The sources, in the order of their ids, with their names.
+    pub sources: Vec<(String, Box<dyn Source>)>,
+    /// The sinks, one for each output, with their names.
+    pub sinks: Vec<(String, Box<dyn Sink>)>,
+}
+
+/// How a query is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopMode {
+    /// What was taken in is finished: the current batch, and what sources that cannot replay hold in their hands.
+    Graceful,
+    /// The current batch is abandoned; nothing more of it is written, nothing committed.
+    Now,
+}
+
+/// A query that was started. Dropping it stops the query gracefully.
+#[derive(Debug)]
+pub struct RunningQuery {
+    shared: Arc<Shared>,
+    ticks: Sender<Tick>,
+}
+
+/// A request for one batch, and where to send the answer.
+pub(super) type Tick = Sender<Result<Option<Progress>>>;
+
+/// What the query's thread and its holders share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) name: String,
+    stopping: AtomicBool,
+    pub(super) abandon: AtomicBool,
+    pub(super) wake: Wake,
+    pub(super) log: ProgressLog,
+    /// How the query ended, once it has.
+    ended: Mutex<Option<Ended>>,
+    end: Condvar,
+}
+
+#[derive(Debug)]
+enum Ended {
+    Well,
+    /// The error is handed to the first who waits; later ones get its text.
+    Badly(Option<Error>, ErrorKind, String),
+}
+
+impl Shared {
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandon.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn end(&self, result: Result<()>) {
+        let ended = match result {
+            Ok(()) => Ended::Well,
+            // A stop that was asked for is not a failure, whatever it interrupted.
+            Err(error) if self.is_abandoned() && error.kind() == ErrorKind::Closed => Ended::Well,
+            Err(error) => {
+                let error = error.context(format!("query \"{}\"", self.name));
+                let (kind, text) = (error.kind(), error.to_string());
+                Ended::Badly(Some(error), kind, text)
+            }
+        };
+        *lock(&self.ended) = Some(ended);
+        self.end.notify_all();
+    }
+}
+
+impl RunningQuery {
+    /// Opens the sinks and starts the query's thread.
+    ///
+    /// # Errors
+    /// A sink that cannot be opened, or a thread that cannot be started.
+    pub fn start(mut definition: QueryDefinition, options: QueryOptions) -> Result<Self> {
+        let schemas = definition.executor.output_schemas();
+        for ((name, sink), schema) in definition.sinks.iter_mut().zip(&schemas) {
+            sink.open(schema).map_err(|error| error.context(format!("while opening sink \"{name}\"")))?;
+        }
+        let shared = Arc::new(Shared {
+            name: options.name.clone(),
+            stopping: AtomicBool::new(false),
+            abandon: AtomicBool::new(false),
+            wake: Wake::new(),
+            log: ProgressLog::default(),
+            ended: Mutex::new(None),
+            end: Condvar::new(),
+        });
+        let (ticks, ticked) = bounded(0);
+        let life = Life::new(definition, schemas, options, Arc::clone(&shared), ticked);
+        let thread = std::thread::Builder::new().name(format!("pelton-{}", shared.name));
+        let guard = Arc::clone(&shared);
+        let work = move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| life.run())) {
+                let text = panic_text(panic.as_ref());
+                guard.end(Err(Error::new(ErrorKind::Function, format!("a connector or listener panicked: {text}"))));
+            }
+        };
+        thread.spawn(work).map_err(|error| {
+            Error::new(ErrorKind::Connector, format!("cannot start a thread: {error}")).because(error).retry_later()
+        })?;
+        Ok(Self { shared, ticks })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Runs one batch now, if there is anything to read, and says what it did. For queries with [`Trigger::Manual`].
+    ///
+    /// # Errors
+    /// What ended the query during this batch; `Closed` if it does not take ticks.
+    pub fn tick(&self) -> Result<Option<Progress>> {
+        let closed = || {
+            let message = format!("query \"{}\" takes no ticks: it has ended, or its trigger is not manual", self.name());
+            Error::new(ErrorKind::Closed, message)
+        };
+        let (reply, answer) = bounded(1);
+        self.ticks.send(reply).map_err(|_gone| closed())?;
+        answer.recv().map_err(|_gone| closed())?
+    }
+
+    /// Asks the query to stop. Returns at once; see [`RunningQuery::await_termination`].
+    pub fn stop(&self, mode: StopMode) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        if mode == StopMode::Now {
+            self.shared.abandon.store(true, Ordering::SeqCst);
+        }
+        self.shared.wake.ring();
+    }
+
+    /// Waits until the query has ended: by itself, by [`RunningQuery::stop`], or by an error.
+    ///
+    /// # Errors
+    /// What ended the query. The first caller gets the error itself, later ones its kind and text.
+    pub fn await_termination(&self) -> Result<Totals> {
+        let mut ended = lock(&self.shared.ended);
+        loop {
+            match ended.as_mut() {
+                Some(Ended::Well) => return Ok(self.totals()),
+                Some(Ended::Badly(error, kind, text)) => {
+                    return Err(error.take().unwrap_or_else(|| Error::new(*kind, text.clone())));
+                }
+                None => ended = self.shared.end.wait(ended).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// Whether the query still runs.
+    pub fn is_running(&self) -> bool {
+        lock(&self.shared.ended).is_none()
+    }
+
+    /// What the latest batches did, oldest first.
+    pub fn progress(&self) -> Vec<Progress> {
+        self.shared.log.latest()
+    }
+
+    /// The sums over all batches.
+    pub fn totals(&self) -> Totals {
+        self.shared.log.totals()
+    }
+}
+
+impl Drop for RunningQuery {
+    fn drop(&mut self) {
+        self.stop(StopMode::Graceful);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
