@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::cpu::CpuBackend;
-use crate::kernels::reference::ReferenceBackend;
+use crate::kernels::reference_stage::ReferenceBackend;
 use crate::kernels::{Backend, PreparedStage};
 use crate::plan::stage::{Registry, Stage};
 

@@ -17,6 +17,8 @@ mod reference;
 pub mod repartition;
 mod site;
 pub mod sort;
+pub mod reference_stage;
+pub mod user_function;
 
 use std::fmt;
 use std::sync::Arc;
@@ -56,7 +58,10 @@ pub trait Backend: Send + Sync + fmt::Debug {
 /// 3. What cannot be computed is an error, never a short or zero-filled output. *(tested)*
 pub trait PreparedStage: Send + Sync {
     /// Starts the work on one partition of one micro-batch.
-    fn begin(&self) -> Box<dyn StageTask>;
+    ///
+    /// # Errors
+    /// None once the stage has been prepared, save for faults of the backend.
+    fn begin(&self) -> Result<Box<dyn StageTask>>;
 
     /// Puts together what the tasks of all partitions gave, in the order of the partitions.
     ///
@@ -86,6 +91,19 @@ pub enum Partial {
     Rows(Vec<RecordBatch>),
     /// Groups that wait to be merged with those of the other partitions; the type belongs to the backend.
     Groups(Box<dyn std::any::Any + Send>),
+}
+
+impl Partial {
+    /// The rows of a stage that does not group.
+    ///
+    /// # Errors
+    /// `Internal` for groups.
+    pub fn into_rows(self) -> Result<Vec<RecordBatch>> {
+        match self {
+            Self::Rows(rows) => Ok(rows),
+            Self::Groups(_) => Err(crate::error::Error::internal("a stage was given the partials of another")),
+        }
+    }
 }
 
 impl fmt::Debug for Partial {

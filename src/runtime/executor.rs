@@ -5,7 +5,6 @@
 //! order of the partitions, so that the answer does not depend on who finished first. A single partition runs on the
 //! calling thread, without any hand-over.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +18,7 @@ use crate::columnar::{RecordBatch, SchemaRef};
 use crate::dispatch::{Dispatcher, Placed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::{BatchReader, ReadReport};
+use crate::kernels::user_function::panic_text;
 use crate::kernels::{Partial, Partitions, PreparedStage};
 use crate::plan::QueryPlan;
 use crate::plan::stage::{Registry, Stage, StageInput};
@@ -166,7 +166,7 @@ fn run_task(
     abandon: &AtomicBool,
 ) -> Result<TaskDone> {
     let work = || {
-        let mut task = prepared.begin();
+        let mut task = prepared.begin()?;
         let mut report = ReadReport::default();
         let mut reading = Duration::ZERO;
         let mut push = |batch: &RecordBatch| {
@@ -210,10 +210,4 @@ fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
         Ok(result) => result,
         Err(panic) => Err(Error::internal(format!("a task panicked: {}", panic_text(panic.as_ref())))),
     }
-}
-
-/// What a panic said.
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
-use super::executor::{Executor, panic_text};
+use super::executor::Executor;
 use super::life::Life;
 use super::progress::{Listener, Progress, ProgressLog, Totals};
 use super::trigger::Trigger;
 use crate::clock::{Clock, Wake};
 use crate::connectors::{ReadLimits, Sink, Source};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::user_function::panic_text;
 
 /// How a query runs.
 #[derive(Clone)]

@@ -1,0 +1,319 @@
+//! A fused stage on the CPU: each batch goes through all steps while it lies in the cache, and into the end.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, BooleanArray, RecordBatchOptions};
+use arrow_schema::SortOptions;
+
+use super::explode::explode;
+use super::filter::filter;
+use super::join::PreparedJoin;
+use super::project::Program;
+use super::reduce::distinct::Distinct;
+use super::reduce::reduce_with::{Folded, ReduceWith};
+use super::reduce::{Groups, KeyedReduce, merge_all};
+use super::repartition::{limit, repartition};
+use super::sort::{Keyed, Sorter, merge as merge_runs};
+use crate::columnar::{DataType, Field, RecordBatch, SchemaRef};
+use crate::error::{Error, Result};
+use crate::kernels::{Partial, Partitions, PreparedStage, StageTask, sort as sort_contract};
+use crate::plan::stage::{BatchFunction, End, GroupFunction, NamedExpr, Registry, SortKey, Stage, Step};
+
+/// A stage whose expressions are compiled and whose join tables are built.
+pub(super) struct CpuStage {
+    steps: Arc<[Ready]>,
+    end: Arc<Ending>,
+    /// Of the rows that reach the end.
+    end_schema: SchemaRef,
+}
+
+/// A step, ready to run.
+enum Ready {
+    Filter(Program),
+    Project(Vec<Program>, SchemaRef),
+    Explode(usize, SchemaRef),
+    Map(Function),
+    Join(PreparedJoin),
+}
+
+/// A function of the user's, with its name and the schema it promised.
+struct Function {
+    name: String,
+    call: Arc<dyn BatchFunction>,
+    schema: SchemaRef,
+}
+
+/// The end of a stage, ready to run.
+enum Ending {
+    Emit,
+    Limit(usize),
+    Repartition(usize),
+    Transform(Function),
+    Reduce { keys: Vec<Program>, inputs: Vec<Option<Program>>, filters: Vec<Option<Program>>, reduce: KeyedReduce },
+    Distinct(Vec<usize>),
+    ReduceWith { keys: Vec<Program>, key_types: Vec<DataType>, name: String, call: Arc<dyn GroupFunction> },
+    Sort { keys: Vec<Program>, options: Vec<SortOptions>, limit: Option<usize> },
+}
+
+/// What a task of a stage that groups hands over.
+enum Held {
+    Groups(Groups),
+    Folded(Folded),
+    Run(Keyed),
+}
+
+impl CpuStage {
+    pub(super) fn prepare(stage: &Stage, registry: &Registry) -> Result<Self> {
+        let mut end_schema = Arc::clone(&stage.input_schema);
+        let mut steps = Vec::with_capacity(stage.steps.len());
+        for step in &stage.steps {
+            let (ready, schema) = Ready::prepare(step, &end_schema, registry)?;
+            steps.push(ready);
+            end_schema = schema;
+        }
+        let end = Arc::new(Ending::prepare(stage, registry)?);
+        Ok(Self { steps: steps.into(), end, end_schema })
+    }
+}
+
+impl PreparedStage for CpuStage {
+    fn begin(&self) -> Result<Box<dyn StageTask>> {
+        let state = self.end.begin(&self.end_schema)?;
+        Ok(Box::new(CpuTask { steps: Arc::clone(&self.steps), end: Arc::clone(&self.end), state }))
+    }
+
+    fn merge(&self, partials: Vec<Partial>) -> Result<Partitions> {
+        let rows = |partials: Vec<Partial>| partials.into_iter().map(Partial::into_rows).collect::<Result<Partitions>>();
+        match self.end.as_ref() {
+            Ending::Emit => rows(partials),
+            Ending::Limit(count) => Ok(vec![limit(&rows(partials)?.concat(), *count)]),
+            Ending::Repartition(count) => Ok(repartition(&rows(partials)?.concat(), *count)),
+            Ending::Transform(function) => {
+                let all = rows(partials)?.concat();
+                let whole = arrow_select::concat::concat_batches(&self.end_schema, &all)?;
+                Ok(vec![vec![function.call(&whole)?]])
+            }
+            Ending::Distinct(columns) => {
+                let mut partitions = rows(partials)?;
+                if partitions.len() > 1 {
+                    let mut distinct = Distinct::new(&self.end_schema, columns)?;
+                    let all = partitions.concat();
+                    partitions = vec![all.iter().map(|batch| distinct.push(batch)).collect::<Result<_>>()?];
+                }
+                Ok(partitions)
+            }
+            Ending::Reduce { reduce, .. } => {
+                let groups = held(partials, |held| if let Held::Groups(groups) = held { Some(groups) } else { None })?;
+                // Without partitions there are no rows; a reduce without keys has one group all the same.
+                let groups = if groups.is_empty() { reduce.begin()? } else { merge_all(groups)? };
+                Ok(vec![vec![groups.finish()?]])
+            }
+            Ending::ReduceWith { key_types, name, call, .. } => {
+                let mut folded = held(partials, |held| if let Held::Folded(rows) = held { Some(rows) } else { None })?;
+                if folded.len() > 1 {
+                    let schema = Arc::clone(&self.end_schema);
+                    let mut all = ReduceWith::new(name, Arc::clone(call), key_types, schema)?;
+                    folded.iter().try_for_each(|part| all.push_folded(part))?;
+                    folded = vec![all.finish(false)?];
+                }
+                Ok(vec![folded.into_iter().map(|folded| folded.rows).collect()])
+            }
+            Ending::Sort { options, limit, .. } => {
+                let runs = held(partials, |held| if let Held::Run(run) = held { Some(run) } else { None })?;
+                Ok(vec![vec![merge_runs(&self.end_schema, runs, options, *limit)?]])
+            }
+        }
+    }
+}
+
+/// Takes partials back in the type they were handed over in.
+fn held<T>(partials: Vec<Partial>, pick: impl Fn(Held) -> Option<T>) -> Result<Vec<T>> {
+    let one = |partial| match partial {
+        Partial::Groups(any) => any.downcast::<Held>().ok().and_then(|held| pick(*held)).ok_or_else(foreign),
+        Partial::Rows(_) => Err(foreign()),
+    };
+    partials.into_iter().map(one).collect()
+}
+
+fn foreign() -> Error {
+    Error::internal("a stage was given the partials of another")
+}
+
+impl Ready {
+    fn prepare(step: &Step, input: &SchemaRef, registry: &Registry) -> Result<(Self, SchemaRef)> {
+        Ok(match step {
+            Step::Filter { predicate } => (Self::Filter(Program::prepare(predicate)?), Arc::clone(input)),
+            Step::Project { columns, schema } => {
+                (Self::Project(programs(columns)?, Arc::clone(schema)), Arc::clone(schema))
+            }
+            Step::Explode { column, schema } => (Self::Explode(*column, Arc::clone(schema)), Arc::clone(schema)),
+            Step::Map { function, schema } => {
+                let (name, call) = registry.function(*function)?;
+                let function = Function { name: name.to_owned(), call: Arc::clone(call), schema: Arc::clone(schema) };
+                (Self::Map(function), Arc::clone(schema))
+            }
+            Step::Join(join) => {
+                let (_, table) = registry.table(join.table)?;
+                (Self::Join(PreparedJoin::prepare(join, table)?), Arc::clone(&join.schema))
+            }
+        })
+    }
+
+    fn run(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        match self {
+            Self::Filter(predicate) => filter(batch, predicate.evaluate(batch)?.as_boolean()),
+            Self::Project(programs, schema) => {
+                let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+                let columns = evaluate(programs, batch)?;
+                Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+            }
+            Self::Explode(column, schema) => explode(batch, *column, schema),
+            Self::Map(function) => function.call(batch),
+            Self::Join(join) => join.probe(batch),
+        }
+    }
+}
+
+impl Function {
+    /// Calls the user's code and holds it to the schema it promised.
+    fn call(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        crate::kernels::user_function::call(&self.name, self.call.as_ref(), batch, &self.schema)
+    }
+}
+
+impl Ending {
+    fn prepare(stage: &Stage, registry: &Registry) -> Result<Self> {
+        Ok(match &stage.end {
+            End::Emit => Self::Emit,
+            End::Limit(rows) => Self::Limit(*rows),
+            End::Repartition(partitions) => Self::Repartition(*partitions),
+            End::Distinct { columns } => Self::Distinct(columns.clone()),
+            End::Transform { function } => {
+                let (name, call) = registry.function(*function)?;
+                let schema = Arc::clone(&stage.output_schema);
+                Self::Transform(Function { name: name.to_owned(), call: Arc::clone(call), schema })
+            }
+            End::Reduce { keys, aggregates } => {
+                let fields = keys.iter().map(key_field).collect::<Vec<_>>();
+                let program = |expr: Option<&_>| expr.map(Program::prepare).transpose();
+                Self::Reduce {
+                    keys: programs(keys)?,
+                    inputs: aggregates.iter().map(|one| program(one.input.as_ref())).collect::<Result<_>>()?,
+                    filters: aggregates.iter().map(|one| program(one.filter.as_ref())).collect::<Result<_>>()?,
+                    reduce: KeyedReduce::prepare(&fields, aggregates)?,
+                }
+            }
+            End::ReduceWith { keys, function } => {
+                let (name, call) = registry.group_function(*function)?;
+                let key_types = keys.iter().map(|key| key.expr.data_type.clone()).collect();
+                Self::ReduceWith { keys: programs(keys)?, key_types, name: name.to_owned(), call: Arc::clone(call) }
+            }
+            End::Sort { by, limit } => Self::Sort {
+                keys: by.iter().map(|key: &SortKey| Program::prepare(&key.expr)).collect::<Result<_>>()?,
+                options: sort_contract::options(by),
+                limit: *limit,
+            },
+        })
+    }
+
+    fn begin(&self, schema: &SchemaRef) -> Result<State> {
+        Ok(match self {
+            Self::Emit | Self::Repartition(_) | Self::Transform(_) => State::Rows { rows: Vec::new(), wanted: usize::MAX },
+            Self::Limit(rows) => State::Rows { rows: Vec::new(), wanted: *rows },
+            Self::Distinct(columns) => State::Distinct(Distinct::new(schema, columns)?, Vec::new()),
+            Self::Reduce { reduce, .. } => State::Reduce(reduce.begin()?),
+            Self::ReduceWith { key_types, name, call, .. } => {
+                State::ReduceWith(ReduceWith::new(name, Arc::clone(call), key_types, Arc::clone(schema))?)
+            }
+            Self::Sort { options, limit, .. } => {
+                State::Sort(Sorter::new(Arc::clone(schema), options.clone(), *limit))
+            }
+        })
+    }
+}
+
+fn key_field(key: &NamedExpr) -> Field {
+    Field::new(key.name.as_str(), key.expr.data_type.clone(), key.expr.nullable)
+}
+
+fn programs(columns: &[NamedExpr]) -> Result<Vec<Program>> {
+    columns.iter().map(|column| Program::prepare(&column.expr)).collect()
+}
+
+fn evaluate(programs: &[Program], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    programs.iter().map(|program| program.evaluate(batch)).collect()
+}
+
+/// The work on one partition.
+struct CpuTask {
+    steps: Arc<[Ready]>,
+    end: Arc<Ending>,
+    state: State,
+}
+
+/// What the end of a stage has gathered.
+enum State {
+    /// Rows as they are, until there are enough.
+    Rows { rows: Vec<RecordBatch>, wanted: usize },
+    Distinct(Distinct, Vec<RecordBatch>),
+    Reduce(Groups),
+    ReduceWith(ReduceWith),
+    Sort(Sorter),
+}
+
+impl StageTask for CpuTask {
+    fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        let mut batch = batch.clone();
+        for step in self.steps.iter() {
+            if batch.num_rows() == 0 {
+                return Ok(());
+            }
+            batch = step.run(&batch)?;
+        }
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        match (&mut self.state, self.end.as_ref()) {
+            (State::Rows { rows, wanted }, _) => {
+                let kept = batch.num_rows().min(*wanted);
+                if kept > 0 {
+                    *wanted -= if *wanted == usize::MAX { 0 } else { kept };
+                    rows.push(batch.slice(0, kept));
+                }
+                Ok(())
+            }
+            (State::Distinct(distinct, rows), _) => {
+                rows.push(distinct.push(&batch)?);
+                Ok(())
+            }
+            (State::Reduce(groups), Ending::Reduce { keys, inputs, filters, .. }) => {
+                let keys = evaluate(keys, &batch)?;
+                let optional = |program: &Option<Program>| program.as_ref().map(|one| one.evaluate(&batch)).transpose();
+                let inputs = inputs.iter().map(optional).collect::<Result<Vec<_>>>()?;
+                let filters = filters.iter().map(optional).collect::<Result<Vec<_>>>()?;
+                let filters: Vec<Option<BooleanArray>> =
+                    filters.into_iter().map(|filter| filter.map(|filter| filter.as_boolean().clone())).collect();
+                groups.update(&keys, &inputs, &filters, batch.num_rows())
+            }
+            (State::ReduceWith(reduce), Ending::ReduceWith { keys, .. }) => {
+                reduce.push(&evaluate(keys, &batch)?, &batch)
+            }
+            (State::Sort(sorter), Ending::Sort { keys, .. }) => {
+                let keys = evaluate(keys, &batch)?;
+                sorter.push(batch, keys)
+            }
+            _ => Err(Error::internal("the state of a stage does not fit its end")),
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<Partial> {
+        let held = match self.state {
+            State::Rows { rows, .. } | State::Distinct(_, rows) => return Ok(Partial::Rows(rows)),
+            State::Reduce(groups) => Held::Groups(groups),
+            State::ReduceWith(reduce) => Held::Folded(reduce.finish(true)?),
+            State::Sort(sorter) => Held::Run(sorter.finish()?),
+        };
+        Ok(Partial::Groups(Box::new(held)))
+    }
+}
