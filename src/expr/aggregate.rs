@@ -1,9 +1,11 @@
 //! What a keyed reduce makes of all rows of a group.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Expr, TypedExpr};
-use crate::columnar::DataType;
+use crate::columnar::{DataType, Field};
 
 /// An aggregate: a function, the values it sees, the rows it sees, and its name.
 ///
@@ -138,4 +140,30 @@ pub struct TypedAggregate {
     pub name: String,
     /// Type of the result.
     pub data_type: DataType,
+}
+
+impl TypedAggregate {
+    /// The column it makes. Counts are never null; any other aggregate is, of no values.
+    pub fn field(&self) -> Field {
+        let never_null = matches!(
+            self.function,
+            AggregateFunction::Len | AggregateFunction::Count | AggregateFunction::NUnique
+        );
+        Field::new(self.name.as_str(), self.data_type.clone(), !never_null)
+    }
+
+    /// The columns that it reads, by index.
+    pub fn columns(&self) -> BTreeSet<usize> {
+        self.input.iter().chain(&self.filter).flat_map(TypedExpr::columns).collect()
+    }
+
+    /// The same over columns that lie elsewhere.
+    #[must_use]
+    pub fn map_columns(&self, to: &dyn Fn(usize) -> usize) -> Self {
+        Self {
+            input: self.input.as_ref().map(|input| input.map_columns(to)),
+            filter: self.filter.as_ref().map(|filter| filter.map_columns(to)),
+            ..self.clone()
+        }
+    }
 }

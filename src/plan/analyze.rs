@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::explain::columns;
 use super::logical::{LogicalPlan, MapInput, SortBy};
 use super::stage::{FunctionId, Join, JoinKind, NamedExpr, SortKey, SourceId, TableId};
 use crate::columnar::data_type;
 use crate::columnar::{DataType, Field, Schema, SchemaRef};
 use crate::error::{Error, Result};
-use crate::expr::suggest;
 use crate::expr::{Aggregate, Expr, TypedAggregate, TypedExpr, col};
 
 /// A checked operation and the schema of what it gives.
@@ -191,7 +191,13 @@ pub(super) fn all_columns(schema: &Schema) -> Vec<NamedExpr> {
 
 /// The index of a column, or an error that names the nearest.
 fn index_of(schema: &Schema, name: &str) -> Result<usize> {
-    schema.index_of(name).map_err(|_| suggest::unknown_column(name, schema))
+    if let Ok(index) = schema.index_of(name) {
+        return Ok(index);
+    }
+    // Typing knows how to say it. A dotted name is a field of a struct, which is no column yet.
+    col(name).typed(schema)?;
+    Err(Error::invalid_query(format!("\"{name}\" is a part of a struct, not a column"))
+        .advice("make it a column first, with with_columns"))
 }
 
 /// A projection, with the schema its columns make.
@@ -218,7 +224,7 @@ fn one_text_column(schema: &Schema) -> Result<()> {
         [field] if data_type::is_text(field.data_type()) => Ok(()),
         _ => Err(Error::invalid_query(format!(
             "a function of lines needs a stream with one column of text; this one has {}",
-            suggest::columns(schema)
+            columns(schema)
         ))
         .advice("select the text first, or use map_batches")),
     }
@@ -343,8 +349,8 @@ fn union(inputs: Vec<Arc<Node>>) -> Result<Node> {
             return Err(Error::invalid_query(format!(
                 "stream {} has {}, but the first has {}",
                 number + 1,
-                suggest::columns(&other.schema),
-                suggest::columns(&first.schema)
+                columns(&other.schema),
+                columns(&first.schema)
             ))
             .advice("select the same columns, in the same order, with the same types, from each")
             .context("in union"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::fuse::QueryPlan;
 use super::logical::{LogicalPlan, MapInput};
 use super::stage::{End, Join, JoinKind, NamedExpr, Registry, SortKey, Stage, StageInput, Step};
-use crate::columnar::Schema;
+use crate::columnar::{Field, Schema};
 
 /// The logical plan, an operation a line, inputs indented below.
 pub fn logical(plan: &Arc<LogicalPlan>) -> String {
@@ -134,8 +134,9 @@ fn named(columns: &[NamedExpr]) -> String {
     columns.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-fn columns(schema: &Schema) -> String {
-    let one = |field: &std::sync::Arc<crate::columnar::Field>| format!("{} {}", field.name(), field.data_type());
+/// The columns of a schema, with their types.
+pub(super) fn columns(schema: &Schema) -> String {
+    let one = |field: &Arc<Field>| format!("{} {}", field.name(), field.data_type());
     schema.fields().iter().map(one).collect::<Vec<_>>().join(", ")
 }
 

@@ -13,6 +13,7 @@ use crate::connectors::{ReadLimits, Sink, Source};
 use crate::dispatch::{Device, Dispatcher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::Format;
+use crate::formats::options::{FormatKind, FormatOptions};
 use crate::plan::explain;
 use crate::plan::stage::{Registry, SourceId};
 use crate::plan::{self, LogicalPlan};
@@ -321,7 +322,7 @@ impl StreamingContext {
     /// # Errors
     /// As [`StreamingContext::file_stream`].
     pub fn text_file_stream(&self, path: impl AsRef<Path>) -> Result<DStream> {
-        self.file_stream(path, crate::formats::FileFormat::text().build()?)
+        self.file_stream(path, FormatOptions::new(FormatKind::Text).build(None)?)
     }
 
     /// A stream of the rows of CSV files with a header.
@@ -329,7 +330,7 @@ impl StreamingContext {
     /// # Errors
     /// As [`StreamingContext::file_stream`].
     pub fn csv_file_stream(&self, path: impl AsRef<Path>, schema: Schema) -> Result<DStream> {
-        self.file_stream(path, crate::formats::FileFormat::csv(schema).build()?)
+        self.file_stream(path, FormatOptions::new(FormatKind::Csv).with_schema(Arc::new(schema)).build(None)?)
     }
 
     /// A stream of the objects of NDJSON files.
@@ -337,6 +338,6 @@ impl StreamingContext {
     /// # Errors
     /// As [`StreamingContext::file_stream`].
     pub fn json_file_stream(&self, path: impl AsRef<Path>, schema: Schema) -> Result<DStream> {
-        self.file_stream(path, crate::formats::FileFormat::json(schema).build()?)
+        self.file_stream(path, FormatOptions::new(FormatKind::Ndjson).with_schema(Arc::new(schema)).build(None)?)
     }
 }

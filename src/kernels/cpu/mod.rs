@@ -1,4 +1,4 @@
-//! The CPU backend.
+//! The CPU backend: fused stages by kernels that work on whole columns of a batch.
 
 mod bytes;
 mod eval;
@@ -15,4 +15,36 @@ pub mod repartition;
 mod row_keys;
 pub mod sort;
 mod sort_keys;
+mod stage;
 mod words;
+
+use std::sync::Arc;
+
+use super::{Backend, PreparedStage};
+use crate::error::Result;
+use crate::plan::stage::{Registry, Stage};
+
+/// Runs every stage, on every machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CpuBackend;
+
+impl CpuBackend {
+    /// The backend.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl Backend for CpuBackend {
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn supports(&self, _stage: &Stage) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn prepare(&self, stage: &Stage, registry: &Registry) -> Result<Arc<dyn PreparedStage>> {
+        Ok(Arc::new(stage::CpuStage::prepare(stage, registry)?))
+    }
+}

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, BooleanArray, RecordBatchOptions};
 use arrow_schema::SortOptions;
 
 use super::explode::explode;
-use super::filter::filter;
+use super::filter::Filter;
 use super::join::PreparedJoin;
 use super::project::Program;
 use super::reduce::distinct::Distinct;
@@ -30,7 +30,7 @@ pub(super) struct CpuStage {
 
 /// A step, ready to run.
 enum Ready {
-    Filter(Program),
+    Filter(Filter),
     Project(Vec<Program>, SchemaRef),
     Explode(usize, SchemaRef),
     Map(Function),
@@ -143,7 +143,7 @@ fn foreign() -> Error {
 impl Ready {
     fn prepare(step: &Step, input: &SchemaRef, registry: &Registry) -> Result<(Self, SchemaRef)> {
         Ok(match step {
-            Step::Filter { predicate } => (Self::Filter(Program::prepare(predicate)?), Arc::clone(input)),
+            Step::Filter { predicate } => (Self::Filter(Filter::prepare(predicate)?), Arc::clone(input)),
             Step::Project { columns, schema } => {
                 (Self::Project(programs(columns)?, Arc::clone(schema)), Arc::clone(schema))
             }
@@ -162,7 +162,7 @@ impl Ready {
 
     fn run(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         match self {
-            Self::Filter(predicate) => filter(batch, predicate.evaluate(batch)?.as_boolean()),
+            Self::Filter(filter) => filter.apply(batch),
             Self::Project(programs, schema) => {
                 let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
                 let columns = evaluate(programs, batch)?;
