@@ -101,7 +101,7 @@ impl Partial {
     pub fn into_rows(self) -> Result<Vec<RecordBatch>> {
         match self {
             Self::Rows(rows) => Ok(rows),
-            Self::Groups(_) => Err(crate::error::Error::internal("a stage was given the partials of another")),
+            Self::Groups(_) => Err(Error::internal("a stage was given the partials of another")),
         }
     }
 }

@@ -22,7 +22,7 @@ impl DStream {
         let run = move |batch: &RecordBatch| -> Result<RecordBatch> {
             let answer = query(to_frame(batch)?.lazy()).collect();
             let answer = answer.map_err(|error| Error::new(ErrorKind::Function, error.to_string()).because(error))?;
-            single(&answer)
+            from_frame(&answer)
         };
         let empty = RecordBatch::new_empty(self.schema()?);
         let schema: SchemaRef = run(&empty).map_err(|error| error.context("in transform"))?.schema();
@@ -32,23 +32,11 @@ impl DStream {
     }
 }
 
-fn single(frame: &DataFrame) -> Result<RecordBatch> {
-    let batches = from_frame(frame)?;
-    match batches.as_slice() {
-        [batch] => Ok(batch.clone()),
-        several => {
-            let schema = several.first().map(RecordBatch::schema);
-            let schema = schema.ok_or_else(|| Error::internal("a frame gave no batch"))?;
-            Ok(arrow_select::concat::concat_batches(&schema, several)?)
-        }
-    }
-}
-
 impl TryFrom<&DataFrame> for StaticTable {
     type Error = Error;
 
     /// The rows of a Polars frame, without a copy where it is in one piece.
     fn try_from(frame: &DataFrame) -> Result<Self> {
-        Ok(Self::from(single(frame)?))
+        Ok(Self::from(from_frame(frame)?))
     }
 }
