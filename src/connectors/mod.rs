@@ -13,6 +13,7 @@ pub mod queue;
 pub mod files;
 pub mod for_each;
 pub mod memory;
+pub mod print;
 
 // What they are made of.
 mod chain;

@@ -145,10 +145,8 @@ pub struct TypedAggregate {
 impl TypedAggregate {
     /// The column it makes. Counts are never null; any other aggregate is, of no values.
     pub fn field(&self) -> Field {
-        let never_null = matches!(
-            self.function,
-            AggregateFunction::Len | AggregateFunction::Count | AggregateFunction::NUnique
-        );
+        let never_null =
+            matches!(self.function, AggregateFunction::Len | AggregateFunction::Count | AggregateFunction::NUnique);
         Field::new(self.name.as_str(), self.data_type.clone(), !never_null)
     }
 

@@ -9,15 +9,15 @@ pub mod exact_sum;
 pub mod explode;
 pub mod filter;
 pub mod group_ids;
-pub mod reduce;
 pub mod hash;
 pub mod join;
 pub mod project;
+pub mod reduce;
 mod reference;
+pub mod reference_stage;
 pub mod repartition;
 mod site;
 pub mod sort;
-pub mod reference_stage;
 pub mod user_function;
 
 use std::fmt;

@@ -91,10 +91,7 @@ impl ReferenceStage {
 
     fn steps(&self, batch: RecordBatch) -> Result<RecordBatch> {
         self.stage.steps.iter().try_fold(batch, |batch, step| match step {
-            Step::Filter { predicate } => {
-                let keep = project::reference(predicate, &batch)?;
-                filter::reference(&batch, keep.as_boolean())
-            }
+            Step::Filter { predicate } => filter::reference(&batch, predicate),
             Step::Project { columns, schema } => {
                 let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
                 Ok(RecordBatch::try_new_with_options(Arc::clone(schema), named(columns, &batch)?, &options)?)
@@ -127,9 +124,8 @@ impl ReferenceStage {
                 let mut groups = group_ids::Reference::default();
                 let ids = groups.assign(&named(keys, &all)?, all.num_rows())?;
                 let (name, function) = self.registry.group_function(*function)?;
-                let made = (0..groups.keys.len()).map(|group| {
-                    user_function::call_group(name, function.as_ref(), &rows_of(&all, &ids, group)?)
-                });
+                let made = (0..groups.keys.len())
+                    .map(|group| user_function::call_group(name, function.as_ref(), &rows_of(&all, &ids, group)?));
                 one(concat_batches(&schema, &made.collect::<Result<Vec<_>>>()?)?)
             }
             End::Sort { by, limit } => {
@@ -147,13 +143,11 @@ fn named(columns: &[NamedExpr], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
 }
 
 fn reduced(rows: &[RecordBatch], keys: &[NamedExpr], aggregates: &[TypedAggregate]) -> Result<RecordBatch> {
-    let optional = |expr: Option<&TypedExpr>, batch: &RecordBatch| {
-        expr.map(|expr| project::reference(expr, batch)).transpose()
-    };
+    let optional =
+        |expr: Option<&TypedExpr>, batch: &RecordBatch| expr.map(|expr| project::reference(expr, batch)).transpose();
     let input = |batch: &RecordBatch| {
-        let filter = |one: &TypedAggregate| {
-            Ok(optional(one.filter.as_ref(), batch)?.map(|filter| filter.as_boolean().clone()))
-        };
+        let filter =
+            |one: &TypedAggregate| Ok(optional(one.filter.as_ref(), batch)?.map(|filter| filter.as_boolean().clone()));
         Ok(ReduceInput {
             keys: named(keys, batch)?,
             inputs: aggregates.iter().map(|one| optional(one.input.as_ref(), batch)).collect::<Result<_>>()?,

@@ -246,7 +246,8 @@ fn join(
     for (left_name, right_name) in on {
         let left_index = index_of(&input.schema, left_name)?;
         let right_index = index_of(right, right_name).map_err(|error| error.context(format!("table \"{name}\"")))?;
-        let (left_type, right_type) = (input.schema.field(left_index).data_type(), right.field(right_index).data_type());
+        let (left_type, right_type) =
+            (input.schema.field(left_index).data_type(), right.field(right_index).data_type());
         if !joinable(left_type, right_type) {
             return Err(Error::invalid_query(format!(
                 "column \"{left_name}\" is {left_type}, but \"{right_name}\" of table \"{name}\" is {right_type}"
@@ -307,13 +308,7 @@ fn reduce(input: Arc<Node>, keys: &[Expr], aggregates: &[Aggregate]) -> Result<N
 }
 
 /// The values become columns of their own first, so that the function sees the columns it was promised.
-fn reduce_with(
-    input: Arc<Node>,
-    keys: &[Expr],
-    values: &[Expr],
-    function: FunctionId,
-    name: &str,
-) -> Result<Node> {
+fn reduce_with(input: Arc<Node>, keys: &[Expr], values: &[Expr], function: FunctionId, name: &str) -> Result<Node> {
     let both = keys.iter().chain(values).cloned().collect::<Vec<_>>();
     let projected = Arc::new(project(Arc::clone(&input), named(&both, &input.schema)?));
     let names = projected.schema.fields().iter().take(keys.len()).map(|field| col(field.name().as_str()));
@@ -344,7 +339,12 @@ fn union(inputs: Vec<Arc<Node>>) -> Result<Node> {
     let mut fields = first.schema.fields().iter().map(|field| field.as_ref().clone()).collect::<Vec<_>>();
     for (number, other) in inputs.iter().enumerate().skip(1) {
         let same = other.schema.fields().len() == fields.len()
-            && other.schema.fields().iter().zip(&fields).all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type());
+            && other
+                .schema
+                .fields()
+                .iter()
+                .zip(&fields)
+                .all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type());
         if !same {
             return Err(Error::invalid_query(format!(
                 "stream {} has {}, but the first has {}",

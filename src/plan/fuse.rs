@@ -133,9 +133,7 @@ impl Fuser {
         let schema = &node.schema;
         match &node.op {
             Op::Source { source, .. } => self.source(*source, schema),
-            Op::Filter { input, predicate } => {
-                self.step(input, Step::Filter { predicate: predicate.clone() }, schema)
-            }
+            Op::Filter { input, predicate } => self.step(input, Step::Filter { predicate: predicate.clone() }, schema),
             Op::Project { input, columns } => {
                 self.step(input, Step::Project { columns: columns.clone(), schema: Arc::clone(schema) }, schema)
             }
@@ -155,9 +153,7 @@ impl Fuser {
                 self.cut(input, End::ReduceWith { keys: keys.clone(), function: *function }, schema)
             }
             Op::Distinct { input, columns } => self.cut(input, End::Distinct { columns: columns.clone() }, schema),
-            Op::Sort { input, by, limit } => {
-                self.cut(input, End::Sort { by: by.clone(), limit: *limit }, schema)
-            }
+            Op::Sort { input, by, limit } => self.cut(input, End::Sort { by: by.clone(), limit: *limit }, schema),
             Op::Limit { input, rows } => self.cut(input, End::Limit(*rows), schema),
             Op::Repartition { input, partitions } => self.cut(input, End::Repartition(*partitions), schema),
             Op::Cache { input } => {

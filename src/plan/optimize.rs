@@ -67,9 +67,7 @@ fn rebuilt(node: &Node, with: &mut dyn FnMut(&Arc<Node>) -> Arc<Node>) -> Node {
         Op::Filter { input, predicate } => Op::Filter { input: with(input), predicate: predicate.clone() },
         Op::Project { input, columns } => Op::Project { input: with(input), columns: columns.clone() },
         Op::Explode { input, column } => Op::Explode { input: with(input), column: *column },
-        Op::Map { input, function, name } => {
-            Op::Map { input: with(input), function: *function, name: name.clone() }
-        }
+        Op::Map { input, function, name } => Op::Map { input: with(input), function: *function, name: name.clone() },
         Op::Transform { input, function, name } => {
             Op::Transform { input: with(input), function: *function, name: name.clone() }
         }

@@ -78,16 +78,36 @@ macro_rules! primitive_cells {
 }
 
 macro_rules! cell_type {
-    (Int8) => { arrow::Int8Type };
-    (Int16) => { arrow::Int16Type };
-    (Int32) => { arrow::Int32Type };
-    (Int64) => { arrow::Int64Type };
-    (UInt8) => { arrow::UInt8Type };
-    (UInt16) => { arrow::UInt16Type };
-    (UInt32) => { arrow::UInt32Type };
-    (UInt64) => { arrow::UInt64Type };
-    (Float32) => { arrow::Float32Type };
-    (Float64) => { arrow::Float64Type };
+    (Int8) => {
+        arrow::Int8Type
+    };
+    (Int16) => {
+        arrow::Int16Type
+    };
+    (Int32) => {
+        arrow::Int32Type
+    };
+    (Int64) => {
+        arrow::Int64Type
+    };
+    (UInt8) => {
+        arrow::UInt8Type
+    };
+    (UInt16) => {
+        arrow::UInt16Type
+    };
+    (UInt32) => {
+        arrow::UInt32Type
+    };
+    (UInt64) => {
+        arrow::UInt64Type
+    };
+    (Float32) => {
+        arrow::Float32Type
+    };
+    (Float64) => {
+        arrow::Float64Type
+    };
 }
 
 primitive_cells! {

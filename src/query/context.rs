@@ -192,8 +192,9 @@ impl StreamingContext {
 
 fn prepare(draft: &Draft, device: Device) -> Result<Executor> {
     if draft.outputs.is_empty() {
-        return Err(Error::invalid_query("the query has no output")
-            .advice("end a stream with write, print or foreach_batch"));
+        return Err(
+            Error::invalid_query("the query has no output").advice("end a stream with write, print or foreach_batch")
+        );
     }
     let plans = draft.outputs.iter().map(|output| Arc::clone(&output.plan)).collect::<Vec<_>>();
     Executor::prepare(plan::plan(&plans)?, &draft.registry, &Dispatcher::new(device))
@@ -304,7 +305,8 @@ impl ContextBuilder {
             return Err(Error::new(ErrorKind::InvalidOption, "0 partitions cannot hold rows").advice("give at least 1"));
         }
         if self.options.pool.is_none() {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("pelton-{index}"));
+            let pool =
+                rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("pelton-{index}"));
             let pool = pool.build().map_err(|error| {
                 Error::new(ErrorKind::Connector, format!("cannot start {threads} threads: {error}")).because(error)
             })?;

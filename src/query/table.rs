@@ -30,7 +30,8 @@ impl StaticTable {
     pub fn read(path: impl AsRef<Path>, format: &Arc<dyn Format>) -> Result<Self> {
         let path = path.as_ref();
         let name = path.file_stem().map_or_else(|| "table".to_owned(), |stem| stem.to_string_lossy().into_owned());
-        let metadata = std::fs::metadata(path).map_err(|error| crate::error::Error::io(path, "read the table", error))?;
+        let metadata =
+            std::fs::metadata(path).map_err(|error| crate::error::Error::io(path, "read the table", error))?;
         let mut batches = Vec::new();
         for split in format.splits(path, metadata.len(), u64::MAX)? {
             let mut reader = format.open(&split)?;

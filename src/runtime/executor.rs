@@ -120,7 +120,12 @@ impl Executor {
     }
 }
 
-fn merge(stage: &Stage, placed: &Placed, partials: Vec<Partial>, pool: Option<&rayon::ThreadPool>) -> Result<Partitions> {
+fn merge(
+    stage: &Stage,
+    placed: &Placed,
+    partials: Vec<Partial>,
+    pool: Option<&rayon::ThreadPool>,
+) -> Result<Partitions> {
     let merge = || guarded(|| placed.stage.merge(partials));
     let merged = match pool {
         Some(pool) => pool.install(merge),

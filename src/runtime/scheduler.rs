@@ -167,7 +167,8 @@ impl RunningQuery {
     /// What ended the query during this batch; `Closed` if it does not take ticks.
     pub fn tick(&self) -> Result<Option<Progress>> {
         let closed = || {
-            let message = format!("query \"{}\" takes no ticks: it has ended, or its trigger is not manual", self.name());
+            let message =
+                format!("query \"{}\" takes no ticks: it has ended, or its trigger is not manual", self.name());
             Error::new(ErrorKind::Closed, message)
         };
         let (reply, answer) = bounded(1);

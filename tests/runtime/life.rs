@@ -14,8 +14,7 @@ use crate::{table, visits};
 #[test]
 fn a_tick_runs_exactly_one_batch() {
     let clock = VirtualClock::at(Duration::from_secs(1_000));
-    let context =
-        StreamingContext::builder("ticks").trigger(Trigger::Manual).clock(clock.clone()).build().unwrap();
+    let context = StreamingContext::builder("ticks").trigger(Trigger::Manual).clock(clock.clone()).build().unwrap();
     let (queue, source) = QueueSource::new(visits(&[]).schema());
     let sink = MemorySink::new();
     context.source("visits", source).unwrap().write(sink.clone()).unwrap();
@@ -61,7 +60,8 @@ fn intervals_follow_the_clock_they_are_given() {
 #[test]
 fn several_queries_run_in_one_process() {
     let queries = (0..3).map(|number| {
-        let context = StreamingContext::builder(format!("query {number}")).trigger(Trigger::AvailableNow).build().unwrap();
+        let context =
+            StreamingContext::builder(format!("query {number}")).trigger(Trigger::AvailableNow).build().unwrap();
         let source = QueueSource::of(visits(&[]).schema(), [visits(&[("Oslo", number)])]).unwrap();
         let sink = MemorySink::new();
         context.source("visits", source).unwrap().write(sink.clone()).unwrap();
@@ -77,11 +77,8 @@ fn several_queries_run_in_one_process() {
 fn a_sink_that_fails_for_a_while_is_tried_again_and_sees_each_batch_once() {
     let tries = Arc::new(AtomicU32::new(0));
     let seen = Arc::clone(&tries);
-    let context = StreamingContext::builder("retries")
-        .trigger(Trigger::AvailableNow)
-        .retries(3, Duration::ZERO)
-        .build()
-        .unwrap();
+    let context =
+        StreamingContext::builder("retries").trigger(Trigger::AvailableNow).retries(3, Duration::ZERO).build().unwrap();
     let source = QueueSource::of(visits(&[]).schema(), [visits(&[("Oslo", 1)])]).unwrap();
     let good = MemorySink::new();
     let stream = context.source("visits", source).unwrap();

@@ -10,7 +10,8 @@ use crate::visits;
 
 /// Runs one batch through what `describe` makes of the stream, on a device with a number of partitions.
 fn run(batch: &RecordBatch, device: Device, describe: impl Fn(DStream) -> Result<DStream>) -> Result<RecordBatch> {
-    let context = StreamingContext::builder("test").trigger(Trigger::AvailableNow).device(device).partitions(2).build()?;
+    let context =
+        StreamingContext::builder("test").trigger(Trigger::AvailableNow).device(device).partitions(2).build()?;
     let source = QueueSource::of(batch.schema(), [batch.clone()])?;
     let sink = MemorySink::new();
     describe(context.source("visits", source)?)?.write(sink.clone())?;
@@ -40,9 +41,8 @@ fn sample() -> RecordBatch {
 
 #[test]
 fn filter_and_with_columns_keep_the_order_of_rows() {
-    let rows = answer(&sample(), |stream| {
-        Ok(stream.filter(col("n").gt(2)).with_columns([(col("n") * 10).alias("tenfold")]))
-    });
+    let rows =
+        answer(&sample(), |stream| Ok(stream.filter(col("n").gt(2)).with_columns([(col("n") * 10).alias("tenfold")])));
     assert_eq!(texts(&rows, 0), ["Oslo", "Rome", "Bern"]);
     assert_eq!(numbers(&rows, 2), [Some(30), Some(50), Some(50)]);
 }

@@ -12,7 +12,7 @@ use super::join::PreparedJoin;
 use super::project::Program;
 use super::reduce::distinct::Distinct;
 use super::reduce::reduce_with::{Folded, ReduceWith};
-use super::reduce::{Groups, KeyedReduce, merge_all};
+use super::reduce::{Groups, KeyedReduce};
 use super::repartition::{limit, repartition};
 use super::sort::{Keyed, Sorter, merge as merge_runs};
 use crate::columnar::{DataType, Field, RecordBatch, SchemaRef};
@@ -84,7 +84,8 @@ impl PreparedStage for CpuStage {
     }
 
     fn merge(&self, partials: Vec<Partial>) -> Result<Partitions> {
-        let rows = |partials: Vec<Partial>| partials.into_iter().map(Partial::into_rows).collect::<Result<Partitions>>();
+        let rows =
+            |partials: Vec<Partial>| partials.into_iter().map(Partial::into_rows).collect::<Result<Partitions>>();
         match self.end.as_ref() {
             Ending::Emit => rows(partials),
             Ending::Limit(count) => Ok(vec![limit(&rows(partials)?.concat(), *count)]),
@@ -105,9 +106,7 @@ impl PreparedStage for CpuStage {
             }
             Ending::Reduce { reduce, .. } => {
                 let groups = held(partials, |held| if let Held::Groups(groups) = held { Some(groups) } else { None })?;
-                // Without partitions there are no rows; a reduce without keys has one group all the same.
-                let groups = if groups.is_empty() { reduce.begin()? } else { merge_all(groups)? };
-                Ok(vec![vec![groups.finish()?]])
+                Ok(vec![vec![reduce.finish_all(groups)?]])
             }
             Ending::ReduceWith { key_types, name, call, .. } => {
                 let mut folded = held(partials, |held| if let Held::Folded(rows) = held { Some(rows) } else { None })?;
@@ -219,16 +218,16 @@ impl Ending {
 
     fn begin(&self, schema: &SchemaRef) -> Result<State> {
         Ok(match self {
-            Self::Emit | Self::Repartition(_) | Self::Transform(_) => State::Rows { rows: Vec::new(), wanted: usize::MAX },
+            Self::Emit | Self::Repartition(_) | Self::Transform(_) => {
+                State::Rows { rows: Vec::new(), wanted: usize::MAX }
+            }
             Self::Limit(rows) => State::Rows { rows: Vec::new(), wanted: *rows },
             Self::Distinct(columns) => State::Distinct(Distinct::new(schema, columns)?, Vec::new()),
             Self::Reduce { reduce, .. } => State::Reduce(reduce.begin()?),
             Self::ReduceWith { key_types, name, call, .. } => {
                 State::ReduceWith(ReduceWith::new(name, Arc::clone(call), key_types, Arc::clone(schema))?)
             }
-            Self::Sort { options, limit, .. } => {
-                State::Sort(Sorter::new(Arc::clone(schema), options.clone(), *limit))
-            }
+            Self::Sort { options, limit, .. } => State::Sort(Sorter::new(Arc::clone(schema), options.clone(), *limit)),
         })
     }
 }
@@ -255,7 +254,10 @@ struct CpuTask {
 /// What the end of a stage has gathered.
 enum State {
     /// Rows as they are, until there are enough.
-    Rows { rows: Vec<RecordBatch>, wanted: usize },
+    Rows {
+        rows: Vec<RecordBatch>,
+        wanted: usize,
+    },
     Distinct(Distinct, Vec<RecordBatch>),
     Reduce(Groups),
     ReduceWith(ReduceWith),
