@@ -21,7 +21,7 @@ use super::bytes::{same_kind, with_bytes};
 use super::row_keys::canonical;
 use super::words::with_words;
 use crate::columnar::DataType;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// No entry: the key is null or not in the table.
 pub(super) const NONE: u32 = u32::MAX;
@@ -80,7 +80,7 @@ impl KeyIndex {
     pub(super) fn find(&self, columns: &[ArrayRef]) -> Result<Vec<u32>> {
         let valid = valid_rows(columns);
         let rows = columns.first().map_or(0, Array::len);
-        let mut entries = match self {
+        let mut entries: Vec<u32> = match self {
             Self::Dense(index) => with_words!(&columns[0], words => words.map(|word| index.find(word)).collect()),
             Self::Words(index) => with_words!(&columns[0], words => words.map(|word| index.find(word)).collect()),
             Self::Bytes(index) => {
@@ -94,7 +94,7 @@ impl KeyIndex {
                 Some((0..rows).map(|row| index.find(keys.row(row).data())).collect())
             }
         }
-        .unwrap_or_else(|| vec![NONE; rows]);
+        .ok_or_else(|| Error::internal(format!("keys of type {} were looked up", columns[0].data_type())))?;
         if let Some(valid) = valid.filter(|valid| valid.null_count() > 0) {
             entries.iter_mut().zip(&valid).for_each(|(entry, valid)| *entry = if valid { *entry } else { NONE });
         }
@@ -222,7 +222,7 @@ pub(super) struct BytesIndex {
 #[derive(Clone, Copy)]
 struct BytesSlot {
     start: usize,
-    length: u32,
+    length: usize,
     hash: u32,
     entry: u32,
 }
@@ -245,11 +245,10 @@ impl BytesIndex {
     }
 
     fn insert(&mut self, key: &[u8]) -> u32 {
-        let at = self.slot_of(key);
+        let (position, hash) = hash_bytes(key);
+        let at = self.slot_of(key, position, hash);
         if self.slots[at].entry == NONE {
-            let (_, hash) = hash_bytes(key);
-            let length = u32::try_from(key.len()).unwrap_or(u32::MAX);
-            self.slots[at] = BytesSlot { start: self.arena.len(), length, hash, entry: self.entries };
+            self.slots[at] = BytesSlot { start: self.arena.len(), length: key.len(), hash, entry: self.entries };
             self.arena.extend_from_slice(key);
             self.entries += 1;
         }
@@ -258,18 +257,18 @@ impl BytesIndex {
 
     #[inline]
     fn find(&self, key: &[u8]) -> u32 {
-        self.slots[self.slot_of(key)].entry
+        let (position, hash) = hash_bytes(key);
+        self.slots[self.slot_of(key, position, hash)].entry
     }
 
     /// The slot that holds the key, or the empty one where it belongs.
     #[inline]
-    fn slot_of(&self, key: &[u8]) -> usize {
-        let (position, hash) = hash_bytes(key);
+    fn slot_of(&self, key: &[u8], position: usize, hash: u32) -> usize {
         let mut at = position & self.mask;
         loop {
             let slot = &self.slots[at];
-            let end = slot.start + slot.length as usize;
-            if slot.entry == NONE || (slot.hash == hash && self.arena[slot.start..end] == *key) {
+            let is_key = || slot.hash == hash && self.arena[slot.start..slot.start + slot.length] == *key;
+            if slot.entry == NONE || is_key() {
                 return at;
             }
             at = (at + 1) & self.mask;
