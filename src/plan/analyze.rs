@@ -334,7 +334,7 @@ fn distinct(input: Arc<Node>, columns: &[String]) -> Result<Node> {
 
 fn union(inputs: Vec<Arc<Node>>) -> Result<Node> {
     let Some(first) = inputs.first() else {
-        return Err(Error::invalid_query("there must be at least one stream").context("in union"));
+        return Err(Error::invalid_query("there must be at least one stream"));
     };
     let mut fields = first.schema.fields().iter().map(|field| field.as_ref().clone()).collect::<Vec<_>>();
     for (number, other) in inputs.iter().enumerate().skip(1) {
@@ -352,8 +352,7 @@ fn union(inputs: Vec<Arc<Node>>) -> Result<Node> {
                 columns(&other.schema),
                 columns(&first.schema)
             ))
-            .advice("select the same columns, in the same order, with the same types, from each")
-            .context("in union"));
+            .advice("select the same columns, in the same order, with the same types, from each"));
         }
         for (field, more) in fields.iter_mut().zip(other.schema.fields()) {
             field.set_nullable(field.is_nullable() || more.is_nullable());

@@ -6,7 +6,7 @@ use polars::prelude::{DataFrame, IntoLazy, LazyFrame};
 
 use super::dstream::DStream;
 use super::table::StaticTable;
-use crate::columnar::polars::{from_frame, to_frame};
+use crate::columnar::polars::{from_frame_whole, to_frame};
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LogicalPlan;
@@ -22,7 +22,7 @@ impl DStream {
         let run = move |batch: &RecordBatch| -> Result<RecordBatch> {
             let answer = query(to_frame(batch)?.lazy()).collect();
             let answer = answer.map_err(|error| Error::new(ErrorKind::Function, error.to_string()).because(error))?;
-            from_frame(&answer)
+            from_frame_whole(&answer)
         };
         let empty = RecordBatch::new_empty(self.schema()?);
         let schema: SchemaRef = run(&empty).map_err(|error| error.context("in transform"))?.schema();
@@ -37,6 +37,6 @@ impl TryFrom<&DataFrame> for StaticTable {
 
     /// The rows of a Polars frame, without a copy where it is in one piece.
     fn try_from(frame: &DataFrame) -> Result<Self> {
-        Ok(Self::from(from_frame(frame)?))
+        Ok(Self::from(from_frame_whole(frame)?))
     }
 }

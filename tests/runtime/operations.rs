@@ -136,7 +136,7 @@ fn union_repartition_and_count() {
 
 #[test]
 fn branches_of_a_cache_see_the_same_rows() {
-    let context = StreamingContext::builder("test").trigger(Trigger::Once).build().unwrap();
+    let context = StreamingContext::builder("test").trigger(Trigger::Once).partitions(1).build().unwrap();
     let source = QueueSource::of(sample().schema(), [sample()]).unwrap();
     let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counter = std::sync::Arc::clone(&calls);
