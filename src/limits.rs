@@ -10,6 +10,9 @@ pub const PARTITION_BYTES_MIN: u64 = 1 << 20;
 /// Bytes of one text record at most. A longer one is a bad record: nothing else bounds what a reader must hold.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes of lines that a socket source holds until they are committed, if nothing else is asked for.
+pub const SOCKET_BUFFER_BYTES: u64 = 64 << 20;
+
 /// Bad records kept as examples in a batch's report.
 pub const BAD_RECORD_EXAMPLES_MAX: usize = 8;
 

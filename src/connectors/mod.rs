@@ -7,7 +7,10 @@
 // Sources.
 pub mod channel;
 pub mod directory;
+pub mod generator;
 pub mod queue;
+pub mod socket;
+pub mod tail;
 
 // Sinks.
 pub mod files;
@@ -17,6 +20,7 @@ pub mod print;
 
 // What they are made of.
 mod chain;
+mod held_lines;
 mod held_rows;
 mod listing;
 
