@@ -172,6 +172,25 @@ impl DirectorySource {
         self
     }
 
+    /// The first file there is to read now, to take the columns from; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// A directory that cannot be listed.
+    pub fn first_file(&self) -> Result<Option<PathBuf>> {
+        let root = self.listing.root();
+        let mut first: Option<(u64, PathBuf)> = None;
+        self.listing.visit(&mut |name| {
+            let found = look_at(&root.join(name))?.filter(|(size, _)| *size > 0);
+            if let Some((_, modified)) = found
+                && first.as_ref().is_none_or(|(time, earlier)| (modified, name) < (*time, earlier))
+            {
+                first = Some((modified, name.to_owned()));
+            }
+            Ok(())
+        })?;
+        Ok(first.map(|(_, name)| root.join(name)))
+    }
+
     /// Lists, and queues the files that were not there before.
     fn look(&mut self) -> Result<()> {
         self.listings += 1;

@@ -11,7 +11,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use rayon::prelude::*;
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::connectors::{OutputBatch, Repeat, Sink, WriteReport};
 use crate::error::{Error, ErrorKind, Place, Result};
-use crate::formats::Encoder;
+use crate::formats::{Encoder, FormatOptions, encoder};
 
 /// Makes the encoder of one file.
 pub type MakeEncoder = Arc<dyn Fn(Box<dyn Write + Send>, &SchemaRef) -> Result<Box<dyn Encoder>> + Send + Sync>;
@@ -36,7 +36,15 @@ pub struct FilesSink {
 }
 
 impl FilesSink {
-    /// A sink that makes its directory if it is missing, and files with this extension (without a dot).
+    /// A sink that writes files of a known format, and makes their directory if it is missing.
+    /// Options that contradict each other, and what the format cannot hold, are found out by [`Sink::open`].
+    pub fn of(directory: impl Into<PathBuf>, options: FormatOptions) -> Self {
+        let extension = options.kind.name();
+        Self::new(directory, extension, Arc::new(move |writer, schema| encoder(&options, schema, writer)))
+    }
+
+    /// A sink that writes files with this extension (without a dot) by an encoder of one's own, and makes their
+    /// directory if it is missing.
     pub fn new(directory: impl Into<PathBuf>, extension: impl Into<String>, make_encoder: MakeEncoder) -> Self {
         Self { directory: directory.into(), extension: extension.into(), make_encoder, sync: false, fresh_from: 0 }
     }
@@ -109,7 +117,9 @@ impl FilesSink {
 }
 
 impl Sink for FilesSink {
-    fn open(&mut self, _: &SchemaRef) -> Result<()> {
+    fn open(&mut self, schema: &SchemaRef) -> Result<()> {
+        // What the format cannot hold is better told now than after the first batch.
+        (self.make_encoder)(Box::new(io::sink()), schema)?;
         fs::create_dir_all(&self.directory).map_err(|error| {
             Error::io(&self.directory, "create the directory of the output", error)
                 .advice("name a directory, or a path at which this program may create one")

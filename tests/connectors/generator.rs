@@ -23,7 +23,16 @@ fn counting(pace: Pace) -> GeneratorSource {
 #[test]
 fn a_generator_keeps_the_contract() {
     check_source(&mut || Box::new(counting(Pace::PerBatch(70)).rows_total(301)), &numbers(0..301));
-    check_source(&mut || Box::new(counting(Pace::PerBatch(u64::MAX)).rows_total(40_000)), &numbers(0..40_000));
+    check_source(&mut || Box::new(counting(Pace::PerBatch(u64::MAX)).rows_total(65)), &numbers(0..65));
+}
+
+#[test]
+fn a_large_batch_is_made_in_parts_by_all_readers() {
+    let mut source = counting(Pace::PerBatch(40_001));
+    let range = next(&mut source);
+    for partitions in [1, 2, 7] {
+        assert_eq!(rows(&mut source, &range, partitions), numbers(0..40_001));
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod channel;
 mod contract;
 mod directory;
 mod files;
+mod formats;
 mod functions;
 mod generator;
 mod lines;
