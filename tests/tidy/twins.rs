@@ -5,21 +5,24 @@ use std::collections::BTreeSet;
 use super::TextFile;
 
 /// Parts of the CPU backend that are not operations of their own, and what they are.
-const CPU_ONLY: [(&str, &str); 7] = [
+const CPU_ONLY: [(&str, &str); 8] = [
     ("bytes", "text and binary columns as byte strings"),
     ("eval", "expressions over whole columns; kernels::reference says what they mean"),
     ("join_index", "the hash tables of a join"),
     ("native", "primitive columns as plain slices"),
     ("row_keys", "several key columns as one byte string a row"),
     ("sort_keys", "keys in a form that is quick to compare"),
+    ("stage", "a fused stage: the steps one after the other"),
     ("words", "values of fixed width as words that compare as the values do"),
 ];
 /// What `kernels/` holds beside operations.
-const SHARED: [(&str, &str); 4] = [
+const SHARED: [(&str, &str); 6] = [
     ("exact_sum", "sums without rounding, for the reference and for all backends"),
     ("group_ids", "tested through reduce, whose answers are wrong if an id is"),
     ("reference", "what expressions mean, one value at a time"),
+    ("reference_stage", "the backend that is made of the references"),
     ("site", "where in an expression a value could not be computed"),
+    ("user_function", "calls functions of the user's, for all backends"),
 ];
 
 pub(super) fn operations_have_twins_and_tests(files: &[TextFile]) -> Vec<String> {
