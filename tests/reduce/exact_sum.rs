@@ -6,6 +6,7 @@ use arrow_array::types::Float64Type;
 use pelton::columnar::DataType;
 use pelton::expr::AggregateFunction;
 use pelton::kernels::cpu::reduce::KeyedReduce;
+use pelton::kernels::exact_sum::{Fixed, quotient, quotient_of_two};
 use pelton::kernels::reduce::ReduceInput;
 
 use crate::data::{Random, aggregate, array, fast};
@@ -184,5 +185,27 @@ fn the_mean_of_equal_values_is_that_value_and_their_variance_zero() {
         let batch = ReduceInput { keys: vec![], inputs: vec![Some(array([value; 7]))], filters: vec![None], rows: 7 };
         let answer = fast(&KeyedReduce::prepare(&[], &[variance]).unwrap(), &batch, 3, 2).unwrap();
         assert_eq!(answer.column(0).as_primitive::<Float64Type>().value(0).to_bits(), 0);
+    }
+}
+
+#[test]
+fn quick_quotients_of_two_limbs_equal_the_long_division() {
+    let mut random = Random(11);
+    for round in 0..20_000 {
+        let count = 1 + (random.next() >> 32 >> random.below(32));
+        // A number of 54 bits whose last is set lies just between two floats; times the count, and one more or less,
+        // it lies between them but not in the middle.
+        let middle = u128::from(random.next() >> 10 | 1 << 53 | 1) << random.below(40);
+        let near = (middle * u128::from(count)).saturating_add(u128::from(random.below(3))).wrapping_sub(1);
+        let any = u128::from(random.next()) << 62 | u128::from(random.next());
+        let magnitude = if round % 2 == 0 { near & (u128::MAX >> 2) } else { any >> random.below(100) };
+        let mut total = Fixed::<2>::default();
+        let is_negative = random.below(2) == 0;
+        total.add(is_negative, magnitude, 0);
+        let exponent = random.below(2000) as i32 - 1074;
+        let quick = quotient_of_two(&total, exponent, count);
+        let limbs = [magnitude as u64, (magnitude >> 64) as u64];
+        let long = quotient(is_negative, &limbs, exponent, &[count]);
+        assert_eq!(quick.to_bits(), long.to_bits(), "{magnitude} × 2^{exponent} / {count}: {quick:e}, {long:e}");
     }
 }

@@ -185,3 +185,61 @@ impl<N: ArrowNativeType + Into<f64>> State for FloatSum<N> {
         Ok(native::column(&DataType::Float64, results, native::validity(&present))?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Float64Type;
+    use arrow_array::{ArrayRef, Float64Array};
+
+    use super::super::state::Ids;
+    use super::*;
+
+    fn take_in(sum: &mut FloatSum<f64>, values: &[f64]) {
+        let rows = Rows { ids: Ids::One, len: values.len(), groups: 1, selection: None };
+        let column: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
+        assert!(sum.update(&rows, Some(&column)).is_ok());
+    }
+
+    fn result(sum: FloatSum<f64>) -> f64 {
+        let column = Box::new(sum).finish().unwrap_or_else(|_| panic!("a float sum is always in range"));
+        column.as_primitive::<Float64Type>().value(0)
+    }
+
+    #[test]
+    fn slots_that_could_overflow_are_emptied_first_and_nothing_is_lost() {
+        let mut sum = FloatSum::new(Wanted::Sum);
+        take_in(&mut sum, &[0.1, 1e6]);
+        // As after 2^29 values of the largest size.
+        sum.bound = SLOT_MAX;
+        take_in(&mut sum, &[0.2, -1e6]);
+        assert_eq!(sum.outside.len(), 1);
+        assert_eq!(sum.bound, 2 * VALUE_MAX);
+        let mut later = FloatSum::new(Wanted::Sum);
+        take_in(&mut later, &[0.3]);
+        later.bound = SLOT_MAX;
+        let mapping = Mapping { from: &[0], to: &[0], later_groups: 1, groups: 1 };
+        assert!(sum.merge(&later, &mapping).is_ok());
+        assert!(sum.bound <= SLOT_MAX);
+        let mut plain = FloatTotal::default();
+        [0.1, 1e6, 0.2, -1e6, 0.3].into_iter().for_each(|value| plain.add(value));
+        assert_eq!(result(sum).to_bits(), plain.divided(1).to_bits());
+    }
+
+    #[test]
+    fn partitions_with_different_windows_merge_exactly() {
+        let mut sum = FloatSum::new(Wanted::Sum);
+        take_in(&mut sum, &[1e300, 0.0]);
+        let mut later = FloatSum::new(Wanted::Sum);
+        take_in(&mut later, &[1e-300, -1e300]);
+        take_in(&mut later, &[1.0, -1.0]);
+        let mut third = FloatSum::new(Wanted::Sum);
+        take_in(&mut third, &[5e-301]);
+        let mapping = Mapping { from: &[0], to: &[0], later_groups: 1, groups: 1 };
+        assert!(sum.merge(&later, &mapping).is_ok() && sum.merge(&third, &mapping).is_ok());
+        assert_ne!(sum.window, third.window);
+        assert_eq!(result(sum), 1e-300 + 5e-301);
+    }
+}
