@@ -283,3 +283,28 @@ pub fn timestamp(text: &str, zone: Option<&str>) -> Result<Scalar> {
     })?;
     Ok(Scalar::Timestamp(value, unit, zone.map(Arc::from)))
 }
+
+/// The value of this type that a text stands for, where a type stands before a text: `DECIMAL(5, 2) '1.50'`.
+///
+/// # Errors
+/// Text that should be a time but cannot be read as one.
+pub(super) fn read(text: &str, data_type: &DataType) -> Result<Option<Scalar>> {
+    let trimmed = text.trim();
+    let number = match data_type {
+        DataType::Decimal128(..) => digits(trimmed),
+        DataType::Float32 | DataType::Float64 => trimmed.parse().ok().map(Scalar::Float64),
+        DataType::Boolean => trimmed.to_ascii_lowercase().parse().ok().map(Scalar::Boolean),
+        other if other.is_integer() => {
+            trimmed.parse().map(Scalar::Int64).or_else(|_| trimmed.parse().map(Scalar::UInt64)).ok()
+        }
+        _ => Some(Scalar::Utf8(text.to_owned())),
+    };
+    number.map_or(Ok(None), |value| bend(&value, data_type))
+}
+
+/// The decimal written by a sign, digits and a point.
+fn digits(text: &str) -> Option<Scalar> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let unscaled = format!("{whole}{fraction}").parse().ok()?;
+    Some(Scalar::Decimal128 { unscaled, precision: 38, scale: i8::try_from(fraction.len()).ok()? })
+}

@@ -1,6 +1,10 @@
 //! Expressions from the outside: what they are typed as, what mistakes are called, and how they print and are read.
 
 mod mistakes;
+#[cfg(feature = "sql")]
+mod reading;
+#[cfg(feature = "sql")]
+mod round_trip;
 mod typing;
 
 use pelton::columnar::{DataType, Field, Schema, TimeUnit};

@@ -148,6 +148,8 @@ fn call(f: &mut fmt::Formatter<'_>, function: &Function, arguments: &[Expr]) -> 
             write!(f, "{}", Operand(first, Binding::Minus))?;
             rest.iter().try_for_each(|part| write!(f, " || {}", Operand(part, Binding::Minus)))
         }
+        // SQL names the base first.
+        (Function::Log, [number, base]) => write!(f, "log({}, {})", unaliased(base), unaliased(number)),
         (Function::Part(part), [time]) => write!(f, "EXTRACT({} FROM {})", part.name(), unaliased(time)),
         (Function::Substring, [text, start, length]) => {
             write!(f, "substring({}, {}", unaliased(text), unaliased(&position_from_one(start)))?;

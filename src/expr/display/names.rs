@@ -3,7 +3,44 @@
 use crate::columnar::{DataType, TimeUnit};
 
 /// Words that mean something else when they stand where a column could. Others may be names as they are.
-const RESERVED: [&str; 8] = ["case", "cast", "false", "interval", "not", "null", "true", "end"];
+/// In the order of the alphabet.
+const RESERVED: [&str; 35] = [
+    "all",
+    "and",
+    "as",
+    "asc",
+    "between",
+    "case",
+    "cast",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "desc",
+    "distinct",
+    "else",
+    "end",
+    "exists",
+    "false",
+    "filter",
+    "from",
+    "in",
+    "interval",
+    "is",
+    "like",
+    "localtime",
+    "localtimestamp",
+    "not",
+    "null",
+    "or",
+    "returning",
+    "select",
+    "then",
+    "trim",
+    "true",
+    "when",
+    "where",
+    "with",
+];
 
 /// A name, in double quotes if it is not a plain word.
 pub(crate) fn identifier(name: &str) -> String {

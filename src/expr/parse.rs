@@ -1,1 +1,0 @@
-//! Expressions from SQL text.
