@@ -1,16 +1,17 @@
 //! Arrow IPC: the file format, cut at its record batches, and the stream format, read as a whole.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, Write};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_ipc::reader::{FileReader, StreamReader, read_footer_length};
+use arrow_ipc::root_as_footer;
 use arrow_ipc::writer::FileWriter;
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{ArrowError, DataType, Field, Schema};
 
 use crate::columnar::{RecordBatch, SchemaRef};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::container::{ContainerReader, Projection, guarded};
 use crate::formats::input;
 use crate::formats::{BatchReader, Encoder, Format, Split};
@@ -27,22 +28,55 @@ enum Opened {
     Stream(Box<StreamReader<BufReader<File>>>),
 }
 
+const MAGIC: &[u8] = b"ARROW1";
+
+/// What every message of a stream begins with.
+const CONTINUATION: [u8; 4] = [0xff; 4];
+
 fn open(path: &Path) -> Result<Opened> {
-    const MAGIC: &[u8] = b"ARROW1";
     let mut file = input::open_file(path)?;
     let mut head = Vec::new();
-    Read::by_ref(&mut file)
-        .take(MAGIC.len() as u64)
-        .read_to_end(&mut head)
-        .and_then(|_| file.rewind())
-        .map_err(|error| Error::io(path, "read", error))?;
-    guarded(path, "read the file as Arrow IPC", || {
-        Ok::<_, arrow_schema::ArrowError>(if head == MAGIC {
-            Opened::File(Box::new(FileReader::try_new_buffered(file, None)?))
-        } else {
-            Opened::Stream(Box::new(StreamReader::try_new_buffered(file, None)?))
-        })
-    })
+    let read = Read::by_ref(&mut file).take(8).read_to_end(&mut head).and_then(|_| file.rewind());
+    let bytes = read.and_then(|()| file.metadata()).map_err(|error| Error::io(path, "read", error))?.len();
+    if head.starts_with(MAGIC) {
+        guarded(path, "read the file as Arrow IPC", || check_blocks(&mut file, bytes))?;
+        let reader = guarded(path, "read the file as Arrow IPC", || FileReader::try_new_buffered(file, None))?;
+        return Ok(Opened::File(Box::new(reader)));
+    }
+    let length = head.strip_prefix(&CONTINUATION).and_then(|length| length.try_into().ok()).map(u32::from_le_bytes);
+    if length.is_none_or(|length| u64::from(length) > bytes) {
+        let error = Error::new(ErrorKind::Corrupt, "this is neither an Arrow IPC file nor an Arrow IPC stream");
+        return Err(error.at(Place::file(path)).advice("check the kind of the file, or bring it again in full"));
+    }
+    let reader = guarded(path, "read the file as Arrow IPC", || StreamReader::try_new_buffered(file, None))?;
+    Ok(Opened::Stream(Box::new(reader)))
+}
+
+/// Refuses a footer that speaks of bytes behind the end of the file: the reader would ask for as much memory.
+fn check_blocks(file: &mut File, bytes: u64) -> Result<(), ArrowError> {
+    const TRAILER_BYTES: u64 = 10;
+    let early = || ArrowError::IpcError("the file ends early".to_owned());
+    let trailer_at = bytes.checked_sub(TRAILER_BYTES).ok_or_else(early)?;
+    let mut trailer = [0; 10];
+    file.seek(SeekFrom::Start(trailer_at))?;
+    file.read_exact(&mut trailer)?;
+    let length = read_footer_length(trailer)?;
+    let footer_at = trailer_at.checked_sub(length as u64).ok_or_else(early)?;
+    let mut footer = vec![0; length];
+    file.seek(SeekFrom::Start(footer_at))?;
+    file.read_exact(&mut footer)?;
+    file.rewind()?;
+    let footer =
+        root_as_footer(&footer).map_err(|error| ArrowError::IpcError(format!("the footer is damaged: {error}")))?;
+    let blocks = footer.recordBatches().into_iter().chain(footer.dictionaries()).flatten();
+    for block in blocks {
+        let parts = [block.offset(), i64::from(block.metaDataLength()), block.bodyLength()];
+        let end = parts.into_iter().try_fold(0u64, |end, part| end.checked_add(u64::try_from(part).ok()?));
+        if end.is_none_or(|end| end > bytes) {
+            return Err(ArrowError::IpcError("the footer speaks of data behind the end of the file".to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// The schema that a file gives of itself.
@@ -91,7 +125,7 @@ impl Format for ArrowFormat {
         }
         let project = |schema: SchemaRef| {
             Projection::new(&self.schema, &schema, self.allow_missing_columns)
-                .map_err(|error| error.at(crate::error::Place::file(&split.path)))
+                .map_err(|error| error.at(Place::file(&split.path)))
         };
         match open(&split.path)? {
             Opened::File(mut reader) => {

@@ -241,6 +241,12 @@ impl Column {
         matches!(self.values, Values::Text(_))
     }
 
+    /// Whether an empty text is a value: of text and of bytes.
+    #[inline]
+    pub(super) fn may_be_empty(&self) -> bool {
+        matches!(self.values, Values::Text(_) | Values::Binary(_, _))
+    }
+
     /// Notes that a value was appended to `values`.
     #[inline]
     pub(super) fn pushed(&mut self) {

@@ -10,7 +10,7 @@ use crate::columnar::SchemaRef;
 use crate::columnar::data_type;
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::arrow_ipc::ArrowFormat;
-use crate::formats::column::{BinaryText, first_not_nullable};
+use crate::formats::column::{BinaryText, Rows, first_not_nullable};
 use crate::formats::csv::scan::Marks;
 use crate::formats::csv::{CsvFormat, CsvOptions};
 use crate::formats::encode::ParquetCompression;
@@ -197,9 +197,14 @@ impl FormatOptions {
                         format!("column \"{}\" is a {}, which CSV cannot hold", field.name(), field.data_type());
                     return Err(invalid(message).advice("read it as text"));
                 }
+                Rows::new(&schema, BinaryText::Hex)?;
                 Ok(Arc::new(CsvFormat::new(schema, self.csv_options()?)))
             }
-            FormatKind::Ndjson => Ok(Arc::new(JsonFormat::new(self.checked_schema(sample_file)?, self.policy()))),
+            FormatKind::Ndjson => {
+                let schema = self.checked_schema(sample_file)?;
+                Rows::new(&schema, BinaryText::Hex)?;
+                Ok(Arc::new(JsonFormat::new(schema, self.policy())))
+            }
             FormatKind::Parquet | FormatKind::Arrow => {
                 let message = format!("{} files are not made of lines", self.kind.name());
                 Err(invalid(message).advice("use text, csv or ndjson here"))

@@ -28,7 +28,17 @@ pub(super) struct ParquetFormat {
 
 fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
     let file = input::open_file(path)?;
-    guarded(path, "read the file as Parquet", || ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))
+    let bytes = file.metadata().map_err(|error| Error::io(path, "look at the file", error))?.len();
+    guarded(path, "read the file as Parquet", || {
+        let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+        // The reader would ask for as much memory as the footer speaks of.
+        let columns = footer.metadata().row_groups().iter().flat_map(|group| group.columns());
+        let ends = columns.map(|column| column.byte_range()).map(|(start, length)| start.checked_add(length));
+        if ends.into_iter().any(|end| end.is_none_or(|end| end > bytes)) {
+            return Err(ParquetError::General("the footer speaks of data behind the end of the file".to_owned()));
+        }
+        Ok(footer)
+    })
 }
 
 /// The schema that a file gives of itself.

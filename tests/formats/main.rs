@@ -2,5 +2,12 @@
 //! written reads back the same.
 
 mod bad_input;
+#[cfg(feature = "compression")]
+mod compressed;
+#[cfg(feature = "parquet")]
+mod containers;
 mod cuts;
+mod options;
+mod peers;
+mod round_trips;
 mod support;

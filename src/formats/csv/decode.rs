@@ -143,7 +143,7 @@ fn push_field(
     options: &CsvOptions,
 ) -> Result<(), Trouble> {
     // A quoted text is a text even if it reads like a null; a quoted number cannot be meant so.
-    let may_be_null = kind == Kind::Plain || !column.holds_text();
+    let may_be_null = kind == Kind::Plain || !column.may_be_empty();
     if may_be_null && options.null_words.iter().any(|word| word.as_slice() == text) {
         if !column.field.is_nullable() {
             return Err(Trouble::Value(Wrong::Missing));
