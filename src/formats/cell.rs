@@ -267,8 +267,8 @@ fn digits(rest: &mut &[u8], count: usize) -> Parsed<i64> {
 }
 
 fn calendar_day(rest: &mut &[u8]) -> Parsed<i64> {
-    let signed = matches!(rest.first(), Some(b'+' | b'-'));
-    let negative = eat(rest, b'-') || (eat(rest, b'+') && false);
+    let negative = rest.first() == Some(&b'-');
+    let signed = eat(rest, b'-') || eat(rest, b'+');
     let width = if signed { rest.iter().take_while(|byte| byte.is_ascii_digit()).count() } else { 4 };
     // Twelve digits of years are more than 2^63 seconds.
     if !(4..=12).contains(&width) {
@@ -292,7 +292,7 @@ fn calendar_day(rest: &mut &[u8]) -> Parsed<i64> {
 
 fn days_in_month(year: i64, month: i64) -> i64 {
     match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 if year.rem_euclid(4) == 0 && (year.rem_euclid(100) != 0 || year.rem_euclid(400) == 0) => 29,
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,

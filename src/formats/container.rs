@@ -6,7 +6,7 @@
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
-use arrow_array::{RecordBatchOptions, new_null_array};
+use arrow_array::{ArrayRef, RecordBatchOptions, new_null_array};
 use arrow_schema::ArrowError;
 
 use crate::columnar::{RecordBatch, Schema, SchemaRef};
@@ -63,7 +63,7 @@ impl Projection {
             Some(place) if batch.column(*place).data_type() != field.data_type() => {
                 arrow_cast::cast(batch.column(*place), field.data_type())
             }
-            Some(place) => Ok(batch.column(*place).clone()),
+            Some(place) => Ok(ArrayRef::clone(batch.column(*place))),
             None => Ok(new_null_array(field.data_type(), rows)),
         });
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
