@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use arrow_select::concat::concat_batches;
 
 use crate::columnar::{RecordBatch, SchemaRef};
-use crate::connectors::held_rows::{HeldRows, bytes_of, readers};
+use crate::connectors::held_rows::{HeldRows, bytes_of, read_batches};
 use crate::connectors::queue::check_schema;
 use crate::connectors::{
     Available, Backlog, OffsetRange, OutputBatch, ReadLimits, Repeat, Replay, Sink, Source, WriteReport,
@@ -178,7 +178,7 @@ impl Source for ChannelSource {
 
     fn read(&mut self, range: &OffsetRange, partitions: usize) -> Result<Vec<Box<dyn BatchReader>>> {
         let batches = self.shared.lock().rows.rows(&range.parse::<Range<u64>>()?)?;
-        Ok(readers(&batches, partitions))
+        Ok(read_batches(&batches, partitions))
     }
 
     fn commit(&mut self, range: &OffsetRange) -> Result<()> {

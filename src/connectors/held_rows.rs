@@ -139,8 +139,9 @@ pub(crate) fn bytes_of(batch: &RecordBatch) -> u64 {
         .sum()
 }
 
-/// Readers of rows in memory: equal shares of the rows, in order, without copying.
-pub(crate) fn readers(batches: &[RecordBatch], partitions: usize) -> Vec<Box<dyn BatchReader>> {
+/// Readers of batches in memory, for sources of one's own: at least one and at most `partitions`, with equal shares of the
+/// rows, in order, without copying.
+pub fn read_batches(batches: &[RecordBatch], partitions: usize) -> Vec<Box<dyn BatchReader>> {
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     let readers = partitions.clamp(1, rows.max(1));
     (0..readers)

@@ -24,6 +24,8 @@ mod held_lines;
 mod held_rows;
 mod listing;
 
+pub use held_rows::read_batches;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -95,7 +97,7 @@ pub enum Replay {
     UntilCommitted,
 }
 
-/// Where rows come from.
+/// Where rows come from. `examples/custom_source.rs` is one of less than 60 lines.
 ///
 /// # Contract
 /// 1. `next_range` never gives the same rows twice, and the rows of all ranges in order are all rows of the source.
@@ -193,7 +195,7 @@ pub enum Repeat {
     Appends,
 }
 
-/// Where rows go.
+/// Where rows go. `examples/custom_sink.rs` is one of less than 60 lines.
 ///
 /// # Contract
 /// 1. `open` comes first, once; `close` last, once, unless an error ended the query. *(asserted by the runtime)*

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::columnar::{RecordBatch, SchemaRef};
-use crate::connectors::held_rows::readers;
+use crate::connectors::held_rows::read_batches;
 use crate::connectors::{Available, Backlog, OffsetRange, ReadLimits, Replay, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::BatchReader;
@@ -118,7 +118,7 @@ impl Source for QueueSource {
             Error::new(ErrorKind::NotFound, format!("entry {number} of the queue is not held any more"))
                 .advice("a queue cannot replay what an earlier process read; use a source that keeps its data")
         })?;
-        Ok(readers(batches, partitions))
+        Ok(read_batches(batches, partitions))
     }
 
     fn commit(&mut self, range: &OffsetRange) -> Result<()> {

@@ -48,7 +48,9 @@ use crate::limits::BAD_RECORD_EXAMPLES_MAX;
 /// For text the range is in bytes of the file, and a split holds the records that *start* in it: a reader skips to the
 /// first record border at or after the start and reads the last record to its end. Any cut of a file thus gives each
 /// record to exactly one split. Containers (Parquet, Arrow IPC) and compressed files use ranges over what they can be
-/// cut at, in units of their own choosing; `Format::splits` makes them.
+/// cut at, in units of their own choosing; `Format::splits` makes them, each time the same for the same file and target.
+///
+/// Neighbours of one file may be joined: the split from the start of one to the end of the next holds what both hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Split {
     /// The file.
