@@ -165,7 +165,7 @@ pub(crate) fn aggregates_of(input: &DataType) -> Vec<TypedAggregate> {
         plain if plain.is_unsigned_integer() => Some(Type::UInt64),
         plain if plain.is_signed_integer() => Some(Type::Int64),
         Type::Decimal128(_, scale) => Some(Type::Decimal128(38, *scale)),
-        Type::Duration(_) => Some(plain.clone().clone()),
+        Type::Duration(_) => Some(plain.clone()),
         _ => None,
     };
     all.extend(sum.map(|sum| aggregate(Sum, any, sum)));

@@ -122,3 +122,92 @@ fn first_appearance(partials: &[Groups], shares: &[Share]) -> Vec<(usize, usize)
     let first = places.into_iter().flatten().filter(|&place| place != ELSEWHERE);
     first.map(|(share, place)| (share as usize, place as usize)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_schema::{DataType, Field, TimeUnit};
+
+    use super::*;
+    use crate::columnar::Scalar;
+    use crate::expr::{AggregateFunction, TypedAggregate, TypedExpr, TypedNode};
+
+    /// Texts of numbers, now and then null, as a column of the type.
+    fn column(data_type: &DataType, from: usize) -> ArrayRef {
+        let text = |row: usize| (row % 7 != 3).then(|| format!("{}", row * row % 41));
+        let texts: Vec<Scalar> = (from..from + 100).map(|row| text(row).into()).collect();
+        let texts = Scalar::to_array(&texts, &DataType::Utf8).unwrap();
+        match data_type {
+            DataType::Null => arrow_array::new_null_array(data_type, 100),
+            DataType::Boolean => arrow_cast::cast(&column(&DataType::Int64, from), data_type).unwrap(),
+            DataType::Date32 | DataType::Timestamp(_, _) | DataType::Duration(_) => {
+                let wide = column(&DataType::Int64, from);
+                let wide = if *data_type == DataType::Date32 { column(&DataType::Int32, from) } else { wide };
+                arrow_cast::cast(&wide, data_type).unwrap()
+            }
+            other => arrow_cast::cast(&texts, other).unwrap(),
+        }
+    }
+
+    fn aggregate(function: AggregateFunction, input: &DataType, data_type: DataType) -> TypedAggregate {
+        let node = TypedNode::Column(0, "x".to_owned());
+        let input = Some(TypedExpr { node, data_type: input.clone(), nullable: true });
+        TypedAggregate { name: function.name().to_owned(), function, input, filter: None, data_type }
+    }
+
+    fn partials(reduce: &KeyedReduce, keys: &[&DataType], inputs: &[&DataType]) -> Vec<Groups> {
+        let partial = |from: usize| {
+            let mut groups = reduce.begin().unwrap();
+            let keys: Vec<_> = keys.iter().map(|key| column(key, from)).collect();
+            let inputs: Vec<_> = inputs.iter().map(|input| Some(column(input, from))).collect();
+            groups.update(&keys, &inputs, &vec![None; inputs.len()], 100).unwrap();
+            groups
+        };
+        [0, 37, 500].map(partial).into_iter().collect()
+    }
+
+    #[test]
+    fn dealt_groups_equal_those_merged_one_partition_after_another() {
+        use AggregateFunction::{Concat, First, Last, Max, NUnique, Quantile, Sum, Variance};
+        use DataType::{Binary, Boolean, Date32, Decimal128, Float64, Int8, Int64, Null, UInt32, Utf8, Utf8View};
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int16), Box::new(Utf8));
+        let duration = DataType::Duration(TimeUnit::Second);
+        let types = [
+            Null,
+            Boolean,
+            Int8,
+            UInt32,
+            Float64,
+            Decimal128(10, 2),
+            Date32,
+            duration,
+            Utf8,
+            Utf8View,
+            Binary,
+            dictionary,
+        ];
+        for key in &types {
+            for second in [None, Some(&Int64), Some(&Utf8)] {
+                let keys: Vec<&DataType> = std::iter::once(key).chain(second).collect();
+                let fields: Vec<Field> = keys.iter().map(|key| Field::new("k", (*key).clone(), true)).collect();
+                let aggregates = [
+                    aggregate(First, key, key.clone()),
+                    aggregate(Last, key, key.clone()),
+                    aggregate(Max, key, key.clone()),
+                    aggregate(NUnique, key, Int64),
+                    aggregate(Concat("-".to_owned()), &Utf8, Utf8),
+                    aggregate(Quantile(0.3), &Int64, Float64),
+                    aggregate(Sum, &Float64, Float64),
+                    aggregate(Variance(1), &Float64, Float64),
+                ];
+                let inputs = [key, key, key, key, &Utf8, &Int64, &Float64, &Float64];
+                let reduce = KeyedReduce::prepare(&fields, &aggregates).unwrap();
+                let dealt = finish_dealt(&reduce, &partials(&reduce, &keys, &inputs), 3).unwrap();
+                let mut whole = reduce.begin().unwrap();
+                for partial in partials(&reduce, &keys, &inputs) {
+                    whole.merge(partial).unwrap();
+                }
+                assert_eq!(dealt, whole.finish().unwrap(), "keys {keys:?}");
+            }
+        }
+    }
+}
