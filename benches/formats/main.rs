@@ -1,6 +1,8 @@
 //! Reading CSV and NDJSON on one thread, beside Polars on one thread (`POLARS_MAX_THREADS=1`), on the same seeded bytes
 //! in memory. Throughput is in bytes of the file.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark may fail where it stands")]
+
 use std::fmt::Write;
 use std::hint::black_box;
 use std::io::Cursor;
@@ -18,6 +20,11 @@ const FILE_BYTES: usize = 100 << 20;
 struct Seeded(u64);
 
 impl Seeded {
+    #[expect(clippy::cast_possible_truncation, reason = "there are few cities")]
+    fn city(&mut self) -> &'static str {
+        CITIES[self.below(CITIES.len() as u64) as usize]
+    }
+
     fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
@@ -64,7 +71,7 @@ const CITIES: [&str; 8] = ["Bern", "Lagos", "Kyoto", "São Paulo", "Oslo", "Quit
 
 fn csv_bytes() -> Vec<u8> {
     fill("id,city,age,price,active,page\n", |seeded, text| {
-        let (id, city, age) = (seeded.below(1 << 31), CITIES[seeded.below(8) as usize], seeded.below(99));
+        let (id, city, age) = (seeded.below(1 << 31), seeded.city(), seeded.below(99));
         let (price, active, page) = (seeded.below(100_000) as f64 / 100.0, seeded.below(2) == 1, seeded.below(5000));
         writeln!(text, "{id},{city},{age},{price},{active},/shop/item/{page}?from=search").unwrap();
     })
@@ -72,7 +79,7 @@ fn csv_bytes() -> Vec<u8> {
 
 fn ndjson_bytes() -> Vec<u8> {
     fill("", |seeded, text| {
-        let (id, city, age) = (seeded.below(1 << 31), CITIES[seeded.below(8) as usize], seeded.below(99));
+        let (id, city, age) = (seeded.below(1 << 31), seeded.city(), seeded.below(99));
         let (price, active, page) = (seeded.below(100_000) as f64 / 100.0, seeded.below(2) == 1, seeded.below(5000));
         writeln!(
             text,
