@@ -288,6 +288,7 @@ pub fn timestamp(text: &str, zone: Option<&str>) -> Result<Scalar> {
 ///
 /// # Errors
 /// Text that should be a time but cannot be read as one.
+#[cfg(feature = "sql")]
 pub(super) fn read(text: &str, data_type: &DataType) -> Result<Option<Scalar>> {
     let trimmed = text.trim();
     let number = match data_type {
@@ -303,6 +304,7 @@ pub(super) fn read(text: &str, data_type: &DataType) -> Result<Option<Scalar>> {
 }
 
 /// The decimal written by a sign, digits and a point.
+#[cfg(feature = "sql")]
 fn digits(text: &str) -> Option<Scalar> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let unscaled = format!("{whole}{fraction}").parse().ok()?;

@@ -1,8 +1,8 @@
 //! What is computed per row: expressions, as data.
 //!
-//! An [`Expr`] is a tree that names columns. It is typed once against a schema ([`types`]) and becomes a [`TypedExpr`],
-//! in which every column is an index, every conversion is written out and every user mistake has been found. Backends
-//! see typed expressions only. Names are those of Polars; in text the same expressions are SQL ([`parse`], feature
+//! An [`Expr`] is a tree that names columns. It is typed once against a schema ([`typing`]) and becomes a [`TypedExpr`]
+//! ([`types`]), in which every column is an index, every conversion is written out and every user mistake has been found.
+//! Backends see typed expressions only. Names are those of Polars; in text the same expressions are SQL ([`parse`], feature
 //! `sql`).
 //!
 //! ```

@@ -1,5 +1,7 @@
 //! Expressions from the outside: what they are typed as, what mistakes are called, and how they print and are read.
 
+#[cfg(feature = "sql")]
+mod agreement;
 mod mistakes;
 #[cfg(feature = "sql")]
 mod reading;
