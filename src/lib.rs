@@ -74,4 +74,8 @@ pub mod dispatch;
 pub mod query;
 pub mod runtime;
 
+// What a person types.
+#[cfg(feature = "cli")]
+pub mod cli;
+
 pub mod prelude;

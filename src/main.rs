@@ -1,3 +1,7 @@
-//! The command line.
+//! The program `pelton`. All of it is in [`pelton::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pelton::cli::main()
+}

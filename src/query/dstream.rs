@@ -293,13 +293,4 @@ impl DStream {
     pub(super) fn register_group_function(&self, name: &str, function: Arc<dyn GroupFunction>) -> FunctionId {
         self.edit(|draft| draft.registry.add_group_function(name, function))
     }
-
-    /// Refuses streams of different contexts: they would be parts of different queries.
-    #[cfg(feature = "cli")]
-    pub(crate) fn same_query(&self, other: &Self) -> Result<()> {
-        if Arc::ptr_eq(&self.draft, &other.draft) {
-            return Ok(());
-        }
-        Err(Error::invalid_query("the streams belong to different contexts"))
-    }
 }

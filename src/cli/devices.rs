@@ -1,0 +1,73 @@
+//! `pelton devices`: what can compute here?
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+
+use super::answer;
+use super::exit::Exit;
+use super::figures;
+use crate::error::Result;
+
+/// Shows what this machine has to compute with, as far as this program can use it.
+#[derive(Debug, Args)]
+pub(super) struct Devices {}
+
+impl Devices {
+    pub(super) fn execute(&self) -> Result<Exit> {
+        let Self {} = self;
+        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let name = processor_name().unwrap_or_else(|| "unknown processor".to_owned());
+        let memory = match memory() {
+            Some((total, free)) => format!("{}, {} of it free", figures::bytes(total), figures::bytes(free)),
+            None => "unknown".to_owned(),
+        };
+        answer(&format!(
+            "cpu     {name} ({})\n        {}\n        SIMD seen: {}\nmemory  {memory}\n\
+             gpu     none: this program is built without a GPU backend; everything runs on the CPU\n",
+            std::env::consts::ARCH,
+            figures::counted(threads as u64, "thread"),
+            simd(),
+        ))?;
+        Ok(Exit::Well)
+    }
+}
+
+/// The widest vector instructions of the processor.
+fn simd() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+            return "AVX-512 (512 bits)";
+        }
+        if is_x86_feature_detected!("avx2") {
+            return "AVX2 (256 bits)";
+        }
+        "SSE2 (128 bits)"
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        "NEON (128 bits)"
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        "unknown"
+    }
+}
+
+/// What Linux says; other systems are not asked.
+fn processor_name() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    name.map(|(_, name)| name.trim().to_owned())
+}
+
+/// Bytes of memory: all, and what is free for a program. What Linux says; other systems are not asked.
+fn memory() -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kilobytes = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
+    };
+    Some((kilobytes("MemTotal:")? << 10, kilobytes("MemAvailable:")? << 10))
+}

@@ -1,0 +1,101 @@
+//! The command line: `pelton run pipeline.toml`.
+//!
+//! One file per subcommand. Answers go to standard output, everything about them (progress, errors) to standard error.
+//! Nothing here computes: a subcommand reads its arguments, calls the library, and says how it went by an exit code.
+
+mod check;
+mod completions;
+mod devices;
+mod exit;
+mod explain;
+mod figures;
+mod generate;
+mod interrupt;
+pub mod pipeline;
+mod progress;
+mod run;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::Result;
+use exit::Exit;
+use pipeline::Pipeline;
+
+/// Spark Streaming's model at hardware speed: streaming queries over files, sockets and made-up rows.
+#[derive(Debug, Parser)]
+#[command(name = "pelton", version, about, after_help = exit::HELP, max_term_width = 100, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Check(check::Check),
+    Explain(explain::Explain),
+    Devices(devices::Devices),
+    Generate(generate::Generate),
+    Completions(completions::Completions),
+}
+
+/// A pipeline file, and what is said anew.
+#[derive(Debug, Args)]
+struct PipelineArguments {
+    /// The pipeline file: TOML, described in docs/pipelines.md
+    file: PathBuf,
+    /// Says a value of the file anew; tables in lists go by their name or, counted from 0, their place
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+impl PipelineArguments {
+    fn read(&self) -> Result<Pipeline> {
+        let mut pipeline = Pipeline::read(&self.file)?;
+        self.sets.iter().try_for_each(|set| pipeline.set(set))?;
+        Ok(pipeline)
+    }
+}
+
+/// Runs the program with the arguments of this process.
+pub fn main() -> ExitCode {
+    let arguments = match CommandLine::try_parse() {
+        Ok(arguments) => arguments,
+        Err(answer) => {
+            // Help and mistakes alike; nobody is left to tell if this cannot be written.
+            drop(answer.print());
+            return if answer.use_stderr() { Exit::Usage.into() } else { Exit::Well.into() };
+        }
+    };
+    let result = match arguments.command {
+        Command::Run(run) => run.execute(),
+        Command::Check(check) => check.execute(),
+        Command::Explain(explain) => explain.execute(),
+        Command::Devices(devices) => devices.execute(),
+        Command::Generate(generate) => generate.execute(),
+        Command::Completions(completions) => completions.execute(),
+    };
+    let exit = result.unwrap_or_else(|error| {
+        let exit = Exit::of(&error);
+        if exit != Exit::Well {
+            tell(&format!("error: {error}"));
+        }
+        exit
+    });
+    exit.into()
+}
+
+/// Writes an answer to standard output.
+fn answer(text: &str) -> Result<()> {
+    let mut output = io::stdout().lock();
+    output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(exit::cannot_answer)
+}
+
+/// Writes a line to standard error, if anybody is there to read it.
+fn tell(line: &str) {
+    drop(writeln!(io::stderr().lock(), "{line}"));
+}

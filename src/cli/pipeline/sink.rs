@@ -1,0 +1,57 @@
+//! `[[sink]]`: where rows go.
+
+use std::sync::Arc;
+
+use super::Surroundings;
+use super::document::Node;
+use super::files;
+use super::keys::Keys;
+use super::stream::Names;
+use crate::columnar::SchemaRef;
+use crate::connectors::Sink;
+use crate::connectors::files::FilesSink;
+use crate::connectors::print::PrintSink;
+use crate::error::Result;
+use crate::formats;
+
+/// Rows of a batch that are printed if nobody says how many.
+const ROWS_PRINTED: usize = 20;
+
+pub(super) const KEYS: &[&str] = &["name", "from", "type"];
+pub(super) const PRINT_KEYS: &[&str] = &["rows"];
+pub(super) const FILES_KEYS: &[&str] = &["sync"];
+
+#[derive(Debug, Clone, Copy)]
+enum Type {
+    Print,
+    Files,
+}
+
+/// Makes a sink the end of a stream.
+pub(super) fn add(node: &Node, surroundings: &Surroundings, names: &Names) -> Result<()> {
+    let keys = Keys::of(node, "a [[sink]]")?;
+    let kind = keys.required("type")?;
+    let chosen = kind.choice(&[("print", Type::Print), ("files", Type::Files)])?;
+    let keys = keys.is(format!("a [[sink]] of type \"{}\"", kind.text()?));
+    let name = keys.optional("name").unwrap_or(kind).text()?;
+    let sink: Box<dyn Sink> = match chosen {
+        Type::Print => {
+            keys.only(&[KEYS, PRINT_KEYS])?;
+            let rows = keys.optional("rows").map_or(Ok(ROWS_PRINTED), |node| node.count(0))?;
+            Box::new(PrintSink::to((surroundings.standard_output)(), rows))
+        }
+        Type::Files => {
+            keys.only(&[KEYS, files::KEYS, files::WRITER_KEYS, FILES_KEYS])?;
+            Box::new(files_sink(&keys)?)
+        }
+    };
+    let stream = names.streams(keys.required("from")?)?;
+    keys.built(stream.write_named(name, sink))
+}
+
+fn files_sink(keys: &Keys<'_>) -> Result<FilesSink> {
+    let options = files::to_write(keys)?;
+    let extension = options.kind.name();
+    let make = Arc::new(move |writer, schema: &SchemaRef| formats::encoder(&options, schema, writer));
+    Ok(FilesSink::new(files::path(keys)?, extension, make).sync(keys.boolean("sync")?.unwrap_or(false)))
+}

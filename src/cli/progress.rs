@@ -1,0 +1,222 @@
+//! What is shown of a running query, on standard error: a live line for people, JSON for programs, or nothing.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::figures::{counted, grouped, rough, time};
+use super::pipeline::Surroundings;
+use super::tell;
+use crate::runtime::progress::Queue;
+use crate::runtime::{Progress, Totals};
+
+/// How often the live line moves.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Show {
+    /// A line that changes
+    Live,
+    /// A JSON object for each batch
+    Json,
+    /// Nothing
+    None,
+}
+
+/// Shows the progress of one query.
+#[derive(Debug)]
+pub(super) struct Display {
+    show: Show,
+    line: Option<ProgressBar>,
+}
+
+impl Display {
+    /// Shows progress as asked, else a live line if standard error is a terminal.
+    pub(super) fn new(asked: Option<Show>) -> Self {
+        let is_terminal = io::stderr().is_terminal();
+        let show = asked.unwrap_or(if is_terminal { Show::Live } else { Show::None });
+        let line = (show == Show::Live && is_terminal).then(|| {
+            let line = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise} {wide_msg}") {
+                line.set_style(style);
+            }
+            line.set_message("waiting for rows");
+            line.enable_steady_tick(TICK);
+            line
+        });
+        Self { show, line }
+    }
+
+    /// Whether a person watches.
+    pub(super) fn is_seen(&self) -> bool {
+        self.line.is_some()
+    }
+
+    /// Where a pipeline finds its progress shown, and its tables printed without tearing the live line.
+    pub(super) fn surroundings(&self) -> Surroundings {
+        let surroundings = Surroundings::default();
+        match (&self.line, self.show) {
+            (Some(line), _) => {
+                let (above, sums) = (line.clone(), Arc::new(Mutex::new(Totals::default())));
+                let line = line.clone();
+                surroundings
+                    .print_to(move || Box::new(AboveLine { line: above.clone() }))
+                    .on_progress(move |progress| line.set_message(live_line(progress, &sums)))
+            }
+            (None, Show::Json) => surroundings.on_progress(|progress| {
+                if let Ok(record) = serde_json::to_string(&Record::of(progress)) {
+                    tell(&record);
+                }
+            }),
+            (None, Show::Live | Show::None) => surroundings,
+        }
+    }
+
+    /// Takes the live line away.
+    pub(super) fn finish(&self) {
+        if let Some(line) = &self.line {
+            line.finish_and_clear();
+        }
+    }
+
+    /// Says in a line what the query did.
+    pub(super) fn summarize(&self, totals: &Totals) {
+        if self.is_seen() {
+            tell(&summary(totals));
+        }
+    }
+}
+
+/// Standard output, written above the live line.
+struct AboveLine {
+    line: ProgressBar,
+}
+
+impl Write for AboveLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.suspend(|| io::stdout().write(bytes))
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.line.suspend(|| {
+            let mut output = io::stdout().lock();
+            output.write_all(bytes).and_then(|()| output.flush())
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
+fn live_line(progress: &Progress, sums: &Mutex<Totals>) -> String {
+    let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
+    sums.batches += 1;
+    sums.rows_in += progress.rows_in;
+    sums.rows_out += progress.rows_out;
+    sums.dropped += progress.dropped;
+    sums.nulled += progress.nulled;
+    format!(
+        "{} rows/s, {} late, {}, {} rows in, {} out{}{}",
+        rough(progress.rows_per_second()),
+        time(progress.scheduling_delay),
+        batches(sums.batches),
+        grouped(sums.rows_in),
+        grouped(sums.rows_out),
+        bad_records(sums.dropped, sums.nulled),
+        waiting(&progress.queue),
+    )
+}
+
+fn batches(count: u64) -> String {
+    if count == 1 { "1 batch".to_owned() } else { format!("{} batches", grouped(count)) }
+}
+
+fn waiting(queue: &Queue) -> String {
+    match queue {
+        Queue { files: 0, bytes: 0, rows: 0 } => String::new(),
+        Queue { files: 0, bytes: 0, rows } => format!(", {} waiting", counted(*rows, "row")),
+        Queue { files, bytes, .. } => {
+            format!(", {} waiting ({})", counted(*files, "file"), super::figures::bytes(*bytes))
+        }
+    }
+}
+
+fn bad_records(dropped: u64, nulled: u64) -> String {
+    let dropped = (dropped > 0).then(|| format!(", {} dropped", counted(dropped, "bad record")));
+    let nulled = (nulled > 0).then(|| format!(", {} read in part", counted(nulled, "bad record")));
+    dropped.unwrap_or_default() + &nulled.unwrap_or_default()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn summary(totals: &Totals) -> String {
+    let rate = totals.rows_in as f64 / totals.busy.as_secs_f64().max(1e-9);
+    format!(
+        "{}, {} in, {} out, {} at work ({} rows/s){}",
+        batches(totals.batches),
+        counted(totals.rows_in, "row"),
+        grouped(totals.rows_out),
+        time(totals.busy),
+        rough(rate),
+        bad_records(totals.dropped, totals.nulled),
+    )
+}
+
+/// A progress record as JSON: flat, with times in milliseconds.
+#[derive(Serialize)]
+struct Record<'a> {
+    query: &'a str,
+    batch_id: u64,
+    time_ms: u128,
+    rows_in: u64,
+    bytes_in: u64,
+    rows_out: u64,
+    bytes_out: u64,
+    dropped: u64,
+    nulled: u64,
+    bad_records: &'a [String],
+    partitions: usize,
+    scheduling_delay_ms: f64,
+    cut_ms: f64,
+    compute_ms: f64,
+    reading_threads_ms: f64,
+    write_ms: f64,
+    commit_ms: f64,
+    total_ms: f64,
+    waiting: Queue,
+    retries: u32,
+}
+
+impl<'a> Record<'a> {
+    fn of(progress: &'a Progress) -> Self {
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let phases = &progress.phases;
+        Self {
+            query: &progress.query,
+            batch_id: progress.batch_id,
+            time_ms: progress.time.as_millis(),
+            rows_in: progress.rows_in,
+            bytes_in: progress.bytes_in,
+            rows_out: progress.rows_out,
+            bytes_out: progress.bytes_out,
+            dropped: progress.dropped,
+            nulled: progress.nulled,
+            bad_records: &progress.bad_records,
+            partitions: progress.partitions,
+            scheduling_delay_ms: ms(progress.scheduling_delay),
+            cut_ms: ms(phases.cut),
+            compute_ms: ms(phases.compute),
+            reading_threads_ms: ms(phases.reading_threads),
+            write_ms: ms(phases.write),
+            commit_ms: ms(phases.commit),
+            total_ms: ms(phases.total),
+            waiting: progress.queue,
+            retries: progress.retries,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! `pelton run`: runs a pipeline until it ends or is stopped.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::PipelineArguments;
+use super::exit::Exit;
+use super::interrupt::Interrupts;
+use super::progress::{Display, Show};
+use crate::error::Result;
+
+/// Runs a pipeline until its input ends or Ctrl-C stops it.
+///
+/// The first Ctrl-C finishes what was read and stops, a second one stops at once.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pelton run pipelines/access_log.toml
+  pelton run pipelines/average.toml --trigger 1s --set source.numbers.path=incoming/
+  pelton run pipelines/ads.toml --progress json 2> progress.ndjson")]
+pub(super) struct Run {
+    #[command(flatten)]
+    pipeline: PipelineArguments,
+    /// When batches are cut: available_now, once, or an interval such as 1s; the same as --set trigger=...
+    #[arg(long, value_name = "WHEN")]
+    trigger: Option<String>,
+    /// What is shown on standard error: a live line, a JSON object per batch, or nothing [default: live on a terminal]
+    #[arg(long, value_name = "HOW")]
+    progress: Option<Show>,
+}
+
+impl Run {
+    pub(super) fn execute(&self) -> Result<Exit> {
+        let mut pipeline = self.pipeline.read()?;
+        if let Some(trigger) = &self.trigger {
+            pipeline.set(&format!("trigger={trigger}"))?;
+        }
+        let display = Display::new(self.progress);
+        let context = pipeline.context(&display.surroundings())?;
+        let interrupts = Interrupts::listen(display.is_seen())?;
+        let query = Arc::new(context.start()?);
+        interrupts.concern(&query);
+        let result = query.await_termination();
+        display.finish();
+        let totals = result?;
+        if interrupts.were_urgent() {
+            return Ok(Exit::Interrupted);
+        }
+        display.summarize(&totals);
+        Ok(Exit::Well)
+    }
+}
