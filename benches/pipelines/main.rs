@@ -85,7 +85,8 @@ fn ads_per_campaign(c: &mut Criterion) {
     let files = pl::PlRefPath::new(format!("{}/*.ndjson", folder.path().display()).as_str());
     let peer_schema = {
         let text = ["user_id", "page_id", "ad_id", "ad_type", "event_type"];
-        let mut schema: pl::Schema = text.iter().map(|name| pl::Field::new((*name).into(), pl::DataType::String)).collect();
+        let mut schema: pl::Schema =
+            text.iter().map(|name| pl::Field::new((*name).into(), pl::DataType::String)).collect();
         schema.insert("event_time".into(), pl::DataType::Int64);
         schema.insert("ip_address".into(), pl::DataType::String);
         Arc::new(schema)
@@ -124,12 +125,15 @@ fn measurements_per_station(c: &mut Criterion) {
     let temperature = || col(schema.field(1).name().as_str());
     let ours = || {
         run(|context| {
-            Ok(context.file_stream(folder.path(), Arc::clone(&format))?.key_by([col(schema.field(0).name().as_str())]).aggregate([
-                temperature().min().alias("least"),
-                temperature().mean().alias("mean"),
-                temperature().max().alias("greatest"),
-                len().alias("count"),
-            ]))
+            Ok(context
+                .file_stream(folder.path(), Arc::clone(&format))?
+                .key_by([col(schema.field(0).name().as_str())])
+                .aggregate([
+                    temperature().min().alias("least"),
+                    temperature().mean().alias("mean"),
+                    temperature().max().alias("greatest"),
+                    len().alias("count"),
+                ]))
         })
     };
     let files = pl::PlRefPath::new(format!("{}/*.csv", folder.path().display()).as_str());
@@ -159,7 +163,14 @@ fn measurements_per_station(c: &mut Criterion) {
     let (mine, peer) = (ours(), theirs());
     assert_eq!(whole(&mine, "count"), whole_of(&peer, "count"), "the counts differ");
     let greatest = |batch: &RecordBatch| {
-        batch.column_by_name("greatest").unwrap().as_primitive::<Float64Type>().values().iter().copied().fold(f64::MIN, f64::max)
+        batch
+            .column_by_name("greatest")
+            .unwrap()
+            .as_primitive::<Float64Type>()
+            .values()
+            .iter()
+            .copied()
+            .fold(f64::MIN, f64::max)
     };
     let theirs_greatest = peer.column("greatest").unwrap().f64().unwrap().into_no_null_iter().fold(f64::MIN, f64::max);
     assert!(greatest(&mine) == theirs_greatest, "the maxima differ");
@@ -172,7 +183,8 @@ fn measurements_per_station(c: &mut Criterion) {
 
 /// Filter, product and keyed reduce over columns that already lie in memory.
 fn columns_per_key(c: &mut Criterion) {
-    let batch = generator("groupby", SEED, &Options::default()).unwrap().rows(0, usize::try_from(rows()).unwrap()).unwrap();
+    let batch =
+        generator("groupby", SEED, &Options::default()).unwrap().rows(0, usize::try_from(rows()).unwrap()).unwrap();
     let frame = to_frame(&batch).unwrap();
     let keys: [(&str, &[&str]); 5] = [
         ("100_int_keys", &["k_lo"]),

@@ -56,7 +56,10 @@ mod tests {
     #[test]
     fn figures_are_short() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0.0, 999.0, 1_234.0, 12_345.0, 123_456.0, 2.5e9].map(rough), ["0", "999", "1.23 k", "12.3 k", "123 k", "2.50 G"]);
+        assert_eq!(
+            [0.0, 999.0, 1_234.0, 12_345.0, 123_456.0, 2.5e9].map(rough),
+            ["0", "999", "1.23 k", "12.3 k", "123 k", "2.50 G"]
+        );
         assert_eq!([0, 1023, 1536, 3 << 30].map(bytes), ["0 B", "1023 B", "1.5 KiB", "3.0 GiB"]);
         assert_eq!(time(Duration::from_micros(1_250)), "1.2 ms");
         assert_eq!(counted(1, "row"), "1 row");

@@ -160,7 +160,8 @@ impl Generate {
         let start = clock.now();
         let digits = (files - 1).to_string().len();
         for index in 0..files {
-            let border = |index: u32| u64::try_from(u128::from(total) * u128::from(index) / u128::from(files)).unwrap_or(total);
+            let border =
+                |index: u32| u64::try_from(u128::from(total) * u128::from(index) / u128::from(files)).unwrap_or(total);
             let (first_row, end) = (border(index), border(index + 1));
             if let Some(rate) = self.rate {
                 clock.sleep_until(start + due(end, rate), &wake);
@@ -195,9 +196,7 @@ impl Generate {
             match rows {
                 Rows::Stream(generator) => write_text(generator.as_ref(), part.first_row, part.rows, &mut output)?,
                 Rows::Campaigns(table) => generate::text::write_table(table, &mut output)?,
-                Rows::Lineitem { scale } => {
-                    lineitem::write_lineitem(*scale, part.index + 1, part.of, &mut output)?
-                }
+                Rows::Lineitem { scale } => lineitem::write_lineitem(*scale, part.index + 1, part.of, &mut output)?,
             };
             return output.flush().map_err(cannot_write);
         };
@@ -230,7 +229,8 @@ fn encode(format: Format, rows: &Rows, part: Part, output: Box<dyn Write + Send>
             let mut encoder = make(&generator.schema())?;
             let mut done = 0;
             while done < part.rows {
-                let next = usize::try_from(part.rows - done).map_or(ROWS_PER_READ_MAX, |left| left.min(ROWS_PER_READ_MAX));
+                let next =
+                    usize::try_from(part.rows - done).map_or(ROWS_PER_READ_MAX, |left| left.min(ROWS_PER_READ_MAX));
                 encoder.write(&generator.rows(part.first_row + done, next)?)?;
                 done += next as u64;
             }

@@ -14,7 +14,7 @@ use crate::columnar::{RecordBatch, SchemaRef};
 use crate::connectors::Sink;
 use crate::connectors::for_each::ForEachSink;
 use crate::connectors::print::PrintSink;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::expr::{Aggregate, Expr, col, len};
 use crate::plan::LogicalPlan;
 use crate::plan::analyze;

@@ -41,8 +41,7 @@ pub(super) fn to_read(keys: &Keys<'_>, path: Option<&Path>) -> Result<FormatOpti
     options.comment = keys.optional("comment").map(Node::mark).transpose()?;
     options.allow_missing_columns = keys.boolean("allow_missing_columns")?;
     options.infer_records = keys.optional("infer_records").map(|node| node.count(1)).transpose()?;
-    let policies =
-        [("fail", BadRecordPolicy::Fail), ("drop", BadRecordPolicy::Drop), ("null", BadRecordPolicy::Null)];
+    let policies = [("fail", BadRecordPolicy::Fail), ("drop", BadRecordPolicy::Drop), ("null", BadRecordPolicy::Null)];
     options.on_bad_record = keys.choice("on_bad_record", &policies)?;
     Ok(options)
 }
@@ -100,7 +99,8 @@ pub(super) fn sample(options: &FormatOptions, path: &Path, keys: &Keys<'_>) -> R
     }
     let found = if path.is_dir() { first_in(path) } else { first_under(path) };
     found.map(Some).ok_or_else(|| {
-        let error = Error::invalid_query(format!("there is no file yet under \"{}\" that shows its columns", path.display()));
+        let error =
+            Error::invalid_query(format!("there is no file yet under \"{}\" that shows its columns", path.display()));
         keys.spot.blame(error.advice("give a schema, such as schema = { name = \"text\", age = \"int\" }"))
     })
 }

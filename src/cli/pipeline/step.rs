@@ -157,9 +157,7 @@ fn join(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Resul
     let on = keys.required("on")?;
     let pairs = match &on.value {
         Value::Table(pairs) => {
-            let pair = |entry: &Entry| {
-                Ok((entry.value.key.clone(), entry.value.text()?.to_owned()))
-            };
+            let pair = |entry: &Entry| Ok((entry.value.key.clone(), entry.value.text()?.to_owned()));
             pairs.0.iter().map(pair).collect::<Result<Vec<_>>>()?
         }
         _ => {
