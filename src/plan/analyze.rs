@@ -78,8 +78,12 @@ impl Analyzer {
 }
 
 fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>) -> Result<Node> {
-    if let LogicalPlan::Union { .. } = plan {
-        return union(inputs);
+    if let LogicalPlan::Union { same_query, .. } = plan {
+        return if *same_query {
+            union(inputs)
+        } else {
+            Err(Error::invalid_query("the streams belong to different contexts, which run as different queries"))
+        };
     }
     let Some(input) = inputs.pop() else {
         let LogicalPlan::Source { source, name, schema } = plan else {

@@ -121,6 +121,8 @@ pub enum LogicalPlan {
     Union {
         /// The streams.
         inputs: Vec<Arc<LogicalPlan>>,
+        /// Whether all belong to one query; analysis refuses others.
+        same_query: bool,
     },
     /// All rows in order.
     Sort {
@@ -240,7 +242,7 @@ impl LogicalPlan {
     pub fn inputs(&self) -> Vec<&Arc<Self>> {
         match self {
             Self::Source { .. } => Vec::new(),
-            Self::Union { inputs } => inputs.iter().collect(),
+            Self::Union { inputs, .. } => inputs.iter().collect(),
             Self::Select { input, .. }
             | Self::WithColumns { input, .. }
             | Self::Filter { input, .. }

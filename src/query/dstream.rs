@@ -197,7 +197,8 @@ impl DStream {
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let inputs = vec![Arc::clone(&self.plan), Arc::clone(&other.plan)];
-        Self { draft: Arc::clone(&self.draft), plan: Arc::new(LogicalPlan::Union { inputs }) }
+        let same_query = Arc::ptr_eq(&self.draft, &other.draft);
+        self.with(|_| LogicalPlan::Union { inputs, same_query })
     }
 
     /// A join with a static table. The table's columns come after the stream's, without those joined on.

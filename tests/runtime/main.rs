@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+#[cfg(feature = "polars")]
+mod frames;
 mod life;
 mod operations;
 

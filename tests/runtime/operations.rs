@@ -186,3 +186,13 @@ fn mistakes_are_found_before_the_start_and_name_the_operation() {
         assert!(message.starts_with(start), "{message}");
     }
 }
+
+#[test]
+fn streams_of_different_contexts_do_not_unite() {
+    let stream = || {
+        let context = StreamingContext::builder("test").build().unwrap();
+        context.source("visits", QueueSource::of(sample().schema(), [sample()]).unwrap()).unwrap()
+    };
+    let error = stream().union(&stream()).schema().unwrap_err();
+    assert!(error.to_string().contains("different contexts"), "{error}");
+}
