@@ -99,13 +99,14 @@ pub(super) fn calculate(a: &Scalar, op: BinaryOp, b: &Scalar, at: &At<'_>) -> Re
                 return Ok(Scalar::Null);
             }
             let result = match op {
-                BinaryOp::Add => a + b,
-                BinaryOp::Subtract => a - b,
-                BinaryOp::Multiply => a * b,
-                BinaryOp::FloorDivide => floor_divide(a, b),
-                _ => a - floor_divide(a, b) * b,
+                BinaryOp::Add => Some(a + b),
+                BinaryOp::Subtract => Some(a - b),
+                // The only one that can leave 128 bits.
+                BinaryOp::Multiply => a.checked_mul(b),
+                BinaryOp::FloorDivide => Some(floor_divide(a, b)),
+                _ => Some(a - floor_divide(a, b) * b),
             };
-            fit(result, to).ok_or_else(|| at.overflow())
+            result.and_then(|result| fit(result, to)).ok_or_else(|| at.overflow())
         }
     }
 }

@@ -104,7 +104,8 @@ impl Zone {
     /// Seconds to add to UTC for the wall clock at an instant; `None` outside the calendar.
     pub(super) fn ahead_at(self, second: i64) -> Option<i64> {
         match self {
-            Self::Fixed(ahead) => Some(ahead),
+            Self::Fixed(0) => Some(0),
+            Self::Fixed(ahead) => DateTime::from_timestamp(second, 0).map(|_| ahead),
             Self::Named(zone) => {
                 let instant = DateTime::from_timestamp(second, 0)?.naive_utc();
                 Some(zone.offset_from_utc_datetime(&instant).fix().local_minus_utc().into())
@@ -116,7 +117,8 @@ impl Zone {
     /// second after the gap. `None` outside the calendar.
     pub(super) fn second_at(self, wall: i64) -> Option<i64> {
         match self {
-            Self::Fixed(ahead) => wall.checked_sub(ahead),
+            Self::Fixed(0) => Some(wall),
+            Self::Fixed(ahead) => DateTime::from_timestamp(wall, 0).map(|_| wall - ahead),
             Self::Named(zone) => {
                 let shown = DateTime::from_timestamp(wall, 0)?.naive_utc();
                 if let Some(instant) = zone.from_local_datetime(&shown).earliest() {

@@ -1,7 +1,7 @@
 //! `CASE`: of several values, the first whose condition is true.
 //!
-//! What cannot fail is computed for every row and chosen from. What can fail (an overflow, a cast) is computed for the
-//! rows that need it only, so that a value nobody chose raises no error.
+//! Everything is computed for every row and chosen from. Only if that fails (an overflow, a cast), each part is computed
+//! again for the rows that need it, so that a value nobody chose raises no error.
 
 use std::sync::Arc;
 
@@ -13,7 +13,6 @@ use arrow_select::filter::{FilterBuilder, prep_null_mask_filter};
 use arrow_select::interleave::interleave;
 use arrow_select::zip::zip;
 
-use super::fallible::can_fail;
 use super::native::by_number;
 use super::operand::{Operand, logical, natives, physical, primitive};
 use super::{Node, Scope, Site, compile};
@@ -25,8 +24,6 @@ use crate::expr::{TypedExpr, TypedNode};
 pub(super) struct Case {
     branches: Vec<(Node, Node)>,
     otherwise: Option<Node>,
-    /// Whether all conditions and values may be computed for every row.
-    eager: bool,
     /// Columns that conditions and values use.
     used: Vec<usize>,
 }
@@ -38,14 +35,13 @@ impl Case {
         parts().for_each(|part| collect_columns(part, &mut used));
         used.sort_unstable();
         used.dedup();
-        let eager = !parts().any(can_fail);
         let both = |(condition, value)| Ok((compile(condition)?, compile(value)?));
         let branches = branches.iter().map(|(condition, value)| both((condition, value))).collect::<Result<_>>()?;
-        Ok(Self { branches, otherwise: otherwise.map(compile).transpose()?, eager, used })
+        Ok(Self { branches, otherwise: otherwise.map(compile).transpose()?, used })
     }
 
     pub(super) fn evaluate(&self, scope: &Scope<'_>, site: &Site) -> Result<Operand> {
-        if self.eager { self.choose(scope, &site.data_type) } else { self.compute_chosen(scope, &site.data_type) }
+        self.choose(scope, &site.data_type).or_else(|_| self.compute_chosen(scope, &site.data_type))
     }
 
     /// Everything for every row; from the last branch to the first, each takes the rows that are its own.
@@ -166,15 +162,31 @@ pub(super) fn select(first: &BooleanBuffer, yes: &Operand, no: &Operand) -> Resu
 
 fn select_numbers<T: ArrowPrimitiveType>(first: &BooleanBuffer, yes: &Operand, no: &Operand) -> Result<ArrayRef> {
     let (left, right) = (natives::<T>(yes.array())?, natives::<T>(no.array())?);
-    let pick = |a, b, yes| if yes { a } else { b };
-    let values: Vec<T::Native> = match (yes.is_constant(), no.is_constant()) {
-        (true, true) => first.iter().map(|yes| pick(left[0], right[0], yes)).collect(),
-        (true, false) => first.iter().zip(right).map(|(yes, b)| pick(left[0], *b, yes)).collect(),
-        (false, true) => first.iter().zip(left).map(|(yes, a)| pick(*a, right[0], yes)).collect(),
-        (false, false) => first.iter().zip(left.iter().zip(right)).map(|(yes, (a, b))| pick(*a, *b, yes)).collect(),
+    let values = match (yes.is_constant(), no.is_constant()) {
+        (true, true) => pick_each(first, |_| left[0], |_| right[0]),
+        (true, false) => pick_each(first, |_| left[0], |row| right[row]),
+        (false, true) => pick_each(first, |row| left[row], |_| right[0]),
+        (false, false) => pick_each(first, |row| left[row], |row| right[row]),
     };
     let nulls = select_nulls(first, yes, no);
     logical(&primitive::<T>(values, nulls), yes.data_type())
+}
+
+/// One of two values for each row, 64 rows a step: the bits of a word become a mask, not branches.
+fn pick_each<A: Copy>(first: &BooleanBuffer, yes: impl Fn(usize) -> A, no: impl Fn(usize) -> A) -> Vec<A> {
+    let bits = first.bit_chunks();
+    let mut values = Vec::with_capacity(first.len());
+    let mut add = |word: u64, from: usize, rows: usize| {
+        values.extend((0..rows).map(|bit| {
+            let (yes, no) = (yes(from + bit), no(from + bit));
+            if word >> bit & 1 == 1 { yes } else { no }
+        }));
+    };
+    for (index, word) in bits.iter().enumerate() {
+        add(word, index * 64, 64);
+    }
+    add(bits.remainder_bits(), first.len() - bits.remainder_len(), bits.remainder_len());
+    values
 }
 
 fn select_nulls(first: &BooleanBuffer, yes: &Operand, no: &Operand) -> Option<NullBuffer> {

@@ -105,12 +105,42 @@ macro_rules! by_native {
     };
 }
 
+/// Integers that can be made of any native number.
+trait Whole:
+    Copy
+    + Default
+    + TryFrom<i8>
+    + TryFrom<i16>
+    + TryFrom<i32>
+    + TryFrom<i64>
+    + TryFrom<u8>
+    + TryFrom<u16>
+    + TryFrom<u32>
+    + TryFrom<u64>
+{
+    fn from_float(value: f64) -> Option<Self>;
+}
+
+macro_rules! wholes {
+    ($($native:ty),*) => { $(impl Whole for $native {
+        fn from_float(value: f64) -> Option<Self> {
+            // The bounds are powers of two (or 0), which floats hold exactly; the upper one is already out of range.
+            const LOW: f64 = <$native>::MIN as f64;
+            const ABOVE: f64 = (<$native>::MAX / 2 + 1) as f64 * 2.0;
+            let whole = value.trunc();
+            (whole >= LOW && whole < ABOVE).then_some(whole as $native)
+        }
+    })* };
+}
+
+wholes!(i8, i16, i32, i64, u8, u16, u32, u64);
+
 /// What every native number can become.
 trait Number: Copy {
     fn to_f64(self) -> f64;
     fn to_f32(self) -> f32;
-    /// The number without its fraction; `None` for NaN and what not even 128 bits hold.
-    fn to_i128(self) -> Option<i128>;
+    /// The number without its fraction; `None` for NaN and what is out of range.
+    fn to_whole<T: Whole>(self) -> Option<T>;
 }
 
 macro_rules! integers {
@@ -121,8 +151,8 @@ macro_rules! integers {
         fn to_f32(self) -> f32 {
             self as f32
         }
-        fn to_i128(self) -> Option<i128> {
-            Some(self.into())
+        fn to_whole<T: Whole>(self) -> Option<T> {
+            T::try_from(self).ok()
         }
     })* };
 }
@@ -136,9 +166,8 @@ macro_rules! floats {
             let narrow: fn($native) -> f32 = $narrow;
             narrow(self)
         }
-        fn to_i128(self) -> Option<i128> {
-            // All integer types lie within; the cast cuts the fraction off.
-            (self.abs() < 1e30).then_some(self as i128)
+        fn to_whole<T: Whole>(self) -> Option<T> {
+            T::from_float(self.into())
         }
     })* };
 }
@@ -168,10 +197,10 @@ fn to_integers<F: ArrowPrimitiveType, T: ArrowPrimitiveType>(
 ) -> ArrayRef
 where
     F::Native: Number,
-    T::Native: TryFrom<i128> + Default,
+    T::Native: Whole,
 {
     let mut lost = false;
-    let convert = |value: F::Native| value.to_i128().and_then(|wide| T::Native::try_from(wide).ok());
+    let convert = |value: F::Native| value.to_whole::<T::Native>();
     let converted = values.iter().map(|value| {
         convert(*value).unwrap_or_else(|| {
             lost = true;

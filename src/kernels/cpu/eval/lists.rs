@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use arrow_arith::boolean;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Decimal128Type, Float64Type, Int64Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, UInt64Array, make_array};
+use arrow_array::{Array, ArrayRef, UInt64Array};
 use arrow_buffer::NullBuffer;
+use arrow_select::nullif::nullif;
 use arrow_select::take::take;
 
 use super::native::by_integer;
@@ -40,14 +42,10 @@ pub(super) fn prepare(function: &Function, to: &DataType) -> Apply {
 fn field(array: &ArrayRef, name: &str, site: &Site) -> Result<ArrayRef> {
     let parent = array.as_struct_opt().ok_or_else(|| site.unknown(array.data_type()))?;
     let column = parent.column_by_name(name).ok_or_else(|| site.unknown(&name))?;
-    if parent.nulls().is_none() {
+    if parent.nulls().is_none() || *column.data_type() == DataType::Null {
         return Ok(Arc::clone(column));
     }
-    let nulls = NullBuffer::union(parent.nulls(), column.nulls());
-    if *column.data_type() == DataType::Null {
-        return Ok(Arc::clone(column));
-    }
-    Ok(make_array(column.to_data().into_builder().nulls(nulls).build()?))
+    Ok(nullif(column, &boolean::is_null(parent)?)?)
 }
 
 /// A column of lists, whatever the width of its offsets.
@@ -235,6 +233,6 @@ impl<'a> Lists<'a> {
         for index in 1..longest {
             best = pick::closer(&best, &lists.take(column(index))?, op, site)?;
         }
-        Ok(best)
+        cast::lossy(&best, &site.data_type)
     }
 }

@@ -14,7 +14,6 @@ mod case;
 mod cast;
 mod compare;
 mod decimal;
-mod fallible;
 mod is_in;
 mod lists;
 mod logic;
@@ -36,6 +35,7 @@ use arrow_array::ArrayRef;
 
 use self::case::Case;
 use self::operand::Operand;
+use crate::columnar::data_type::is_text;
 use crate::columnar::{DataType, Scalar};
 use crate::error::{Error, Result};
 use crate::expr::{BinaryOp, Function, TypedExpr, TypedNode};
@@ -100,11 +100,27 @@ pub(crate) fn compile(expr: &TypedExpr) -> Result<Node> {
         TypedNode::Case(branches, otherwise) => Kind::Case(Box::new(Case::compile(branches, otherwise.as_deref())?)),
         TypedNode::IsIn(input, members) => one(is_in::prepare(&input.data_type, members)?, input)?,
         TypedNode::Call(function, arguments) => {
-            let nodes = arguments.iter().map(compile).collect::<Result<_>>()?;
+            let of_text = !matches!(function, Function::Least | Function::Greatest | Function::Coalesce);
+            let nodes = arguments
+                .iter()
+                .map(|argument| compile(if of_text { any_layout(argument) } else { argument }))
+                .collect::<Result<_>>()?;
             Kind::Apply(prepare_call(function, arguments, to)?, nodes)
         }
     };
     Ok(Node { site, kind })
+}
+
+/// A text before it was cast to the plain layout: kernels read every layout, and a dictionary's values once.
+fn any_layout(argument: &TypedExpr) -> &TypedExpr {
+    let is_text_leaf = |data_type: &DataType| match data_type {
+        DataType::Dictionary(_, values) => is_text(values),
+        other => is_text(other),
+    };
+    match &argument.node {
+        TypedNode::Cast(input, _) if argument.data_type == DataType::Utf8 && is_text_leaf(&input.data_type) => input,
+        _ => argument,
+    }
 }
 
 fn prepare_binary(left: &TypedExpr, op: BinaryOp, right: &TypedExpr, to: &DataType) -> Apply {

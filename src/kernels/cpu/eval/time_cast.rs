@@ -5,7 +5,7 @@ use arrow_array::{Array, ArrayRef};
 use arrow_buffer::NullBuffer;
 
 use super::arithmetic::valid;
-use super::calendar::{Zone, per_second};
+use super::calendar::Zone;
 use super::operand::{logical, natives, physical, primitive};
 use super::time::nanos_per_unit;
 use crate::columnar::DataType;
@@ -31,12 +31,17 @@ pub(super) fn between_times(array: &ArrayRef, to: &DataType) -> Result<ArrayRef>
         _ => natives::<arrow_array::types::Int32Type>(&stored)?.iter().map(|day| i64::from(*day)).collect(),
     };
     let change = Change::of(from, to)?;
-    let convert = |value: i64| {
-        let value = if from_nanos <= to_nanos { change.on_clock(value, from)? } else { value };
-        let value = if from_nanos > to_nanos {
-            change.on_clock(value.checked_mul(from_nanos / to_nanos)?, to)?
+    let scaled = |value: i64| {
+        if from_nanos > to_nanos {
+            value.checked_mul(from_nanos / to_nanos)
         } else {
-            value.div_euclid(to_nanos / from_nanos)
+            Some(value.div_euclid(to_nanos / from_nanos))
+        }
+    };
+    let convert = |value: i64| {
+        let value = match change {
+            Change::None => scaled(value)?,
+            _ => change.moved(value.into(), from_nanos.into(), to_nanos.into())?,
         };
         if *to == DataType::Date32 { i32::try_from(value).ok().map(i64::from) } else { Some(value) }
     };
@@ -77,18 +82,17 @@ impl Change {
         })
     }
 
-    /// The value on the other clock, in units of a timestamp type; a date's change happens in seconds of its midnight.
-    fn on_clock(&self, value: i64, unit_of: &DataType) -> Option<i64> {
-        let units = match unit_of {
-            DataType::Timestamp(unit, _) => per_second(*unit),
-            _ => return Some(value),
-        };
-        let second = value.div_euclid(units);
+    /// The value on the other clock and in the other unit, by way of nanoseconds that nothing can overflow.
+    fn moved(&self, value: i128, from_nanos: i128, to_nanos: i128) -> Option<i64> {
+        const SECOND: i128 = 1_000_000_000;
+        let nanos = value * from_nanos;
+        let second = i64::try_from(nanos.div_euclid(SECOND)).ok()?;
         let moved = match self {
-            Self::None => return Some(value),
+            Self::None => second,
             Self::ToWall(zone) => second.checked_add(zone.ahead_at(second)?)?,
             Self::ToInstant(zone) => zone.second_at(second)?,
         };
-        moved.checked_mul(units)?.checked_add(value.rem_euclid(units))
+        let nanos = i128::from(moved) * SECOND + nanos.rem_euclid(SECOND);
+        i64::try_from(nanos.div_euclid(to_nanos)).ok()
     }
 }
