@@ -1,5 +1,7 @@
 //! The data of both sides, and the comparison of their answers.
 
+#![expect(clippy::cast_possible_wrap, reason = "random bits become numbers")]
+
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;

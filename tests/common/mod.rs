@@ -1,6 +1,14 @@
 //! Random batches, the same for the same seed, and their comparison. For every test program.
 
 #![allow(dead_code, reason = "each test program uses a part of this")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "a test that cannot go on should stop, and small numbers are made of random bits"
+)]
+
+use std::sync::Arc;
 
 use pelton::columnar::{DataType, RecordBatch, Scalar, SchemaRef};
 
@@ -64,7 +72,7 @@ pub(crate) fn ranged_batch(seed: u64, rows: usize, schema: &SchemaRef, null_shar
     });
     let columns = columns.collect();
     let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(schema.clone(), columns, &options).unwrap()
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).unwrap()
 }
 
 /// A value of this type.

@@ -1,5 +1,7 @@
 //! Kernels on expressions, filters and hashes against their references and against Polars.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

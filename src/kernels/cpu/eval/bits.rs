@@ -34,7 +34,7 @@ fn finish(words: impl Iterator<Item = u64>, rest: impl Iterator<Item = bool>, le
     let mut bits = Vec::with_capacity(len.div_ceil(64));
     bits.extend(words);
     let last = rest.enumerate().fold(0, |word, (index, bit)| word | u64::from(bit) << index);
-    if len % 64 != 0 {
+    if !len.is_multiple_of(64) {
         bits.push(last);
     }
     BooleanBuffer::new(Buffer::from_vec(bits), 0, len)

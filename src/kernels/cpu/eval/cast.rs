@@ -1,5 +1,11 @@
 //! Casts. Each is written once, as the lossy one; the checked one looks for values that became null.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "floats are cast to integers after their range was checked, and narrowed on purpose"
+)]
+
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -128,7 +134,7 @@ macro_rules! wholes {
             const LOW: f64 = <$native>::MIN as f64;
             const ABOVE: f64 = (<$native>::MAX / 2 + 1) as f64 * 2.0;
             let whole = value.trunc();
-            (whole >= LOW && whole < ABOVE).then_some(whole as $native)
+            (LOW..ABOVE).contains(&whole).then_some(whole as $native)
         }
     })* };
 }

@@ -84,10 +84,10 @@ fn of_one(function: &Function, array: &ArrayRef, site: &Site) -> Result<ArrayRef
         Function::Length => lengths(array, site),
         Function::LengthBytes => byte_lengths(array, site),
         Function::Lower => {
-            relettered(array, <[u8]>::make_ascii_lowercase, |text, out| out.extend(text.to_lowercase().chars()), site)
+            relettered(array, <[u8]>::make_ascii_lowercase, |text, out| out.push_str(&text.to_lowercase()), site)
         }
         Function::Upper => {
-            relettered(array, <[u8]>::make_ascii_uppercase, |text, out| out.extend(text.to_uppercase().chars()), site)
+            relettered(array, <[u8]>::make_ascii_uppercase, |text, out| out.push_str(&text.to_uppercase()), site)
         }
         Function::Trim => with_text!(array, texts => {
             Ok(Arc::new(texts.iter().map(|text| text.map(str::trim)).collect::<StringArray>()))
