@@ -1,5 +1,7 @@
 //! `pelton generate`: seeded sample streams, as files or on standard output, at once or at a set pace.
 
+#![expect(clippy::doc_markdown, reason = "comments on arguments are help texts, which have no markdown")]
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -10,7 +12,6 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
 use super::exit::Exit;
-use super::tell;
 use crate::clock::{Clock, SystemClock, Wake};
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Result};
@@ -39,7 +40,7 @@ pub(super) struct Generate {
     /// What makes these rows differ from others
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// A file, or with --files a directory; - is standard output
+    /// A file, or a directory for several; - is standard output
     #[arg(long, default_value = "-", value_name = "PATH")]
     out: PathBuf,
     /// How rows are written [default: the form that is usual for the kind]
@@ -109,18 +110,20 @@ impl Generate {
     pub(super) fn execute(&self) -> Result<Exit> {
         let rows = self.rows()?;
         let total = self.rows.unwrap_or(1000);
-        if let (Some(_), None, Rows::Lineitem { .. } | Rows::Campaigns(_)) = (self.rate, self.files, &rows) {
+        let is_directory = self.out.is_dir() || self.out.as_os_str().as_encoded_bytes().ends_with(b"/");
+        let files = self.files.or(is_directory.then_some(1));
+        if let (Some(_), None, Rows::Lineitem { .. } | Rows::Campaigns(_)) = (self.rate, files, &rows) {
             return Err(invalid(format!("{} comes in files only when it is paced", self.kind)).advice("add --files"));
         }
-        match (self.files, self.out.as_os_str() == "-") {
+        match (files, self.out.as_os_str() == "-") {
             (Some(_), true) => Err(invalid("standard output is not several files").advice("name a directory by --out")),
             (Some(files), false) => self.write_files(&rows, total, files),
             (None, is_standard_output) => {
                 let part = Part { index: 0, of: 1, first_row: 0, rows: total };
                 if is_standard_output {
-                    self.write(&rows, part, Box::new(io::stdout()))?;
+                    self.write(&rows, part, Box::new(io::stdout()), self.rate)?;
                 } else {
-                    self.write_file(&rows, part, &self.out)?;
+                    self.write_file(&rows, part, &self.out, self.rate)?;
                 }
                 Ok(Exit::Well)
             }
@@ -168,29 +171,32 @@ impl Generate {
             }
             let part = Part { index, of: files, first_row, rows: end - first_row };
             let name = format!("part-{index:0digits$}.{}", self.extension(rows));
-            self.write_file(rows, part, &self.out.join(name))?;
-        }
-        if !matches!(rows, Rows::Lineitem { .. }) {
-            tell(&format!("{files} files with {total} rows in {}", self.out.display()));
+            // Files are paced one by one, and each is written at once.
+            self.write_file(rows, part, &self.out.join(name), None)?;
         }
         Ok(Exit::Well)
     }
 
     /// Writes a file beside and renames it, so that it is complete when it is seen.
-    fn write_file(&self, rows: &Rows, part: Part, path: &Path) -> Result<()> {
+    fn write_file(&self, rows: &Rows, part: Part, path: &Path, rate: Option<u64>) -> Result<()> {
         let name = path.file_name().ok_or_else(|| invalid(format!("\"{}\" names no file", path.display())))?;
         let beside = path.with_file_name(format!(".{}.tmp", name.to_string_lossy()));
         let failed = |doing| move |error| Error::io(path, doing, error);
         let file = File::create(&beside).map_err(failed("create the file"))?;
-        self.write(rows, part, Box::new(BufWriter::new(file)))?;
-        fs::rename(&beside, path).map_err(failed("rename the file"))
+        let written = self.write(rows, part, Box::new(BufWriter::new(file)), rate);
+        let published = written.and_then(|()| fs::rename(&beside, path).map_err(failed("rename the file")));
+        if published.is_err() {
+            // What went wrong is told; that a half written file could not be removed as well would hide it.
+            drop(fs::remove_file(&beside));
+        }
+        published
     }
 
-    fn write(&self, rows: &Rows, part: Part, output: Box<dyn Write + Send>) -> Result<()> {
-        // Files are paced one by one; a single output is paced line by line.
-        let mut output = match (self.rate, self.files) {
-            (Some(rate), None) => Box::new(PacedLines::new(output, rate)),
-            _ => output,
+    /// Writes rows, at this rate line by line.
+    fn write(&self, rows: &Rows, part: Part, output: Box<dyn Write + Send>, rate: Option<u64>) -> Result<()> {
+        let mut output = match rate {
+            Some(rate) => Box::new(PacedLines::new(output, rate)),
+            None => output,
         };
         let Some(format) = self.format else {
             match rows {
@@ -200,7 +206,7 @@ impl Generate {
             };
             return output.flush().map_err(cannot_write);
         };
-        if self.rate.is_some() && self.files.is_none() && matches!(format, Format::Parquet | Format::Arrow) {
+        if rate.is_some() && matches!(format, Format::Parquet | Format::Arrow) {
             return Err(invalid("a single file of this format cannot be paced").advice("add --files"));
         }
         encode(format, rows, part, output)

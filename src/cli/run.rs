@@ -1,5 +1,7 @@
 //! `pelton run`: runs a pipeline until it ends or is stopped.
 
+#![expect(clippy::doc_markdown, reason = "comments on arguments are help texts, which have no markdown")]
+
 use std::sync::Arc;
 
 use clap::Args;

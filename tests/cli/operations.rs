@@ -1,0 +1,96 @@
+//! Everything that a stream can do can be said in a pipeline, and means the same.
+
+use std::fs;
+
+use crate::{repository, run, standard_error, standard_output, with_pipeline};
+
+const VISITS: &str = "city,age,tags\nrome,30,a b\nparis,,b\nrome,50,\noslo,30,c a\nrome,30,a b\n";
+const TOWNS: &str = "town,land\nrome,italy\nparis,france\n";
+
+/// The rows that come out of the steps, a line each.
+fn rows(steps: &str) -> Vec<String> {
+    let text = format!(
+        "trigger = \"once\"\n[[source]]\nname = \"visits\"\ntype = \"files\"\npath = \"visits.csv\"\n\
+         schema = \"city text, age int, tags text\"\n[[table]]\nname = \"towns\"\npath = \"towns.csv\"\n\
+         [[stream]]\nname = \"s\"\nfrom = \"visits\"\nsteps = [{steps}]\n\
+         [[stream]]\nname = \"twice\"\nfrom = [\"s\", \"s\"]\n\
+         [[sink]]\ntype = \"files\"\nformat = \"csv\"\nheader = false\npath = \"out\"\nfrom = \"s\"\n\
+         [[sink]]\ntype = \"files\"\nformat = \"csv\"\nheader = false\npath = \"twice\"\nfrom = \"twice\"\n"
+    );
+    let directory = with_pipeline(&text);
+    fs::write(directory.path().join("visits.csv"), VISITS).unwrap();
+    fs::write(directory.path().join("towns.csv"), TOWNS).unwrap();
+    let output = run(directory.path(), &["run", "p.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{steps}: {}", standard_error(&output));
+    let read = |folder: &str| {
+        let mut files =
+            fs::read_dir(directory.path().join(folder)).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
+        files.sort();
+        files
+            .iter()
+            .flat_map(|file| fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect()
+    };
+    let (once, twice): (Vec<String>, Vec<String>) = (read("out"), read("twice"));
+    assert_eq!(twice.len(), 2 * once.len(), "a union has the rows of both");
+    once
+}
+
+#[test]
+fn every_operation_can_be_said() {
+    for (steps, expected) in [
+        ("", &["rome,30,a b", "paris,,b", "rome,50,", "oslo,30,c a", "rome,30,a b"][..]),
+        ("{ select = [\"upper(city) AS c\", \"age + 1\"] }", &["ROME,31", "PARIS,", "ROME,51", "OSLO,31", "ROME,31"]),
+        (
+            "{ select = \"age\" }, { with_columns = [\"age * 2 AS d\", \"-age AS age\"] }",
+            &["-30,60", ",", "-50,100", "-30,60", "-30,60"],
+        ),
+        ("{ filter = \"age > 30\" }", &["rome,50,"]),
+        ("{ filter = [\"age = 30\", \"city = 'oslo'\"] }", &["oslo,30,c a"]),
+        (
+            "{ select = [\"city\", \"tags\"] }, { flat_map = \"split(tags, ' ') AS tags\" }",
+            &["rome,a", "rome,b", "paris,b", "oslo,c", "oslo,a", "rome,a", "rome,b"],
+        ),
+        ("{ distinct = true }", &["rome,30,a b", "paris,,b", "rome,50,", "oslo,30,c a"]),
+        ("{ distinct = \"city\" }", &["rome,30,a b", "paris,,b", "oslo,30,c a"]),
+        (
+            "{ key_by = \"city\", aggregate = [\"count(*) AS n\", \"sum(age) AS s\"] }, { sort = \"city\" }",
+            &["oslo,1,30", "paris,1,", "rome,3,110"],
+        ),
+        (
+            "{ key_by = [\"city\", \"age\"], count = true }, { sort = [\"city\", \"age DESC\"] }",
+            &["oslo,30,1", "paris,,1", "rome,50,1", "rome,30,2"],
+        ),
+        ("{ aggregate = \"count(*) FILTER (WHERE age = 30) AS n\" }", &["3"]),
+        ("{ count = true }", &["5"]),
+        ("{ count_by_value = \"city\" }, { top_n = 1, by = \"count DESC\" }", &["rome,3"]),
+        (
+            "{ join = \"towns\", on = { city = \"town\" } }, { select = [\"city\", \"land\"] }",
+            &["rome,italy", "paris,france", "rome,italy", "rome,italy"],
+        ),
+        (
+            "{ join = \"towns\", on = { city = \"town\" }, how = \"left\" }, { filter = \"land IS NULL\" }, { select = \"city\" }",
+            &["oslo"],
+        ),
+        ("{ select = \"city AS town\" }, { join = \"towns\", on = \"town\", how = \"anti\" }", &["oslo"]),
+        (
+            "{ select = \"city AS town\" }, { join = \"towns\", on = [\"town\"], how = \"semi\" }, { count = true }",
+            &["4"],
+        ),
+        ("{ select = \"age\" }, { sort = \"age NULLS FIRST\" }, { limit = 2 }", &["", "30"]),
+        ("{ repartition = 3 }, { count = true }", &["5"]),
+        ("{ cache = true }, { limit = 1 }", &["rome,30,a b"]),
+    ] {
+        assert_eq!(rows(steps), expected, "{steps}");
+    }
+}
+
+#[test]
+fn steps_shown_in_the_documentation_are_right() {
+    let documentation = fs::read_to_string(repository().join("docs/pipelines.md")).unwrap();
+    let example = documentation.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let directory = with_pipeline(example);
+    let file = directory.path().join("p.toml").display().to_string();
+    let output = run(&repository(), &["run", &file]);
+    assert!(standard_output(&output).contains("mean_age"), "{}", standard_error(&output));
+}
