@@ -10,7 +10,7 @@ use crate::error::{Domain, Error, ErrorKind, Retry};
 pub(super) const HELP: &str = "\
 Examples:
   pelton run pipelines/access_log.toml
-  pelton run pipelines/average.toml --set trigger=1s --set source.numbers.path=incoming/
+  pelton run pipelines/average.toml --set trigger=1s --set source.lines.path=incoming/
   pelton generate ads --rows 100000 --files 10 --out ads/
 
 Exit codes:

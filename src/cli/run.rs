@@ -19,7 +19,7 @@ use crate::error::Result;
 #[command(after_help = "\
 Examples:
   pelton run pipelines/access_log.toml
-  pelton run pipelines/average.toml --trigger 1s --set source.numbers.path=incoming/
+  pelton run pipelines/average.toml --trigger 1s --set source.lines.path=incoming/
   pelton run pipelines/ads.toml --progress json 2> progress.ndjson")]
 pub(super) struct Run {
     #[command(flatten)]

@@ -129,6 +129,25 @@ fn mistakes_in_expressions_name_column_or_character() {
 }
 
 #[test]
+fn what_a_file_cannot_hold_is_told_before_it_is_written() {
+    for (format, step, expected) in [
+        ("text", "", "plain text cannot be written; write csv, ndjson, parquet or arrow"),
+        (
+            "csv",
+            "{ select = \"split(name, ' ') AS words\" },",
+            "column \"words\" of type List(Utf8) cannot be written as CSV; write NDJSON, Parquet or Arrow instead",
+        ),
+    ] {
+        let sink = format!("[[sink]]\ntype = \"files\"\npath = \"out\"\nformat = \"{format}\"\nfrom = \"adults\"\n");
+        let text = RIGHT.split("[[stream]]").next().unwrap().to_owned();
+        let text = format!("{text}[[stream]]\nname = \"adults\"\nfrom = \"people\"\nsteps = [{step}]\n{sink}");
+        let directory = with_pipeline(&text);
+        let told = standard_error(&run(directory.path(), &["check", "p.toml"]));
+        assert_eq!(told, format!("error: p.toml:14:1: {expected}\n"));
+    }
+}
+
+#[test]
 fn a_stream_used_too_early_is_told_from_a_wrong_name() {
     let told = told("from = \"people\"", "from = \"late\"\n[[stream]]\nname = \"late\"\nfrom = \"people\"");
     let expected =

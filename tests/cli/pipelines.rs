@@ -61,6 +61,24 @@ fn every_pipeline_in_the_repository_is_right_and_can_be_explained() {
     assert_eq!(seen, PIPELINES.len());
 }
 
+#[test]
+fn the_examples_of_the_help_are_right() {
+    let help =
+        [run(&repository(), &["--help"]), run(&repository(), &["run", "--help"])].map(|help| standard_output(&help));
+    let mut seen = 0;
+    for example in help.iter().flat_map(|help| help.lines()).filter_map(|line| line.strip_prefix("  pelton run ")) {
+        let words = example.split(' ').collect::<Vec<_>>();
+        let mut arguments = vec!["check".to_owned(), words[0].to_owned()];
+        for pair in words.windows(2).filter(|pair| pair[0] == "--set") {
+            arguments.extend(["--set".to_owned(), pair[1].replace("incoming/", "datasets/samples/numbers/")]);
+        }
+        let output = run(&repository(), &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(output.status.code(), Some(0), "{example}: {}", standard_error(&output));
+        seen += 1;
+    }
+    assert_eq!(seen, 5);
+}
+
 /// The samples, modified one after another in the order of their names, which a checkout does not promise.
 fn copied_in_order(samples: &str) -> tempfile::TempDir {
     let copies = tempfile::tempdir().unwrap();

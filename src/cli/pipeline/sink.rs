@@ -1,5 +1,6 @@
 //! `[[sink]]`: where rows go.
 
+use std::io;
 use std::sync::Arc;
 
 use super::Surroundings;
@@ -34,23 +35,26 @@ pub(super) fn add(node: &Node, surroundings: &Surroundings, names: &Names) -> Re
     let chosen = kind.choice(&[("print", Type::Print), ("files", Type::Files)])?;
     let keys = keys.is(format!("a [[sink]] of type \"{}\"", kind.text()?));
     let name = keys.optional("name").unwrap_or(kind).text()?;
+    let known = match chosen {
+        Type::Print => [KEYS, PRINT_KEYS].concat(),
+        Type::Files => [KEYS, files::KEYS, files::WRITER_KEYS, FILES_KEYS].concat(),
+    };
+    keys.only(&[&known])?;
+    let stream = names.streams(keys.required("from")?)?;
     let sink: Box<dyn Sink> = match chosen {
         Type::Print => {
-            keys.only(&[KEYS, PRINT_KEYS])?;
             let rows = keys.optional("rows").map_or(Ok(ROWS_PRINTED), |node| node.count(0))?;
             Box::new(PrintSink::to((surroundings.standard_output)(), rows))
         }
-        Type::Files => {
-            keys.only(&[KEYS, files::KEYS, files::WRITER_KEYS, FILES_KEYS])?;
-            Box::new(files_sink(&keys)?)
-        }
+        Type::Files => Box::new(files_sink(&keys, &stream.schema()?)?),
     };
-    let stream = names.streams(keys.required("from")?)?;
     keys.built(stream.write_named(name, sink))
 }
 
-fn files_sink(keys: &Keys<'_>) -> Result<FilesSink> {
+fn files_sink(keys: &Keys<'_>, schema: &SchemaRef) -> Result<FilesSink> {
     let options = files::to_write(keys)?;
+    // What the format cannot hold is told now, and not when the first file is written.
+    keys.built(formats::encoder(&options, schema, Box::new(io::sink())))?;
     let extension = options.kind.name();
     let make = Arc::new(move |writer, schema: &SchemaRef| formats::encoder(&options, schema, writer));
     Ok(FilesSink::new(files::path(keys)?, extension, make).sync(keys.boolean("sync")?.unwrap_or(false)))
