@@ -291,16 +291,17 @@ fn unsupported(data_type: &DataType) -> Error {
     Error::new(ErrorKind::Unsupported, format!("columns of type {data_type} are not supported"))
 }
 
-/// Floats travel as their bits: text formats such as JSON have no NaN and no infinities.
-mod float_bits {
+/// Floats travel as their bits: text formats such as JSON have no NaN and no infinities, and readers of them may be off
+/// in the last digit.
+pub(crate) mod float_bits {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
-    pub(super) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
         value.to_bits().serialize(to)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
         u64::deserialize(from).map(f64::from_bits)
     }
 }

@@ -56,7 +56,7 @@ pub enum AggregateFunction {
     /// `(plain) -> Int64`. Different values that are not null.
     NUnique,
     /// `(number) -> Float64`. The share lies in 0..=1; linear interpolation between the two nearest values.
-    Quantile(f64),
+    Quantile(#[serde(with = "crate::columnar::scalar::float_bits")] f64),
     /// `(Boolean) -> Boolean`. Whether one is true.
     Any,
     /// `(Boolean) -> Boolean`. Whether none is false.

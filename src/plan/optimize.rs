@@ -22,12 +22,14 @@ pub fn optimize(outputs: &[Arc<Node>]) -> Vec<Arc<Node>> {
     outputs.iter().map(|node| pruner.exactly(node, &all(&node.schema))).collect()
 }
 
-type Rewritten = BTreeMap<*const Node, Arc<Node>>;
+/// What became of nodes, by their addresses. The nodes are kept as well: an address is a name only as long as its node
+/// lives.
+type Rewritten = BTreeMap<*const Node, (Arc<Node>, Arc<Node>)>;
 
 /// Moves filters below projections. `done` keeps shared nodes shared.
 fn push_filters(node: &Arc<Node>, done: &mut Rewritten) -> Arc<Node> {
-    if let Some(node) = done.get(&Arc::as_ptr(node)) {
-        return Arc::clone(node);
+    if let Some((_, rewritten)) = done.get(&Arc::as_ptr(node)) {
+        return Arc::clone(rewritten);
     }
     let rewritten = if let Op::Source { .. } = node.op {
         Arc::clone(node)
@@ -38,7 +40,10 @@ fn push_filters(node: &Arc<Node>, done: &mut Rewritten) -> Arc<Node> {
             None => Arc::new(below),
         }
     };
-    done.insert(Arc::as_ptr(node), Arc::clone(&rewritten));
+    // What has been rewritten is met again below a filter that moved, and must not become another node.
+    for node in [node, &rewritten] {
+        done.insert(Arc::as_ptr(node), (Arc::clone(node), Arc::clone(&rewritten)));
+    }
     rewritten
 }
 
@@ -115,13 +120,13 @@ impl Pruner {
         match &node.op {
             Op::Source { .. } => source(node, wanted),
             Op::Cache { input } => {
-                let rewritten = if let Some(done) = self.caches.get(&Arc::as_ptr(node)) {
+                let rewritten = if let Some((_, done)) = self.caches.get(&Arc::as_ptr(node)) {
                     Arc::clone(done)
                 } else {
                     let input = self.exactly(input, &all(&input.schema));
                     let schema = Arc::clone(&input.schema);
                     let cache = Arc::new(Node { op: Op::Cache { input }, schema });
-                    self.caches.insert(Arc::as_ptr(node), Arc::clone(&cache));
+                    self.caches.insert(Arc::as_ptr(node), (Arc::clone(node), Arc::clone(&cache)));
                     cache
                 };
                 (rewritten, unmoved(wanted))

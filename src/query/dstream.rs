@@ -275,6 +275,11 @@ impl DStream {
         analyze::schema_of(&self.plan)
     }
 
+    /// What was described, as data: what [`plan`](crate::plan::plan()) makes stages of.
+    pub fn plan(&self) -> &Arc<LogicalPlan> {
+        &self.plan
+    }
+
     /// What was described, an operation a line.
     pub fn explain(&self) -> String {
         explain::logical(&self.plan)
