@@ -1,11 +1,13 @@
 //! Stages are plain data: a plan written as JSON is the same plan when it is read.
 
+use std::sync::Arc;
+
 use pelton::connectors::queue::QueueSource;
 use pelton::plan::{QueryPlan, plan};
 use pelton::prelude::*;
 
 use crate::common::Random;
-use crate::random::{chain, schema};
+use crate::random::{schema, tree};
 
 fn stream() -> (StreamingContext, DStream) {
     let context = StreamingContext::builder("plan").build().unwrap();
@@ -15,7 +17,7 @@ fn stream() -> (StreamingContext, DStream) {
 
 #[track_caller]
 fn assert_makes_the_round_trip(streams: &[&DStream]) {
-    let plans = streams.iter().map(|stream| stream.plan().clone()).collect::<Vec<_>>();
+    let plans = streams.iter().map(|stream| Arc::clone(stream.plan())).collect::<Vec<_>>();
     let there = plan(&plans).unwrap();
     let text = serde_json::to_string(&there).unwrap();
     let back: QueryPlan = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"));
@@ -27,9 +29,8 @@ fn assert_makes_the_round_trip(streams: &[&DStream]) {
 fn plans_of_random_chains_make_the_round_trip_through_json() {
     for seed in 0..500 {
         let (_context, stream) = stream();
-        let mut random = Random::new(seed);
-        let branch = chain(&mut random, &stream);
-        assert_makes_the_round_trip(&[&branch, &chain(&mut random, &stream)]);
+        let [left, right] = tree(&mut Random::new(seed), &stream);
+        assert_makes_the_round_trip(&[&left, &right]);
     }
 }
 

@@ -30,10 +30,17 @@ pub(crate) fn rows(seed: u64, rows: usize) -> RecordBatch {
     RecordBatch::try_new(schema(), columns).unwrap()
 }
 
-/// A stream with up to five random operations.
-pub(crate) fn chain(random: &mut Random, source: &DStream) -> DStream {
+/// A trunk of random operations with two branches.
+pub(crate) fn tree(random: &mut Random, source: &DStream) -> [DStream; 2] {
+    let trunk = chain(random, source, 0);
+    let trunk = if random.below(2) == 0 { trunk.cache() } else { trunk };
+    [10, 20].map(|first| chain(random, &trunk, first))
+}
+
+/// A stream with up to four random operations, whose new columns are numbered from `first` on.
+fn chain(random: &mut Random, source: &DStream, first: usize) -> DStream {
     let mut stream = source.clone();
-    for number in 0..=random.below(5) {
+    for number in first..first + 1 + random.below(4) {
         stream = operation(random, &stream, number);
         stream.schema().unwrap_or_else(|error| panic!("{error}\n{}", stream.explain()));
     }
@@ -42,7 +49,7 @@ pub(crate) fn chain(random: &mut Random, source: &DStream) -> DStream {
 
 fn operation(random: &mut Random, stream: &DStream, number: usize) -> DStream {
     let fields = fields(stream);
-    match random.below(14) {
+    match random.below(17) {
         0 | 1 => stream.filter(condition(random, &fields)),
         2 => {
             let kept = fields.iter().filter(|_| random.below(3) > 0).map(|(name, _)| col(name)).collect::<Vec<_>>();
@@ -70,6 +77,12 @@ fn operation(random: &mut Random, stream: &DStream, number: usize) -> DStream {
             if random.below(2) == 0 { other.cache().union(stream) } else { other.union(stream) }
         }
         12 => stream.repartition(1 + random.below(6)),
+        13 => stream.map_batches(stream.schema().unwrap(), |batch| Ok(batch.clone())),
+        14 => greatest_of_groups(random, stream, &fields, number),
+        15 => match fields.iter().find(|(_, data_type)| *data_type == DataType::Utf8) {
+            Some((name, _)) => stream.flat_map(col(name).split("-").alias(format!("part{number}"))),
+            None => stream.limit(100),
+        },
         _ => join(random, stream, &fields, number),
     }
 }
@@ -90,6 +103,16 @@ fn some_fields(random: &mut Random, fields: &Fields, most: usize) -> Fields {
         }
     }
     chosen
+}
+
+/// Groups put together by a closure.
+fn greatest_of_groups(random: &mut Random, stream: &DStream, fields: &Fields, number: usize) -> DStream {
+    let Some((name, _)) = fields.iter().find(|(_, data_type)| data_type.is_signed_integer()) else {
+        return stream.clone();
+    };
+    let (key, _) = random.pick(fields);
+    let value = col(name).alias(format!("greatest{number}"));
+    stream.key_by([col(key).alias(format!("g{number}"))]).reduce(value, |a: i64, b: i64| a.max(b))
 }
 
 /// The stream beside a table, if it has a column that the table's keys can equal.
@@ -122,7 +145,7 @@ fn condition(random: &mut Random, fields: &Fields) -> Expr {
         DataType::Utf8 => column.gt(lit("b")),
         DataType::Timestamp(..) => column.part(DatePart::Hour).lt(12),
         _ if random.below(3) == 0 => column.is_null(),
-        _ => column.gt(random.below(20) as i64 - 10),
+        _ => column.gt(random.pick(&[-10_i64, -3, 0, 2, 5, 9])),
     };
     match random.below(4) {
         0 => some.and(condition(random, fields)),

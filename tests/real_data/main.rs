@@ -28,7 +28,8 @@ fn shared(name: &str) -> Option<PathBuf> {
     let file = folder.map(|folder| folder.join(name)).filter(|file| file.is_file());
     if file.is_none() {
         // Not by a macro: what those print is only shown for tests that fail.
-        writeln!(std::io::stderr(), "skipped: no shared folder with {name}; PELTON_SHARED_DATA can name one").unwrap();
+        let mut shown = std::io::stderr().lock();
+        writeln!(shown, "skipped: no shared folder with {name}; PELTON_SHARED_DATA can name one").unwrap();
     }
     file
 }

@@ -122,7 +122,9 @@ impl ReduceWith {
         if types(row.schema_ref()) != types(&self.schema) {
             return Err(self.failed("gave a row of another schema"));
         }
-        row.with_schema(Arc::clone(&self.schema)).map_err(|error| self.failed(&error.to_string()))
+        // Not `with_schema`: a function may say that its columns can be null as long as they are not.
+        RecordBatch::try_new(Arc::clone(&self.schema), row.columns().to_vec())
+            .map_err(|error| self.failed(&error.to_string()))
     }
 
     fn failed(&self, how: &str) -> Error {
