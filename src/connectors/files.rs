@@ -5,7 +5,8 @@
 //! as [`DirectorySource`], never see a part of a file. A repeated batch takes the same names, and what an earlier
 //! attempt left beyond them is removed. Partitions without rows have no file.
 //!
-//! The directory belongs to one query: a second query that writes to it would take the same names.
+//! The directory belongs to one run of one query: another would take the same names. A sink therefore refuses a
+//! directory that holds files of an earlier run, unless it is told what to do with them ([`Existing`]).
 //!
 //! [`DirectorySource`]: crate::connectors::directory::DirectorySource
 
@@ -25,12 +26,25 @@ use crate::formats::{Encoder, FormatOptions, encoder};
 /// Makes the encoder of one file.
 pub type MakeEncoder = Arc<dyn Fn(Box<dyn Write + Send>, &SchemaRef) -> Result<Box<dyn Encoder>> + Send + Sync>;
 
+/// What becomes of the files that an earlier run left in the directory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// The sink does not open: nothing is lost.
+    #[default]
+    Refuse,
+    /// They are removed when the sink opens.
+    Remove,
+    /// They stay until a batch of the same id replaces them: for a query that goes on where it stopped.
+    Continue,
+}
+
 /// Writes micro-batches as files into a directory.
 pub struct FilesSink {
     directory: PathBuf,
     extension: String,
     make_encoder: MakeEncoder,
     sync: bool,
+    existing: Existing,
     /// No file of this batch, or of a later one, can be there.
     fresh_from: u64,
 }
@@ -46,7 +60,21 @@ impl FilesSink {
     /// A sink that writes files with this extension (without a dot) by an encoder of one's own, and makes their
     /// directory if it is missing.
     pub fn new(directory: impl Into<PathBuf>, extension: impl Into<String>, make_encoder: MakeEncoder) -> Self {
-        Self { directory: directory.into(), extension: extension.into(), make_encoder, sync: false, fresh_from: 0 }
+        Self {
+            directory: directory.into(),
+            extension: extension.into(),
+            make_encoder,
+            sync: false,
+            existing: Existing::default(),
+            fresh_from: 0,
+        }
+    }
+
+    /// What becomes of the files that an earlier run left in the directory. Default: the sink refuses to open.
+    #[must_use]
+    pub fn existing(mut self, existing: Existing) -> Self {
+        self.existing = existing;
+        self
     }
 
     /// Whether a batch is on the disk itself, and not only in the system's caches, when its write returns: it then
@@ -131,7 +159,14 @@ impl Sink for FilesSink {
         let mut fresh_from = 0;
         self.visit(|path, name| {
             if let Some(batch) = batch_of(name) {
-                fresh_from = fresh_from.max(batch.saturating_add(1));
+                match self.existing {
+                    Existing::Refuse => return Err(occupied(path)),
+                    Existing::Remove => {
+                        let failed = |error| Error::io(path, "remove a file of an earlier run", error);
+                        fs::remove_file(path).map_err(failed)?;
+                    }
+                    Existing::Continue => fresh_from = fresh_from.max(batch.saturating_add(1)),
+                }
             } else if name.ends_with(".tmp") && name.strip_prefix('.').and_then(batch_of).is_some() {
                 fs::remove_file(path).map_err(|error| Error::io(path, "remove an unfinished file", error))?;
             }
@@ -194,6 +229,12 @@ impl Drop for Draft {
             drop(fs::remove_file(&self.hidden));
         }
     }
+}
+
+fn occupied(file: &Path) -> Error {
+    Error::new(ErrorKind::Connector, "the directory of the output holds files of an earlier run")
+        .at(Place::file(file))
+        .advice("name another directory, or say that existing files are to be removed or continued")
 }
 
 /// The batch id in the name of one of our files.

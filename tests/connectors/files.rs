@@ -7,7 +7,7 @@ use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use pelton::connectors::Sink;
-use pelton::connectors::files::{FilesSink, MakeEncoder};
+use pelton::connectors::files::{Existing, FilesSink, MakeEncoder};
 use pelton::error::{Error, ErrorKind, Result};
 use pelton::formats::Encoder;
 use tempfile::TempDir;
@@ -40,7 +40,7 @@ fn number_lines() -> MakeEncoder {
 }
 
 fn opened(folder: &Path) -> FilesSink {
-    let mut sink = FilesSink::new(folder, "txt", number_lines());
+    let mut sink = FilesSink::new(folder, "txt", number_lines()).existing(Existing::Continue);
     sink.open(&number_schema()).unwrap();
     sink
 }
@@ -64,7 +64,10 @@ fn files_keep_the_contract_of_a_sink() {
     for sync in [false, true] {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("made/on/the/way");
-        check_sink(&mut || Box::new(FilesSink::new(&path, "txt", number_lines()).sync(sync)), &mut || contents(&path));
+        check_sink(
+            &mut || Box::new(FilesSink::new(&path, "txt", number_lines()).sync(sync).existing(Existing::Continue)),
+            &mut || contents(&path),
+        );
     }
 }
 
@@ -117,4 +120,22 @@ fn a_directory_that_vanishes_is_an_error() {
     let mut sink = opened(&path);
     fs::remove_dir(&path).unwrap();
     assert_eq!(try_write(&mut sink, 0, &[&[1]]).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn files_of_an_earlier_run_are_refused_removed_or_continued_as_told() {
+    let folder = TempDir::new().unwrap();
+    let sink = |existing| FilesSink::new(folder.path(), "txt", number_lines()).existing(existing);
+    let earlier = "part-00000000000000000003-00000.txt";
+    fs::write(folder.path().join(earlier), "7\n").unwrap();
+    fs::write(folder.path().join("notes.txt"), "8\n").unwrap();
+
+    let error = sink(Existing::Refuse).open(&number_schema()).unwrap_err();
+    assert!(error.to_string().contains("files of an earlier run"), "{error}");
+    assert_eq!(error.place().file.as_deref(), Some(folder.path().join(earlier).as_path()));
+    sink(Existing::Continue).open(&number_schema()).unwrap();
+    assert_eq!(names(folder.path()), ["notes.txt", earlier], "nothing is removed before its batch comes again");
+    sink(Existing::Remove).open(&number_schema()).unwrap();
+    assert_eq!(names(folder.path()), ["notes.txt"], "only files of a sink are removed");
+    sink(Existing::Refuse).open(&number_schema()).unwrap();
 }

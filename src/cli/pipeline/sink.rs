@@ -10,7 +10,7 @@ use super::keys::Keys;
 use super::stream::Names;
 use crate::columnar::SchemaRef;
 use crate::connectors::Sink;
-use crate::connectors::files::FilesSink;
+use crate::connectors::files::{Existing, FilesSink};
 use crate::connectors::print::PrintSink;
 use crate::error::Result;
 use crate::formats;
@@ -20,7 +20,7 @@ const ROWS_PRINTED: usize = 20;
 
 pub(super) const KEYS: &[&str] = &["name", "from", "type"];
 pub(super) const PRINT_KEYS: &[&str] = &["rows"];
-pub(super) const FILES_KEYS: &[&str] = &["sync"];
+pub(super) const FILES_KEYS: &[&str] = &["sync", "existing"];
 
 #[derive(Debug, Clone, Copy)]
 enum Type {
@@ -57,5 +57,8 @@ fn files_sink(keys: &Keys<'_>, schema: &SchemaRef) -> Result<FilesSink> {
     keys.built(formats::encoder(&options, schema, Box::new(io::sink())))?;
     let extension = options.kind.name();
     let make = Arc::new(move |writer, schema: &SchemaRef| formats::encoder(&options, schema, writer));
-    Ok(FilesSink::new(files::path(keys)?, extension, make).sync(keys.boolean("sync")?.unwrap_or(false)))
+    let choices = [("refuse", Existing::Refuse), ("remove", Existing::Remove), ("continue", Existing::Continue)];
+    let sink = FilesSink::new(files::path(keys)?, extension, make);
+    let sink = sink.sync(keys.boolean("sync")?.unwrap_or(false));
+    Ok(sink.existing(keys.choice("existing", &choices)?.unwrap_or_default()))
 }
