@@ -221,5 +221,29 @@ fn columns_per_key(c: &mut Criterion) {
     }
 }
 
-criterion_group!(pipelines, ads_per_campaign, measurements_per_station, columns_per_key);
+/// Rows that leave as they came: filters over all columns, text among them.
+fn kept_rows(c: &mut Criterion) {
+    let batch =
+        generator("groupby", SEED, &Options::default()).unwrap().rows(0, usize::try_from(rows()).unwrap()).unwrap();
+    let frame = to_frame(&batch).unwrap();
+    let greatest = batch.column_by_name("i").unwrap().as_primitive::<Int64Type>().iter().flatten().max().unwrap_or(0);
+    for percent in [1, 50, 99] {
+        let bound = greatest / 100 * percent;
+        let ours = || {
+            let context = StreamingContext::builder("bench").trigger(Trigger::AvailableNow).build().unwrap();
+            let stream = context.source("groupby", QueueSource::of(batch.schema(), [batch.clone()]).unwrap()).unwrap();
+            stream.filter(col("i").lt(bound)).foreach_batch(|_, rows| Ok(drop(black_box(rows)))).unwrap();
+            context.start().unwrap().await_termination().unwrap().rows_out
+        };
+        let theirs = || frame.clone().lazy().filter(pl::col("i").lt(pl::lit(bound))).collect().unwrap();
+        assert_eq!(ours(), theirs().height() as u64, "the answers differ");
+        let mut group = c.benchmark_group(format!("pipeline/filter_keep_{percent}pc_of_all_columns/{}_rows", rows()));
+        group.sample_size(10).throughput(Throughput::Elements(rows()));
+        group.bench_function("cpu", |b| b.iter(|| black_box(ours())));
+        group.bench_function("polars", |b| b.iter(|| black_box(theirs())));
+        group.finish();
+    }
+}
+
+criterion_group!(pipelines, ads_per_campaign, measurements_per_station, columns_per_key, kept_rows);
 criterion_main!(pipelines);

@@ -18,6 +18,7 @@ use super::sort::{Keyed, Sorter, merge as merge_runs};
 use crate::columnar::{DataType, Field, RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
 use crate::kernels::{Partial, Partitions, PreparedStage, StageTask, sort as sort_contract};
+use crate::limits::ROWS_PER_READ_MAX;
 use crate::plan::stage::{BatchFunction, End, GroupFunction, NamedExpr, Registry, SortKey, Stage, Step};
 
 /// A stage whose expressions are compiled and whose join tables are built.
@@ -265,8 +266,30 @@ enum State {
 }
 
 impl StageTask for CpuTask {
+    /// A large batch is taken in tiles, so that what one step writes is still in the cache when the next one reads it.
     fn push(&mut self, batch: &RecordBatch) -> Result<()> {
-        let mut batch = batch.clone();
+        let rows = batch.num_rows();
+        if self.steps.is_empty() || rows <= ROWS_PER_READ_MAX {
+            return self.push_tile(batch.clone());
+        }
+        (0..rows)
+            .step_by(ROWS_PER_READ_MAX)
+            .try_for_each(|start| self.push_tile(batch.slice(start, ROWS_PER_READ_MAX.min(rows - start))))
+    }
+
+    fn finish(self: Box<Self>) -> Result<Partial> {
+        let held = match self.state {
+            State::Rows { rows, .. } | State::Distinct(_, rows) => return Ok(Partial::Rows(rows)),
+            State::Reduce(groups) => Held::Groups(groups),
+            State::ReduceWith(reduce) => Held::Folded(reduce.finish(true)?),
+            State::Sort(sorter) => Held::Run(sorter.finish()?),
+        };
+        Ok(Partial::Groups(Box::new(held)))
+    }
+}
+
+impl CpuTask {
+    fn push_tile(&mut self, mut batch: RecordBatch) -> Result<()> {
         for step in self.steps.iter() {
             if batch.num_rows() == 0 {
                 return Ok(());
@@ -307,15 +330,5 @@ impl StageTask for CpuTask {
             }
             _ => Err(Error::internal("the state of a stage does not fit its end")),
         }
-    }
-
-    fn finish(self: Box<Self>) -> Result<Partial> {
-        let held = match self.state {
-            State::Rows { rows, .. } | State::Distinct(_, rows) => return Ok(Partial::Rows(rows)),
-            State::Reduce(groups) => Held::Groups(groups),
-            State::ReduceWith(reduce) => Held::Folded(reduce.finish(true)?),
-            State::Sort(sorter) => Held::Run(sorter.finish()?),
-        };
-        Ok(Partial::Groups(Box::new(held)))
     }
 }
