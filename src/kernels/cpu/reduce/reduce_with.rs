@@ -3,7 +3,6 @@
 #![expect(clippy::cast_possible_truncation, reason = "rows of a partition fit u32: checked when they are gathered")]
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
@@ -11,6 +10,7 @@ use arrow_schema::{DataType, SchemaRef};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::cpu::group_ids::GroupIds;
+use crate::kernels::user_function::call_group;
 use crate::plan::stage::GroupFunction;
 
 /// The rows of one partition, gathered by group.
@@ -101,41 +101,16 @@ impl ReduceWith {
         let sorted = arrow_select::take::take_record_batch(&all, &UInt32Array::from(order))?;
         let rows = ends.windows(2).map(|range| {
             let group = sorted.slice(range[0], range[1] - range[0]);
-            if group.num_rows() == 1 && !fold_single { Ok(group) } else { self.call(&group) }
+            if group.num_rows() == 1 && !fold_single {
+                Ok(group)
+            } else {
+                call_group(&self.name, self.function.as_ref(), &group)
+            }
         });
         let rows = rows.collect::<Result<Vec<_>>>()?;
         let rows = arrow_select::concat::concat_batches(&self.schema, &rows)?;
         Ok(Folded { keys: self.group_ids.keys()?, rows })
     }
-
-    fn call(&self, rows: &RecordBatch) -> Result<RecordBatch> {
-        // The function is called again only if the caller ignores this error: what it left behind is its own affair.
-        let called = catch_unwind(AssertUnwindSafe(|| self.function.call(rows)));
-        let doing = format!("in the function \"{}\"", self.name);
-        let row = called.map_err(|panic| self.failed(&format!("panicked: {}", panic_text(&*panic))))?;
-        let row = row.map_err(|error| error.context(doing))?;
-        if row.num_rows() != 1 {
-            return Err(self.failed(&format!("gave {} rows for a group instead of one", row.num_rows())));
-        }
-        let types =
-            |schema: &SchemaRef| schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
-        if types(row.schema_ref()) != types(&self.schema) {
-            return Err(self.failed("gave a row of another schema"));
-        }
-        // Not `with_schema`: a function may say that its columns can be null as long as they are not.
-        RecordBatch::try_new(Arc::clone(&self.schema), row.columns().to_vec())
-            .map_err(|error| self.failed(&error.to_string()))
-    }
-
-    fn failed(&self, how: &str) -> Error {
-        Error::new(ErrorKind::Function, format!("the function \"{}\" {how}", self.name))
-            .advice("a reduce needs an associative function that makes one row, of the same columns, of several")
-    }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 impl fmt::Debug for ReduceWith {
