@@ -232,7 +232,13 @@ fn kept_rows(c: &mut Criterion) {
         let ours = || {
             let context = StreamingContext::builder("bench").trigger(Trigger::AvailableNow).build().unwrap();
             let stream = context.source("groupby", QueueSource::of(batch.schema(), [batch.clone()]).unwrap()).unwrap();
-            stream.filter(col("i").lt(bound)).foreach_batch(|_, rows| Ok(drop(black_box(rows)))).unwrap();
+            stream
+                .filter(col("i").lt(bound))
+                .foreach_batch(|_, rows| {
+                    black_box(rows);
+                    Ok(())
+                })
+                .unwrap();
             context.start().unwrap().await_termination().unwrap().rows_out
         };
         let theirs = || frame.clone().lazy().filter(pl::col("i").lt(pl::lit(bound))).collect().unwrap();

@@ -7,8 +7,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_precision_loss,
     reason = "a benchmark that cannot go on should stop; random values are cut to the width of their type"
 )]
 

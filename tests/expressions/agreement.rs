@@ -1,6 +1,8 @@
 //! What typing promises is what the kernels give: the same type and, where no null is promised, no null, from the
 //! reference and from the CPU, with equal values.
 
+#![expect(clippy::cast_sign_loss, reason = "rows are few and counted from 0")]
+
 use std::sync::Arc;
 
 use pelton::columnar::{ArrayRef, DataType, RecordBatch, Scalar};

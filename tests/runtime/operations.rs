@@ -1,7 +1,7 @@
 //! What operations of a stream do, end to end.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
+use arrow_array::types::{Int64Type, UInt64Type};
 use pelton::connectors::memory::MemorySink;
 use pelton::connectors::queue::QueueSource;
 use pelton::prelude::*;
@@ -111,8 +111,8 @@ fn flat_map_gives_a_row_for_each_item() {
 #[test]
 fn closures_on_lines_give_values_and_tuples() {
     let lines = |stream: DStream| stream.select([col("city")]);
-    let lengths = answer(&sample(), |stream| Ok(lines(stream).map_lines(|line| line.len() as i64)));
-    assert_eq!(numbers(&lengths, 0), vec![Some(4); 5]);
+    let lengths = answer(&sample(), |stream| Ok(lines(stream).map_lines(|line| line.len() as u64)));
+    assert_eq!(lengths.column(0).as_primitive::<UInt64Type>().values().to_vec(), [4; 5]);
     let letters = answer(&visits(&[("ab", 1), ("c", 1)]), |stream| {
         Ok(lines(stream).flat_map_lines(|line| line.chars().map(|c| (c.to_string(), 1_i64)).collect::<Vec<_>>()))
     });
@@ -170,15 +170,15 @@ fn a_failing_closure_is_an_error_that_names_it() {
 
 #[test]
 fn mistakes_are_found_before_the_start_and_name_the_operation() {
-    let message = |describe: fn(DStream) -> DStream| {
-        run(&sample(), Device::Cpu, |stream| Ok(describe(stream))).unwrap_err().to_string()
-    };
-    let cases: [(fn(DStream) -> DStream, &str); 6] = [
+    type Describe = fn(DStream) -> DStream;
+    let message =
+        |describe: Describe| run(&sample(), Device::Cpu, |stream| Ok(describe(stream))).unwrap_err().to_string();
+    let cases: [(Describe, &str); 6] = [
         (|s| s.filter(col("nn").gt(1)), "in filter: "),
         (|s| s.filter(col("n") + 1), "in filter: the predicate"),
         (|s| s.select([col("n"), col("city").alias("n")]), "in select: two columns would be called \"n\""),
         (|s| s.union(&s.select([col("city")])), "in union: stream 2 has city Utf8"),
-        (|s| s.map_lines(|line| line.len() as i64), "in map_lines: a function of lines needs"),
+        (|s| s.map_lines(|line| line.len() as u64), "in map_lines: a function of lines needs"),
         (|s| s.key_by([col("city")]).aggregate([col("city").sum()]), "in key_by.aggregate: "),
     ];
     for (describe, start) in cases {

@@ -79,7 +79,7 @@ pub(super) fn modules_look_only_down(files: &[TextFile]) -> Vec<String> {
             };
             let may =
                 |path: &&str| is_below(&target, path) && layer_of(path).is_some_and(|(found, _)| found == target_layer);
-            if target_layer != layer && !allowed.iter().any(|path| may(path)) {
+            if target_layer != layer && !allowed.iter().any(may) {
                 violations.push(format!("{}:{number}: {layer} may not use {target}", file.path));
             }
         }
