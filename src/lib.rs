@@ -53,6 +53,7 @@
 
 pub mod error;
 pub mod limits;
+mod suggest;
 
 pub mod clock;
 

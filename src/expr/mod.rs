@@ -25,7 +25,6 @@ mod operators;
 pub mod parse;
 mod signature;
 pub mod span;
-pub mod suggest;
 pub mod time_pattern;
 pub mod types;
 pub mod typing;

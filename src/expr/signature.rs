@@ -3,13 +3,13 @@
 use super::coerce::{Purpose, common_type, convert, decoded, describe, leaf};
 use super::literal::unit_nanos;
 use super::operators::comparable;
-use super::suggest;
 use super::time_pattern;
 use super::typing::number;
 use super::{DatePart, Function, TypedExpr, TypedNode};
 use crate::columnar::data_type::{is_binary, is_number, is_plain, is_text};
 use crate::columnar::{DataType, Scalar, TimeUnit};
 use crate::error::{Error, Result};
+use crate::suggest;
 
 const NANOS_PER_DAY: i64 = 86_400_000_000_000;
 

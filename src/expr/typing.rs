@@ -10,11 +10,11 @@ use super::coerce::{Purpose, common_type, convert, decoded, describe, leaf};
 use super::literal::{bend, time_zone};
 use super::operators;
 use super::signature;
-use super::suggest;
 use super::{CastMode, Expr, Function, TypedExpr, TypedNode};
 use crate::columnar::data_type;
 use crate::columnar::{DataType, Scalar, Schema};
 use crate::error::{Error, Result};
+use crate::suggest;
 
 impl Expr {
     /// The expression with its columns resolved in `schema` and all conversions written out.

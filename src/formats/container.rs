@@ -11,9 +11,9 @@ use arrow_schema::ArrowError;
 
 use crate::columnar::{RecordBatch, Schema, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
-use crate::formats::wording::near_name;
 use crate::formats::{BatchReader, ReadReport, Split};
 use crate::limits::ROWS_PER_READ_MAX;
+use crate::suggest;
 
 /// Batches as the libraries of the formats give them.
 pub(super) type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
@@ -37,11 +37,9 @@ impl Projection {
                     continue;
                 }
                 let error = Error::new(ErrorKind::BadRecord, format!("the file has no column \"{name}\""));
-                let near = near_name(name, file.fields().iter().map(|field| field.name().as_str()));
-                let advice = match near {
-                    Some(near) => format!("did you mean \"{near}\"?"),
-                    None => "mend the schema, or set allow_missing_columns to read it as null".to_owned(),
-                };
+                let names = file.fields().iter().map(|field| field.name().as_str());
+                let otherwise = "mend the schema, or set allow_missing_columns to read it as null";
+                let advice = suggest::meant(name, names, otherwise);
                 return Err(error.at(Place::default().column(name)).advice(advice));
             };
             if !found.data_type().equals_datatype(field.data_type()) {

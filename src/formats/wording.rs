@@ -1,4 +1,4 @@
-//! The sentences about values that cannot be read, the same for every format; and the nearest of several names.
+//! The sentences about values that cannot be read, the same for every format.
 
 use arrow_schema::{DataType, TimeUnit};
 
@@ -31,27 +31,4 @@ fn hint(data_type: &DataType) -> &'static str {
         DataType::Timestamp(_, _) => " (as in 2026-03-01T09:30:00.5Z)",
         _ => "",
     }
-}
-
-/// The name that was probably meant, if one is near enough.
-pub(super) fn near_name<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = 1 + wanted.chars().count() / 4;
-    let distance = |name: &str| edits(&wanted.to_lowercase(), &name.to_lowercase());
-    names.into_iter().map(|name| (distance(name), name)).filter(|(edits, _)| *edits <= allowed).min().map(|near| near.1)
-}
-
-/// Levenshtein's distance.
-fn edits(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, from) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (at, to) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[at + 1];
-            row[at + 1] = replaced.min(diagonal + 1).min(row[at] + 1);
-        }
-    }
-    row[right.len()]
 }

@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::columnar::{DataType, Field, RecordBatch, Schema, SchemaRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{GENERATED_ROW_NUMBER_MAX, ROWS_PER_GENERATED_BATCH_MAX};
+use crate::suggest;
 
 pub use ads::campaigns;
 pub use text::{TextForm, write_text};
@@ -100,7 +101,7 @@ const KINDS: [(&str, &str, Make); 6] = [
 ];
 
 /// The kinds that [`generator`] knows, each with a sentence on its rows.
-pub fn kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
+pub fn kinds() -> impl Iterator<Item = (&'static str, &'static str)> + Clone {
     KINDS.iter().map(|(name, about, _)| (*name, *about))
 }
 
@@ -120,9 +121,8 @@ pub fn kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// `InvalidOption` for a kind that does not exist or options outside their range.
 pub fn generator(kind: &str, seed: u64, options: &Options) -> Result<Arc<dyn Generator>> {
     let Some((_, _, make)) = KINDS.iter().find(|(name, _, _)| *name == kind) else {
-        let names: Vec<&str> = kinds().map(|(name, _)| name).collect();
         return Err(Error::new(ErrorKind::InvalidOption, format!("there is no sample stream \"{kind}\""))
-            .advice(format!("the kinds are {}", names.join(", "))));
+            .advice(suggest::advice(kind, "kinds", kinds().map(|(name, _)| name))));
     };
     make(seed, options)
 }

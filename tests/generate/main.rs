@@ -222,6 +222,8 @@ fn what_cannot_be_made_is_an_error_that_says_what_can() {
     let error = refused("reklame", &Options::default());
     assert_eq!(error.kind(), ErrorKind::InvalidOption);
     assert!(error.to_string().contains("access_log"), "{error}");
+    let error = refused("acces_log", &Options::default());
+    assert_eq!(error.to_string(), "there is no sample stream \"acces_log\"; did you mean \"access_log\"?");
     for (kind, keys) in [
         ("ads", 0x920a_5e3a_a3c9_5339),
         ("measurements", 481),

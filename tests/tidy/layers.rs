@@ -6,14 +6,15 @@ use super::TextFile;
 
 /// A module and what it may name, from the bottom up. A path stands for everything below it, except for modules that
 /// have a line of their own.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("limits", &[]),
     ("error", &[]),
     ("clock", &["error", "limits"]),
+    ("suggest", &[]),
     ("columnar", &["error", "limits", "clock"]),
-    ("expr", &["columnar", "error", "limits", "clock"]),
-    ("formats", &["columnar", "error", "limits", "clock"]),
-    ("generate", &["columnar", "error", "limits", "clock"]),
+    ("expr", &["columnar", "error", "limits", "clock", "suggest"]),
+    ("formats", &["columnar", "error", "limits", "clock", "suggest"]),
+    ("generate", &["columnar", "error", "limits", "clock", "suggest"]),
     ("plan", &["expr", "columnar", "error", "limits", "clock"]),
     ("kernels", &["plan::stage", "expr", "columnar", "error", "limits", "clock"]),
     ("kernels::cpu", &["kernels", "plan::stage", "expr", "columnar", "error", "limits", "clock"]),
@@ -58,6 +59,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "error",
             "limits",
             "clock",
+            "suggest",
         ],
     ),
 ];

@@ -2,7 +2,7 @@
 
 use super::document::{Node, Spot, Table, Value};
 use crate::error::{Error, Result};
-use crate::expr::suggest;
+use crate::suggest;
 
 /// A table that is being taken apart.
 #[derive(Debug)]

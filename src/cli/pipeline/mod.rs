@@ -38,6 +38,7 @@ use crate::query::StreamingContext;
 use crate::query::context::ContextBuilder;
 use crate::runtime::progress::Listener;
 use crate::runtime::{Progress, Trigger};
+use crate::suggest;
 
 const KEYS: &[&str] = &["name", "trigger", "partitions", "threads", "retries", "device", "limits"];
 const TABLES: &[&str] = &["source", "table", "stream", "sink"];
@@ -208,11 +209,8 @@ fn trigger(node: &Node) -> Result<Trigger> {
         text if text.starts_with(|first: char| first.is_ascii_digit()) => node.duration().map(Trigger::Interval),
         text => {
             let error = Error::invalid_query(format!("\"trigger\" cannot be \"{text}\""));
-            let near = crate::expr::suggest::nearest(text, ["available_now", "once"]);
-            let advice = match near {
-                Some(name) => format!("did you mean \"{name}\"?"),
-                None => "take \"available_now\", \"once\", or an interval such as \"1s\"".to_owned(),
-            };
+            let otherwise = "take \"available_now\", \"once\", or an interval such as \"1s\"";
+            let advice = suggest::meant(text, ["available_now", "once"], otherwise);
             Err(node.spot.blame(error.advice(advice)))
         }
     }

@@ -5,7 +5,7 @@
 
 use super::document::{Entry, Node, Spot, Table, Value, parse_value};
 use crate::error::{Error, Result};
-use crate::expr::suggest;
+use crate::suggest;
 
 /// Changes the document as the argument `key=value` says.
 pub(super) fn apply(root: &mut Node, argument: &str) -> Result<()> {

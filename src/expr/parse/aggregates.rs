@@ -9,8 +9,8 @@ use super::calls::name_of;
 use super::functions::form;
 use crate::columnar::Scalar;
 use crate::error::{Error, Result};
-use crate::expr::suggest;
 use crate::expr::{Aggregate, AggregateFunction as Fn, len};
+use crate::suggest;
 
 const NAMES: [&str; 30] = [
     "all",

@@ -9,8 +9,8 @@ use super::functions::{Fixed, Form, form, function_names, part_of};
 use super::{Reader, aggregate_names};
 use crate::columnar::{Scalar, TimeUnit};
 use crate::error::{Error, Result};
-use crate::expr::suggest;
 use crate::expr::{Expr, Function, lit, span, when};
+use crate::suggest;
 
 /// The name of a function, in lower case.
 pub(super) fn name_of(name: &ObjectName) -> String {
@@ -78,10 +78,10 @@ impl Reader<'_> {
             "now" | "current_timestamp" | "current_date" | "random" | "uuid" => {
                 "an answer must not depend on when it is computed: take the time from a column".to_owned()
             }
-            _ => match suggest::nearest(name, function_names().chain(aggregate_names())) {
-                Some(near) => format!("did you mean \"{near}\"?"),
-                None => "docs/expressions.md lists all functions".to_owned(),
-            },
+            _ => {
+                let names = function_names().chain(aggregate_names());
+                suggest::meant(name, names, "docs/expressions.md lists all functions")
+            }
         };
         self.wrong(tree, format!("there is no function \"{name}\"")).advice(hint)
     }

@@ -6,7 +6,7 @@ use sqlparser::tokenizer::Location;
 use super::Reader;
 use crate::columnar::{DataType, Field, TimeUnit};
 use crate::error::{Error, Result};
-use crate::expr::suggest;
+use crate::suggest;
 
 /// Names that `sqlparser` does not know, and those most likely meant by a misspelt one.
 const NAMES: [&str; 28] = [

@@ -2,8 +2,8 @@
 
 use crate::columnar::TimeUnit;
 use crate::error::{Error, Result};
-use crate::expr::suggest;
 use crate::expr::{DatePart, Function};
+use crate::suggest;
 
 /// How the arguments of a function become ours.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,8 +7,8 @@ use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::csv::decode::Layout;
 use crate::formats::csv::scan::{Kind, Marks, Scanner, Span, unescape};
 use crate::formats::input;
-use crate::formats::wording::near_name;
 use crate::limits::RECORD_BYTES_MAX;
+use crate::suggest;
 
 /// The texts of a record.
 pub(super) fn names(record: &[u8], spans: &[Span], quote: Option<u8>) -> Vec<String> {
@@ -49,11 +49,12 @@ pub(super) fn layout(names: &[String], schema: &Schema, allow_missing: bool) -> 
 
 fn missing(names: &[String], column: &str, nullable: bool) -> Error {
     let message = format!("the header has no column \"{column}\"; it has \"{}\"", names.join("\", \""));
-    let advice = match near_name(column, names.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None if nullable => "mend the schema, or set allow_missing_columns to read it as null".to_owned(),
-        None => "mend the schema or the file".to_owned(),
+    let otherwise = if nullable {
+        "mend the schema, or set allow_missing_columns to read it as null"
+    } else {
+        "mend the schema or the file"
     };
+    let advice = suggest::meant(column, names.iter().map(String::as_str), otherwise);
     Error::new(ErrorKind::BadRecord, message).at(Place::default().column(column)).advice(advice)
 }
 

@@ -1,15 +1,13 @@
-//! The name that was probably meant: the nearest of those that exist.
+//! The name that was probably meant: advice for errors about columns, functions, keys and kinds that do not exist.
+//!
+//! A name that was mistyped goes in with those that exist; a sentence for [`Error::advice`] comes out. What is known by
+//! which name is for the callers to say.
+//!
+//! [`Error::advice`]: crate::error::Error::advice
 
 /// The nearest of `names` to `wanted`, if it is near enough to be what was meant: case apart, one letter and another
 /// for every three may differ.
-///
-/// ```
-/// use pelton::expr::suggest::nearest;
-///
-/// assert_eq!(nearest("campaing_id", ["ad_id", "campaign_id"]), Some("campaign_id"));
-/// assert_eq!(nearest("price", ["ad_id", "campaign_id"]), None);
-/// ```
-pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = wanted.to_lowercase();
     let letters = wanted.chars().count();
     names
@@ -20,11 +18,16 @@ pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Op
         .map(|(_, name)| name)
 }
 
+/// Advice for a name that does not exist: the nearest one, or else what `otherwise` says.
+pub(crate) fn meant<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
+    nearest(wanted, names).map_or_else(|| otherwise.to_owned(), did_you_mean)
+}
+
 /// Advice for a name that does not exist: the nearest one, or else a list of those that do.
 pub(crate) fn advice<'a>(wanted: &str, what: &str, names: impl IntoIterator<Item = &'a str> + Clone) -> String {
     const SHOWN_MAX: usize = 20;
     if let Some(name) = nearest(wanted, names.clone()) {
-        return format!("did you mean \"{name}\"?");
+        return did_you_mean(name);
     }
     let names: Vec<&str> = names.into_iter().collect();
     match names.len() {
@@ -34,6 +37,10 @@ pub(crate) fn advice<'a>(wanted: &str, what: &str, names: impl IntoIterator<Item
             format!("the {what} are {}{more}", names[..count.min(SHOWN_MAX)].join(", "))
         }
     }
+}
+
+fn did_you_mean(name: &str) -> String {
+    format!("did you mean \"{name}\"?")
 }
 
 /// How many letters must be inserted, removed, replaced or swapped with their neighbour to get from one to the other.
@@ -68,8 +75,17 @@ mod tests {
     }
 
     #[test]
+    fn a_third_of_the_letters_may_differ() {
+        assert_eq!(nearest("campaing_id", ["ad_id", "campaign_id"]), Some("campaign_id"));
+        assert_eq!(nearest("price", ["ad_id", "campaign_id"]), None);
+        assert_eq!(nearest("City", ["city ", "age"]), Some("city "));
+    }
+
+    #[test]
     fn names_far_away_are_not_suggested() {
         assert_eq!(nearest("x", ["city", "age"]), None);
+        assert_eq!(meant("x", ["city", "age"], "mend it"), "mend it");
+        assert_eq!(meant("aeg", ["city", "age"], "mend it"), "did you mean \"age\"?");
         assert_eq!(advice("x", "columns", ["city", "age"]), "the columns are city, age");
         assert_eq!(advice("AGE", "columns", ["city", "age"]), "did you mean \"age\"?");
     }
