@@ -13,7 +13,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types as arrow;
 use arrow_array::{Array, ArrayRef, ListArray, StructArray, new_null_array};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{DataType, FieldRef, Fields, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -240,38 +240,41 @@ impl Scalar {
                 let plain = Self::to_array(values, item)?;
                 arrow_cast::cast(&plain, data_type)?
             }
-            DataType::List(item) => {
-                let mut rows = Vec::new();
-                let mut lengths = Vec::with_capacity(values.len());
-                for value in values {
-                    match value {
-                        Self::Null => lengths.push(0),
-                        Self::List(row) => {
-                            rows.extend_from_slice(row);
-                            lengths.push(row.len());
-                        }
-                        other => return Err(mismatch(other, data_type)),
-                    }
-                }
-                let offsets = OffsetBuffer::from_lengths(lengths);
-                let items = Self::to_array(&rows, item.data_type())?;
-                Arc::new(ListArray::try_new(Arc::clone(item), offsets, items, validity(values))?)
-            }
-            DataType::Struct(fields) => {
-                let columns = fields.iter().enumerate().map(|(index, field)| {
-                    let column = values.iter().map(|value| match value {
-                        Self::Struct(row) => row.get(index).cloned().unwrap_or(Self::Null),
-                        _ => Self::Null,
-                    });
-                    Self::to_array(&column.collect::<Vec<_>>(), field.data_type())
-                });
-                let columns = columns.collect::<Result<Vec<_>>>()?;
-                let validity = validity(values);
-                Arc::new(StructArray::try_new_with_length(fields.clone(), columns, validity, values.len())?)
-            }
+            DataType::List(item) => lists(values, item, data_type)?,
+            DataType::Struct(fields) => structs(values, fields)?,
             other => return Err(unsupported(other)),
         })
     }
+}
+
+fn lists(values: &[Scalar], item: &FieldRef, data_type: &DataType) -> Result<ArrayRef> {
+    let mut rows = Vec::new();
+    let mut lengths = Vec::with_capacity(values.len());
+    for value in values {
+        match value {
+            Scalar::Null => lengths.push(0),
+            Scalar::List(row) => {
+                rows.extend_from_slice(row);
+                lengths.push(row.len());
+            }
+            other => return Err(mismatch(other, data_type)),
+        }
+    }
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    let items = Scalar::to_array(&rows, item.data_type())?;
+    Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, items, validity(values))?))
+}
+
+fn structs(values: &[Scalar], fields: &Fields) -> Result<ArrayRef> {
+    let columns = fields.iter().enumerate().map(|(index, field)| {
+        let column = values.iter().map(|value| match value {
+            Scalar::Struct(row) => row.get(index).cloned().unwrap_or(Scalar::Null),
+            _ => Scalar::Null,
+        });
+        Scalar::to_array(&column.collect::<Vec<_>>(), field.data_type())
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(StructArray::try_new_with_length(fields.clone(), columns, validity(values), values.len())?))
 }
 
 fn validity(values: &[Scalar]) -> Option<NullBuffer> {
