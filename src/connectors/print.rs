@@ -11,7 +11,14 @@ use crate::connectors::{OutputBatch, Repeat, Sink, WriteReport};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Prints the first rows of each micro-batch as a table, under a line with the batch's id, its time and its rows.
+///
+/// ```
+/// use pelton::connectors::print::PrintSink;
+///
+/// let errors = PrintSink::new(20).named("errors"); // batch 0 of "errors" at 2026-03-01 09:30:00.000 UTC, 7 rows
+/// ```
 pub struct PrintSink {
+    name: Option<String>,
     rows_max: usize,
     output: Box<dyn Write + Send>,
 }
@@ -24,7 +31,14 @@ impl PrintSink {
 
     /// Prints at most `rows_max` rows of each batch on `output`.
     pub fn to(output: Box<dyn Write + Send>, rows_max: usize) -> Self {
-        Self { rows_max, output }
+        Self { name: None, rows_max, output }
+    }
+
+    /// Says this name above each table, to tell the tables of several sinks apart.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
     }
 }
 
@@ -37,7 +51,8 @@ impl Sink for PrintSink {
         let batches: Vec<RecordBatch> = batch.partitions.iter().flatten().cloned().collect();
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         let counted = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
-        let mut text = format!("batch {} at {}, {counted}\n", batch.batch_id, show_time(batch.time));
+        let name = self.name.as_ref().map_or_else(String::new, |name| format!(" of \"{name}\""));
+        let mut text = format!("batch {}{name} at {}, {counted}\n", batch.batch_id, show_time(batch.time));
         if rows > 0 {
             text.push_str(pretty::table(&batches, self.rows_max).trim_end_matches('\n'));
             text.push('\n');
@@ -55,7 +70,8 @@ impl Sink for PrintSink {
 
 impl fmt::Debug for PrintSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PrintSink").field("rows_max", &self.rows_max).finish_non_exhaustive()
+        let mut shown = f.debug_struct("PrintSink");
+        shown.field("name", &self.name).field("rows_max", &self.rows_max).finish_non_exhaustive()
     }
 }
 

@@ -69,7 +69,7 @@ fn further_interrupts_end_even_a_query_that_is_stuck() {
     let mut printed = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     printed.read_line(&mut line).unwrap();
-    assert!(line.starts_with("batch 0 at "), "{line}");
+    assert!(line.starts_with("batch 0 of \"out\" at "), "{line}");
     let status = loop {
         interrupt(&child);
         std::thread::sleep(Duration::from_millis(50));

@@ -69,6 +69,16 @@ fn a_batch_is_headed_by_its_id_its_time_and_its_rows() {
 }
 
 #[test]
+fn a_name_is_said_above_each_table() {
+    let page = Page::default();
+    let mut sink = page.sink(10).named("per class");
+    write(&mut sink, 0, &[]);
+    write(&mut sink, 1, &[]);
+    let head = |id| format!("batch {id} of \"per class\" at 1970-01-01 00:00:0{id}.000 UTC, 0 rows\n\n");
+    assert_eq!(page.text(), [0, 1].map(head).concat());
+}
+
+#[test]
 fn a_batch_without_rows_is_one_line() {
     let page = Page::default();
     write(&mut page.sink(10), 0, &[]);

@@ -44,7 +44,8 @@ pub(super) fn add(node: &Node, surroundings: &Surroundings, names: &Names) -> Re
     let sink: Box<dyn Sink> = match chosen {
         Type::Print => {
             let rows = keys.optional("rows").map_or(Ok(ROWS_PRINTED), |node| node.count(0))?;
-            Box::new(PrintSink::to((surroundings.standard_output)(), rows))
+            let sink = PrintSink::to((surroundings.standard_output)(), rows);
+            Box::new(if keys.optional("name").is_some() { sink.named(name) } else { sink })
         }
         Type::Files => Box::new(files_sink(&keys, &stream.schema()?)?),
     };
