@@ -6,7 +6,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     reason = "a benchmark that cannot go on should stop; random values are cut to the width of their type"
 )]
 

@@ -1,8 +1,8 @@
 //! Typing: an expression and a schema give a typed expression, or an error that says what is wrong and what was meant.
 //!
-//! What flows: names become indices, implicit conversions become casts ([`super::coerce`]), literals take the type of
-//! what they meet ([`super::literal`]), and each operator and function checks its operands ([`super::operators`],
-//! [`super::signature`]). It does not compute anything: a constant expression stays an expression.
+//! What flows: names become indices, implicit conversions become casts (`coerce`), literals take the type of
+//! what they meet (`literal`), and each operator and function checks its operands (`operators`,
+//! `signature`). It does not compute anything: a constant expression stays an expression.
 
 use std::collections::BTreeSet;
 

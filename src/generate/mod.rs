@@ -1,7 +1,7 @@
 //! Sample streams: seeded rows that look like real ones, for trying things out, for tests and for measuring.
 //!
 //! A [`Generator`] is addressed by row number. Row 1,000,000 is the same whether it is made alone, in a batch of ten or
-//! in a stream from row 0, because each value is a hash of seed, column and row ([`draw`]). So a stream can be cut,
+//! in a stream from row 0, because each value is a hash of seed, column and row (`draw`). So a stream can be cut,
 //! repeated and made by many threads, and its replay needs no log. Arithmetic on integers and exactly rounded floats
 //! only: the rows are the same on every machine.
 //!

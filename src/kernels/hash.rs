@@ -124,7 +124,7 @@ fn bytes_words(bytes: &[u8]) -> Vec<u64> {
 /// The hashes as a column.
 ///
 /// # Errors
-/// As for [`reference`].
+/// As for [`reference()`].
 pub fn reference_column(columns: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     Ok(Arc::new(reference(columns, rows)?))
 }

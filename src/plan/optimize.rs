@@ -1,8 +1,8 @@
 //! Rewrites that leave the answer as it is and make less work: one function each, in a fixed order.
 //!
-//! 1. [`push_filters`]: a filter moves below a projection whose columns it does not need, so that fewer rows are
+//! 1. `push_filters`: a filter moves below a projection whose columns it does not need, so that fewer rows are
 //!    projected. Rows that are filtered out can then no longer raise an error in that projection.
-//! 2. [`prune`]: columns that nobody looks at are left behind at the source, so that filters and joins do not copy them.
+//! 2. `prune`: columns that nobody looks at are left behind at the source, so that filters and joins do not copy them.
 //!
 //! Sources and caches are shared between branches and stay so: both rewrites stop there.
 

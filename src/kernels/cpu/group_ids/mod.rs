@@ -1,7 +1,7 @@
 //! The CPU twin of [`crate::kernels::group_ids`].
 //!
-//! Each key column gets ids of its own in the way that is cheapest for its type: [`primitive`], [`bytes`], [`coded`].
-//! Several columns are then put together pair by pair ([`pairs`]): the ids of the first two columns make one id, that
+//! Each key column gets ids of its own in the way that is cheapest for its type: `primitive`, `bytes`, `coded`.
+//! Several columns are then put together pair by pair (`pairs`): the ids of the first two columns make one id, that
 //! and the third make the next.
 
 mod bytes;

@@ -1,7 +1,7 @@
 //! The CPU twin of [`crate::kernels::reduce`]: ticket, then aggregate.
 //!
 //! [`GroupIds`] gives each row of a batch a dense id; then each aggregate updates its own state columns at those ids. An
-//! aggregate knows nothing of keys, a key nothing of aggregates. One file per family of aggregates; [`state`] holds the
+//! aggregate knows nothing of keys, a key nothing of aggregates. One file per family of aggregates; `state` holds the
 //! loop they share, `merge` puts the groups of partitions together.
 
 mod concat;
