@@ -81,19 +81,21 @@ pub(crate) struct Piece {
 /// Deals pieces out to at least one and at most `partitions` readers of about equally many bytes, in order.
 pub(crate) fn readers(format: &Arc<dyn Format>, pieces: Vec<Piece>, partitions: usize) -> Vec<Box<dyn BatchReader>> {
     let total: u128 = pieces.iter().map(|piece| u128::from(piece.split.bytes.max(1))).sum();
-    let mut chains: Vec<Vec<Piece>> = vec![Vec::new(); partitions.max(1)];
-    let last = chains.len() - 1;
-    let mut before = 0_u128;
+    let (mut chains, mut current): (Vec<Vec<Piece>>, Vec<Piece>) = (Vec::new(), Vec::new());
+    let (mut before, mut current_share) = (0_u128, 0_u128);
     for piece in pieces {
         let bytes = u128::from(piece.split.bytes.max(1));
         // A piece belongs where its middle lies.
-        let share = (2 * before + bytes) * (last as u128 + 1) / (2 * total);
+        let share = (2 * before + bytes) * partitions.max(1) as u128 / (2 * total);
         before += bytes;
-        join(&mut chains[usize::try_from(share).unwrap_or(last).min(last)], piece);
+        if share != current_share && !current.is_empty() {
+            chains.push(std::mem::take(&mut current));
+        }
+        current_share = share;
+        join(&mut current, piece);
     }
-    chains.retain(|chain| !chain.is_empty());
-    if chains.is_empty() {
-        chains.push(Vec::new());
+    if !current.is_empty() || chains.is_empty() {
+        chains.push(current);
     }
     chains
         .into_iter()

@@ -165,7 +165,7 @@ impl DirectorySource {
         self
     }
 
-    /// Bounds of a batch, besides those of the query.
+    /// Bounds of a batch, besides those of the query. They do not hold for `Trigger::Once`.
     #[must_use]
     pub fn limits(mut self, limits: ReadLimits) -> Self {
         self.limits = limits;
@@ -297,10 +297,11 @@ impl Source for DirectorySource {
     }
 
     fn next_range(&mut self, limits: &ReadLimits) -> Result<Available> {
+        let own = if limits.is_lifted { ReadLimits::default() } else { self.limits };
         let limits = ReadLimits {
-            files_max: tighter(limits.files_max, self.limits.files_max),
-            bytes_max: tighter(limits.bytes_max, self.limits.bytes_max),
-            rows_max: None,
+            files_max: tighter(limits.files_max, own.files_max),
+            bytes_max: tighter(limits.bytes_max, own.bytes_max),
+            ..*limits
         };
         if !self.is_full(&limits) {
             self.look()?;

@@ -75,6 +75,8 @@ pub struct ReadLimits {
     pub bytes_max: Option<u64>,
     /// Rows at most, for sources that count rows before reading them.
     pub rows_max: Option<u64>,
+    /// Whether bounds that a source was given for itself do not hold either: all that is there is wanted.
+    pub is_lifted: bool,
 }
 
 /// What a source answers when asked for more.

@@ -98,7 +98,7 @@ impl Life {
     }
 
     fn run_once(&mut self) -> Result<()> {
-        self.options.limits = ReadLimits::default();
+        self.options.limits = ReadLimits { is_lifted: true, ..ReadLimits::default() };
         if let Cut::Batch(batch) = self.cut(None)? {
             self.run_batch(&batch, Duration::ZERO)?;
         }

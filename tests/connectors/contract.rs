@@ -22,7 +22,8 @@ pub(crate) fn check_source(fresh: &mut dyn FnMut() -> Box<dyn Source>, all: &Rec
 
 fn many_limits() -> Vec<ReadLimits> {
     let none = ReadLimits::default();
-    let mut all = vec![none, ReadLimits { files_max: Some(1), bytes_max: Some(40), rows_max: Some(7) }];
+    let mut all =
+        vec![none, ReadLimits { files_max: Some(1), bytes_max: Some(40), rows_max: Some(7), is_lifted: false }];
     all.extend([1, 2].map(|files| ReadLimits { files_max: Some(files), ..none }));
     all.extend([0, 1, 10, 64, 1000].map(|bytes| ReadLimits { bytes_max: Some(bytes), ..none }));
     all.extend([0, 1, 3, 1000].map(|rows| ReadLimits { rows_max: Some(rows), ..none }));

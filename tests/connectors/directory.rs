@@ -260,6 +260,12 @@ fn limits_bound_files_and_bytes_and_the_rest_waits() {
     next(&mut source);
     let left = source.backlog();
     assert_eq!((left.files, left.bytes), (Some(1), Some(11)));
+
+    let mut source = watch(folder.path()).limits(ReadLimits { bytes_max: Some(35), ..none });
+    let Available::Range(all) = source.next_range(&ReadLimits { is_lifted: true, ..none }).unwrap() else {
+        panic!("no range")
+    };
+    assert_eq!(rows(&mut source, &all, 1).num_rows(), 5, "all that is there was wanted");
 }
 
 #[test]
@@ -280,6 +286,16 @@ fn partitions_hold_about_equally_many_bytes_whether_files_are_small_or_large() {
 }
 
 #[cfg(unix)]
+#[test]
+fn more_partitions_than_pieces_cost_nothing() {
+    let folder = TempDir::new().unwrap();
+    put(folder.path(), "a", "1\n2\n3\n", 1);
+    let mut source = watch(folder.path()).split_bytes(2);
+    let range = next(&mut source);
+    assert_eq!(source.read(&range, usize::MAX).unwrap().len(), 3);
+    assert_eq!(lines(&mut source, &range), ["1", "2", "3"]);
+}
+
 #[test]
 fn a_file_without_permission_to_read_is_an_error_with_its_name() {
     let folder = TempDir::new().unwrap();

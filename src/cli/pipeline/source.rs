@@ -137,6 +137,7 @@ pub(super) fn limits(keys: &Keys<'_>) -> Result<ReadLimits> {
         files_max: keys.optional("files").map(|node| node.count(1)).transpose()?,
         bytes_max: keys.bytes("bytes")?,
         rows_max: keys.whole("rows", 1)?,
+        is_lifted: false,
     })
 }
 
