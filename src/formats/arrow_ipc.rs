@@ -13,6 +13,7 @@ use arrow_schema::{ArrowError, DataType, Field, Schema};
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::container::{ContainerReader, Projection, guarded};
+use crate::formats::encode::writer_failed;
 use crate::formats::input;
 use crate::formats::{BatchReader, Encoder, Format, Split};
 
@@ -157,7 +158,7 @@ impl ArrowEncoder {
     pub(super) fn new(schema: &SchemaRef, writer: Box<dyn Write + Send>) -> Result<Self> {
         let fields = schema.fields().iter().map(|field| Arc::new(without_dictionaries(field)));
         let schema = Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone()));
-        let writer = FileWriter::try_new(writer, &schema)?;
+        let writer = FileWriter::try_new(writer, &schema).map_err(failed)?;
         Ok(Self { schema, writer })
     }
 }
@@ -173,6 +174,14 @@ fn without_dictionaries(field: &Field) -> Field {
     field.clone().with_data_type(data_type)
 }
 
+/// What the writer said is told as it was said: a full disk may have room later.
+fn failed(error: ArrowError) -> Error {
+    match error {
+        ArrowError::IoError(_, cause) => writer_failed(cause),
+        other => other.into(),
+    }
+}
+
 impl Encoder for ArrowEncoder {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let columns = batch.columns().iter().zip(self.schema.fields());
@@ -180,13 +189,13 @@ impl Encoder for ArrowEncoder {
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
-        Ok(self.writer.write(&batch)?)
+        self.writer.write(&batch).map_err(failed)
     }
 
     fn finish(mut self: Box<Self>) -> Result<Box<dyn Write + Send>> {
-        self.writer.finish()?;
-        let mut writer = self.writer.into_inner()?;
-        writer.flush().map_err(crate::formats::encode::writer_failed)?;
+        self.writer.finish().map_err(failed)?;
+        let mut writer = self.writer.into_inner().map_err(failed)?;
+        writer.flush().map_err(writer_failed)?;
         Ok(writer)
     }
 }

@@ -150,8 +150,10 @@ impl Encoder for ParquetEncoder {
         self.writer.write(batch).map_err(failed)
     }
 
-    fn finish(self: Box<Self>) -> Result<Box<dyn Write + Send>> {
-        let mut writer = self.writer.into_inner().map_err(failed)?;
+    fn finish(mut self: Box<Self>) -> Result<Box<dyn Write + Send>> {
+        self.writer.flush().map_err(failed)?;
+        // All rows are encoded: only what is written to can fail now, of which the library keeps no more than the words.
+        let mut writer = self.writer.into_inner().map_err(|error| failed(error).retry_later())?;
         writer.flush().map_err(writer_failed)?;
         Ok(writer)
     }

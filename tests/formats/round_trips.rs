@@ -237,7 +237,7 @@ fn dictionaries_are_read_and_written_by_their_values() {
 }
 
 #[test]
-fn a_full_disk_is_a_typed_error() {
+fn a_full_disk_is_a_typed_error_that_may_pass() {
     struct Full;
     impl std::io::Write for Full {
         fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
@@ -260,5 +260,6 @@ fn a_full_disk_is_a_typed_error() {
         };
         let error = write().unwrap_err();
         assert_eq!(error.kind(), pelton::error::ErrorKind::Connector, "{kind:?}: {error}");
+        assert_eq!(error.retry(), pelton::error::Retry::Later, "{kind:?}: there may be room later");
     }
 }
