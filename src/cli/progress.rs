@@ -32,6 +32,7 @@ pub(super) enum Show {
 #[derive(Debug)]
 pub(super) struct Display {
     show: Show,
+    is_asked: bool,
     line: Option<ProgressBar>,
 }
 
@@ -49,7 +50,7 @@ impl Display {
             line.enable_steady_tick(TICK);
             line
         });
-        Self { show, line }
+        Self { show, is_asked: asked.is_some(), line }
     }
 
     /// Whether a person watches.
@@ -84,10 +85,13 @@ impl Display {
         }
     }
 
-    /// Says in a line what the query did.
+    /// Says in a line what the query did; unless silence was asked for, bad records are told of even where nobody watches.
     pub(super) fn summarize(&self, totals: &Totals) {
+        let bad = bad_records(totals.dropped, totals.nulled);
         if self.is_seen() {
             tell(&summary(totals));
+        } else if !self.is_asked && !bad.is_empty() {
+            tell(&format!("{}{bad}; --progress json names them", counted(totals.rows_in, "row")));
         }
     }
 }

@@ -135,6 +135,14 @@ fn bad_records_fail_are_dropped_or_are_null_as_asked() {
         let record = serde_json::from_str::<serde_json::Value>(&standard_error(&output)).unwrap();
         assert_eq!(record[counted], 1);
         assert!(record["bad_records"][0].as_str().unwrap().contains("line 3"), "{record}");
+
+        let unasked = standard_error(&run(directory.path(), &["run", "p.toml", "--set", &set]));
+        assert!(
+            unasked.contains("1 bad record") && unasked.lines().count() == 1,
+            "nothing is lost silently: {unasked}"
+        );
+        let silent = run(directory.path(), &["run", "p.toml", "--set", &set, "--progress", "none"]);
+        assert_eq!(standard_error(&silent), "", "silence was asked for");
     }
 }
 
