@@ -7,6 +7,9 @@ pub const ROWS_PER_READ_MAX: usize = 16_384;
 /// Bytes that one partition should hold at least, below which cutting a batch further costs more than it gains.
 pub const PARTITION_BYTES_MIN: u64 = 1 << 20;
 
+/// Threads of one query at most: far more than cores help nobody, and a system that runs out of threads stops the process.
+pub const THREADS_MAX: usize = 4096;
+
 /// Bytes of one text record at most. A longer one is a bad record: nothing else bounds what a reader must hold.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 

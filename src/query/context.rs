@@ -13,6 +13,7 @@ use crate::connectors::{ReadLimits, Sink, Source};
 use crate::dispatch::{Device, Dispatcher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::{Format, FormatKind, FormatOptions};
+use crate::limits::THREADS_MAX;
 use crate::plan::explain;
 use crate::plan::stage::{Registry, SourceId};
 use crate::plan::{self, LogicalPlan};
@@ -303,6 +304,10 @@ impl ContextBuilder {
         self.options.partitions = self.partitions.unwrap_or(threads);
         if self.options.partitions == 0 {
             return Err(Error::new(ErrorKind::InvalidOption, "0 partitions cannot hold rows").advice("give at least 1"));
+        }
+        if threads > THREADS_MAX {
+            return Err(Error::new(ErrorKind::InvalidOption, format!("{threads} threads are too many"))
+                .advice(format!("give at most {THREADS_MAX}; one a core is best")));
         }
         if self.options.pool.is_none() {
             let pool =

@@ -44,6 +44,11 @@ fn without_a_mistake_all_is_right() {
 #[test]
 fn mistakes_are_told_with_place_and_advice() {
     for (from, to, expected) in [
+        (
+            "trigger =",
+            "threads = 1000000\ntrigger =",
+            "p.toml:2:11: \"threads\" takes a whole number from 1 to 4096, not the number 1000000",
+        ),
         ("trigger =", "triger =", "p.toml:2:1: a pipeline has no key \"triger\"; did you mean \"trigger\"?"),
         (
             "available_now",

@@ -34,6 +34,7 @@ use stream::Names;
 
 use crate::dispatch::Device;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::THREADS_MAX;
 use crate::query::StreamingContext;
 use crate::query::context::ContextBuilder;
 use crate::runtime::progress::Listener;
@@ -186,7 +187,11 @@ impl Pipeline {
             builder = builder.partitions(node.count(1)?);
         }
         if let Some(node) = keys.optional("threads") {
-            let threads = std::num::NonZeroUsize::new(node.count(1)?);
+            let threads = node.count(1)?;
+            if threads > THREADS_MAX {
+                return Err(node.expected(&format!("a whole number from 1 to {THREADS_MAX}")));
+            }
+            let threads = std::num::NonZeroUsize::new(threads);
             builder = builder.threads(threads.unwrap_or(std::num::NonZeroUsize::MIN));
         }
         if let Some(node) = keys.optional("retries") {
