@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::suggest;
 
 /// Names that `sqlparser` does not know, and those most likely meant by a misspelt one.
-const NAMES: [&str; 28] = [
+const NAMES: [&str; 29] = [
     "bigint",
     "binary",
     "binary_view",
@@ -23,6 +23,7 @@ const NAMES: [&str; 28] = [
     "duration_s",
     "duration_us",
     "float",
+    "int",
     "integer",
     "interval",
     "large_binary",
