@@ -122,6 +122,11 @@ fn mistakes_in_expressions_name_column_or_character() {
             "lowr(city) = 'a'",
             &["p.toml:14:16: ", "there is no function \"lowr\"", "did you mean \"lower\"?"],
         ),
+        (
+            "age >= 18",
+            "cast(age as intt) > 1",
+            &["p.toml:14:16: ", "there is no type \"intt\"", "did you mean \"int\"?"],
+        ),
         ("\"city\"", "\"town\"", &["p.toml:15:16: ", "there is no column \"town\"", "city"]),
         ("count(*) AS adults", "sum(name)", &["p.toml:15:37: ", "sum"]),
         ("count(*) AS adults", "total(age)", &["p.toml:15:37: ", "total"]),

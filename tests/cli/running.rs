@@ -147,6 +147,20 @@ fn bad_records_fail_are_dropped_or_are_null_as_asked() {
 }
 
 #[test]
+fn once_takes_all_there_is_whatever_the_limits() {
+    let directory = with_pipeline(&NUMBERS.replace("numbers.csv", "*.csv"));
+    for name in ["a.csv", "b.csv", "c.csv"] {
+        fs::write(directory.path().join(name), "number\n1\n2\n").unwrap();
+    }
+    for limits in ["limits={files=1}", "source.numbers.limits={files=1,bytes=9}"] {
+        let output = run(directory.path(), &["run", "p.toml", "--trigger", "once", "--set", limits]);
+        let printed = standard_output(&output);
+        let batches: Vec<&str> = printed.lines().filter(|line| line.contains("batch ")).collect();
+        assert!(batches.len() == 1 && batches[0].ends_with("6 rows"), "{limits}: {printed}{}", standard_error(&output));
+    }
+}
+
+#[test]
 fn exit_codes_say_whose_move_it_is() {
     let directory = with_pipeline(NUMBERS);
     let code = |arguments: &[&str]| run(directory.path(), arguments).status.code();
