@@ -14,7 +14,11 @@ use pelton::formats::{FormatKind, FormatOptions};
 use polars::prelude as pl;
 use polars::prelude::SerReader;
 
-const FILE_BYTES: usize = 100 << 20;
+/// Bytes of each file; 50 for each of `PELTON_BENCH_ROWS`, if that is set.
+fn file_bytes() -> usize {
+    let rows = std::env::var("PELTON_BENCH_ROWS").ok().and_then(|rows| rows.parse::<usize>().ok());
+    rows.map_or(100 << 20, |rows| rows * 50)
+}
 
 /// A small generator of numbers: the data is the same in every run.
 struct Seeded(u64);
@@ -59,9 +63,9 @@ fn polars_schema() -> pl::SchemaRef {
 
 fn fill(header: &str, mut row: impl FnMut(&mut Seeded, &mut String)) -> Vec<u8> {
     let mut seeded = Seeded(42);
-    let mut text = String::with_capacity(FILE_BYTES + 1000);
+    let mut text = String::with_capacity(file_bytes() + 1000);
     text.push_str(header);
-    while text.len() < FILE_BYTES {
+    while text.len() < file_bytes() {
         row(&mut seeded, &mut text);
     }
     text.into_bytes()

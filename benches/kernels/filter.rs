@@ -9,13 +9,13 @@ use pelton::expr::{col, lit};
 use pelton::kernels::cpu::filter::Filter;
 use polars::prelude::{self as pl, ChunkCompareIneq};
 
-use crate::SIZES;
 use crate::data::{batch, compare, frame};
+use crate::sizes;
 
 const KEPT: [(&str, i64); 4] = [("keep_1pc", 1), ("keep_50pc", 50), ("keep_99pc", 99), ("keep_all", 100)];
 
 pub(crate) fn all(criterion: &mut Criterion) {
-    for (size, rows) in SIZES {
+    for (size, rows) in sizes() {
         let whole = batch(rows);
         for (layout, columns) in [("numbers", vec![0, 2, 4]), ("with_text", vec![0, 2, 6])] {
             let narrow: RecordBatch = whole.project(&columns).unwrap();

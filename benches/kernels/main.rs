@@ -11,8 +11,13 @@ mod project;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 
-/// A batch that stays in cache, and one that does not.
-const SIZES: [(&str, usize); 2] = [("16Ki_rows", 1 << 14), ("1Mi_rows", 1 << 20)];
+/// A batch that stays in cache, and one that does not; or one of `PELTON_BENCH_ROWS` rows.
+fn sizes() -> Vec<(String, usize)> {
+    match std::env::var("PELTON_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()) {
+        Some(rows) => vec![(format!("{rows}_rows"), rows)],
+        None => vec![("16Ki_rows".to_owned(), 1 << 14), ("1Mi_rows".to_owned(), 1 << 20)],
+    }
+}
 
 fn settings() -> Criterion {
     Criterion::default()

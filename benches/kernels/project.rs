@@ -9,8 +9,8 @@ use pelton::expr::{DatePart, Expr, coalesce, col, lit, when};
 use pelton::kernels::cpu::project::Program;
 use polars::prelude::{self as pl, IntoLazy};
 
-use crate::SIZES;
 use crate::data::{batch, compare, frame};
+use crate::sizes;
 
 fn numbers() -> Vec<(&'static str, Expr, pl::Expr)> {
     let p = pl::col::<&str>;
@@ -102,7 +102,7 @@ fn times() -> Vec<(&'static str, Expr, pl::Expr)> {
 }
 
 pub(crate) fn all(criterion: &mut Criterion) {
-    for (size, rows) in SIZES {
+    for (size, rows) in sizes() {
         let batch = batch(rows);
         let frame = frame(&batch);
         for (case, ours, theirs) in [numbers(), texts(), times()].concat() {

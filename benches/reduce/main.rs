@@ -24,7 +24,9 @@ use pelton::limits::ROWS_PER_READ_MAX;
 use polars::prelude as pl;
 use rayon::prelude::*;
 
-const ROWS: usize = 4_000_000;
+fn total_rows() -> usize {
+    std::env::var("PELTON_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(4_000_000)
+}
 
 /// A group-by: the same columns and aggregates for both engines.
 struct Case {
@@ -42,7 +44,7 @@ fn mix(seed: u64) -> u64 {
 
 /// A random number below `end` for each row.
 fn numbers(seed: u64, end: u64) -> impl Iterator<Item = u64> {
-    (0..ROWS as u64).map(move |row| mix(mix(seed) ^ row.wrapping_mul(0x9e37_79b9_7f4a_7c15)) % end)
+    (0..total_rows() as u64).map(move |row| mix(mix(seed) ^ row.wrapping_mul(0x9e37_79b9_7f4a_7c15)) % end)
 }
 
 fn integers(end: u64) -> ArrayRef {
@@ -145,10 +147,10 @@ fn pelton(case: &Case, values: &Values, threads: usize) -> RecordBatch {
         .map(|(place, key)| Field::new(format!("k{place}"), key.data_type().clone(), false))
         .collect();
     let reduce = KeyedReduce::prepare(&fields, &case.aggregates).unwrap();
-    let partition = ROWS.div_ceil(threads);
+    let partition = total_rows().div_ceil(threads);
     let run = |from: usize| {
         let mut groups = reduce.begin().unwrap();
-        let end = (from + partition).min(ROWS);
+        let end = (from + partition).min(total_rows());
         for from in (from..end).step_by(ROWS_PER_READ_MAX) {
             let rows = ROWS_PER_READ_MAX.min(end - from);
             let keys: Vec<_> = case.keys.iter().map(|key| key.slice(from, rows)).collect();
@@ -164,7 +166,7 @@ fn pelton(case: &Case, values: &Values, threads: usize) -> RecordBatch {
         }
         groups
     };
-    let starts: Vec<usize> = (0..ROWS).step_by(partition).collect();
+    let starts: Vec<usize> = (0..total_rows()).step_by(partition).collect();
     let partials = if threads == 1 { vec![run(0)] } else { starts.into_par_iter().map(run).collect() };
     reduce.finish_all(partials).unwrap()
 }
@@ -183,7 +185,7 @@ fn frame(case: &Case, values: &Values) -> pl::DataFrame {
         case.keys.iter().enumerate().map(|(place, key)| series(&format!("k{place}"), key)).collect();
     let keep: ArrayRef = Arc::new(values.keep.clone());
     columns.extend([series("x", &values.x), series("y", &values.y), series("keep", &keep)]);
-    pl::DataFrame::new(ROWS, columns).unwrap()
+    pl::DataFrame::new(total_rows(), columns).unwrap()
 }
 
 fn polars(case: &Case, frame: &pl::DataFrame) -> pl::DataFrame {
@@ -228,7 +230,7 @@ fn reduce(criterion: &mut Criterion) {
         let frame = frame(&case, &values);
         assert_same(&pelton(&case, &values, threads), &polars(&case, &frame), case.keys.len());
         let mut group = criterion.benchmark_group(format!("reduce/{}/threads_{threads}", case.name));
-        group.throughput(Throughput::Elements(ROWS as u64)).sample_size(10);
+        group.throughput(Throughput::Elements(total_rows() as u64)).sample_size(10);
         group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
         group.bench_function("pelton", |bencher| bencher.iter(|| pelton(&case, &values, threads)));
         group.bench_function("polars", |bencher| bencher.iter(|| polars(&case, &frame)));

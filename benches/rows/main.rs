@@ -23,7 +23,10 @@ use polars::prelude::{
     Series, SortMultipleOptions, col,
 };
 
-const ROWS: usize = 1_000_000;
+/// Rows of each stream; `PELTON_BENCH_ROWS` makes them fewer.
+fn rows() -> usize {
+    std::env::var("PELTON_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(1_000_000)
+}
 
 /// A column as each side holds it.
 struct Twin {
@@ -50,13 +53,13 @@ fn texts(values: impl Iterator<Item = i64>) -> Twin {
 }
 
 fn floats() -> Twin {
-    let values: Vec<f64> = random(3).take(ROWS).map(|bits| (bits >> 11) as f64 / 1e12 - 1000.0).collect();
+    let values: Vec<f64> = random(3).take(rows()).map(|bits| (bits >> 11) as f64 / 1e12 - 1000.0).collect();
     Twin { theirs: Series::new("k".into(), &values), ours: Arc::new(Float64Array::from(values)) }
 }
 
 /// Keys below a bound.
 fn keys(seed: u64, bound: usize) -> impl Iterator<Item = i64> {
-    random(seed).take(ROWS).map(move |bits| i64::try_from(bits % bound as u64).unwrap())
+    random(seed).take(rows()).map(move |bits| i64::try_from(bits % bound as u64).unwrap())
 }
 
 /// The column beside one that numbers the rows.
@@ -106,7 +109,7 @@ fn joins(criterion: &mut Criterion) {
         };
         assert_same_numbers(&prepared.probe(&stream).unwrap(), &theirs(), "matched");
         let mut group = criterion.benchmark_group(format!("join/{name}"));
-        group.throughput(Throughput::Elements(ROWS as u64));
+        group.throughput(Throughput::Elements(rows() as u64));
         group.bench_function("probe", |b| b.iter(|| prepared.probe(black_box(&stream)).unwrap()));
         group.bench_function("build+probe", |b| {
             b.iter(|| PreparedJoin::prepare(&join, black_box(&table)).unwrap().probe(&stream).unwrap());
@@ -118,7 +121,7 @@ fn joins(criterion: &mut Criterion) {
 
 fn sorts(criterion: &mut Criterion) {
     let cases = [
-        ("i64", integers(random(5).take(ROWS).map(u64::cast_signed))),
+        ("i64", integers(random(5).take(rows()).map(u64::cast_signed))),
         ("f64", floats()),
         ("text", texts(keys(6, 10_000_000))),
         ("text_1k", texts(keys(6, 1000))),
@@ -142,7 +145,7 @@ fn sorts(criterion: &mut Criterion) {
             assert_same_numbers(&ours(), &theirs(), "row");
             let operation = if limit.is_some() { "top_100" } else { "sort" };
             let mut group = criterion.benchmark_group(format!("{operation}/{name}"));
-            group.throughput(Throughput::Elements(ROWS as u64));
+            group.throughput(Throughput::Elements(rows() as u64));
             group.bench_function("ours", |b| b.iter(ours));
             group.bench_function(peer(), |b| b.iter(theirs));
             group.finish();
@@ -151,7 +154,7 @@ fn sorts(criterion: &mut Criterion) {
 }
 
 fn explodes(criterion: &mut Criterion) {
-    let lists = keys(7, 10).take(ROWS / 4).map(|length| Some((0..length).map(Some).collect::<Vec<_>>()));
+    let lists = keys(7, 10).take(rows() / 4).map(|length| Some((0..length).map(Some).collect::<Vec<_>>()));
     let lists: Vec<Option<Vec<Option<i64>>>> = lists.collect();
     let series = lists.iter().flatten().map(|list| Series::new("".into(), list)).collect::<Vec<_>>();
     let ours: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists));
@@ -170,8 +173,8 @@ fn explodes(criterion: &mut Criterion) {
 }
 
 criterion_group! {
-    name = rows;
+    name = row_kernels;
     config = Criterion::default().sample_size(10).warm_up_time(std::time::Duration::from_millis(500)).measurement_time(std::time::Duration::from_secs(2));
     targets = joins, sorts, explodes
 }
-criterion_main!(rows);
+criterion_main!(row_kernels);
