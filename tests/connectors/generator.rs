@@ -36,6 +36,17 @@ fn a_large_batch_is_made_in_parts_by_all_readers() {
 }
 
 #[test]
+fn without_limits_all_rows_come_at_once_whatever_the_pace() {
+    let once = ReadLimits { is_lifted: true, ..ReadLimits::default() };
+    for pace in [Pace::PerBatch(10), Pace::PerSecond(1)] {
+        let mut source = counting(pace).rows_total(100);
+        let Available::Range(range) = source.next_range(&once).unwrap() else { panic!("there are rows") };
+        assert_eq!(rows(&mut source, &range, 2), numbers(0..100));
+        assert_eq!(source.next_range(&once).unwrap(), Available::Ended);
+    }
+}
+
+#[test]
 fn a_sample_stream_keeps_the_contract() {
     let people = generator("people", 1, &Options::default()).unwrap();
     let all = people.rows(0, 500).unwrap();
