@@ -116,7 +116,7 @@ mod tests {
     fn paths_of_one_machine_are_found() {
         assert_eq!(judge(no_path_of_one_machine, "docs/x.md", "see `/home/ada/data`").len(), 1);
         assert!(
-            judge(no_path_of_one_machine, "docs/x.md", "see https://example.org/home/page and src/work/x").is_empty()
+            judge(no_path_of_one_machine, "docs/x.md", "see https://example.org/home/page and src/home/x").is_empty()
         );
     }
 }
