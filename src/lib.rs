@@ -33,6 +33,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`query`] | what a user writes: [`StreamingContext`](query::StreamingContext), [`DStream`](query::DStream) |
+//! | [`program`] | the same without a stream: [`Chain`](program::Chain), [`Program`](program::Program) |
 //! | [`expr`] | what is computed per row, typed once against a schema |
 //! | [`plan`] | from description to fused stages |
 //! | [`runtime`] | the loop around one micro-batch: cut, read, compute, write, commit |
@@ -70,8 +71,9 @@ pub mod formats;
 pub mod generate;
 pub mod kernels;
 
-// The loop around micro-batches, and what users write.
+// The loop around micro-batches, and what users write: with a stream, and without.
 pub mod dispatch;
+pub mod program;
 pub mod query;
 pub mod runtime;
 

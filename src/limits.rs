@@ -4,6 +4,13 @@
 /// columns of it lie in a second-level cache (1 to 2 MiB), so that a stage finds warm what a reader has just written.
 pub const ROWS_PER_READ_MAX: usize = 16_384;
 
+/// Rows that a thread should get at least when a program cuts its input: fewer are done before a second thread has woken
+/// up. The rows of one piece lie in whole tiles.
+pub const ROWS_PER_THREAD_MIN: usize = 4 * ROWS_PER_READ_MAX;
+
+/// Partials that wait to be merged. More are put together, so that a long row of batches does not hold them all.
+pub const PARTIALS_HELD_MAX: usize = 32;
+
 /// Bytes that one partition should hold at least, below which cutting a batch further costs more than it gains.
 pub const PARTITION_BYTES_MIN: u64 = 1 << 20;
 

@@ -7,5 +7,6 @@ pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::expr::{Aggregate, DatePart, Expr, coalesce, col, greatest, least, len, lit, when};
 pub use crate::plan::logical::SortBy;
 pub use crate::plan::stage::JoinKind;
+pub use crate::program::{Chain, KeyedChain, Partial, Program};
 pub use crate::query::{DStream, JoinOn, KeyedDStream, StaticTable, StreamingContext};
 pub use crate::runtime::{Progress, RunningQuery, StopMode, Trigger};

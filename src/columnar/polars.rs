@@ -38,7 +38,7 @@ use polars::frame::DataFrame;
 use polars::prelude::{Column, CompatLevel, IntoColumn, Series};
 use polars_arrow::ffi as polars_ffi;
 
-use super::{ArrayRef, DataType, Field, RecordBatch, Schema, TimeUnit, data_type};
+use super::{ArrayRef, DataType, Field, RecordBatch, Schema, SchemaRef, TimeUnit, data_type};
 use crate::error::{Error, ErrorKind, Place, Result};
 
 /// The columns of a batch as a frame.
@@ -73,6 +73,14 @@ pub fn from_frame_whole(frame: &DataFrame) -> Result<RecordBatch> {
     let mut whole = materialized(frame)?;
     whole.rechunk_mut();
     chunk(&whole, 0)
+}
+
+/// The schema that the rows of a frame have as batches.
+///
+/// # Errors
+/// `Unsupported` for a type that the engine does not take.
+pub fn schema_of(frame: &DataFrame) -> Result<SchemaRef> {
+    Ok(from_frame_whole(&frame.head(Some(0)))?.schema())
 }
 
 /// The frame with columns that repeat one value written out: such columns have no chunks to align.

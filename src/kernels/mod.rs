@@ -68,6 +68,15 @@ pub trait PreparedStage: Send + Sync {
     /// # Errors
     /// Overflow while partial aggregates are merged, or a user's function that failed.
     fn merge(&self, partials: Vec<Partial>) -> Result<Partitions>;
+
+    /// Puts partials together in their order, without ending the stage, so that fewer are held: merging what this gives
+    /// is merging what it was given. Those that cannot be put together stay as they are.
+    ///
+    /// # Errors
+    /// As for [`PreparedStage::merge`].
+    fn combine(&self, partials: Vec<Partial>) -> Result<Vec<Partial>> {
+        Ok(partials)
+    }
 }
 
 /// The work on one partition.

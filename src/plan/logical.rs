@@ -212,6 +212,28 @@ impl From<&str> for SortBy {
     }
 }
 
+/// A pair of columns that must be equal: of the stream, of the table. A single name stands for both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinOn(pub(crate) String, pub(crate) String);
+
+impl From<&str> for JoinOn {
+    fn from(name: &str) -> Self {
+        Self(name.to_owned(), name.to_owned())
+    }
+}
+
+impl From<String> for JoinOn {
+    fn from(name: String) -> Self {
+        Self(name.clone(), name)
+    }
+}
+
+impl<L: Into<String>, R: Into<String>> From<(L, R)> for JoinOn {
+    fn from((left, right): (L, R)) -> Self {
+        Self(left.into(), right.into())
+    }
+}
+
 impl LogicalPlan {
     /// The operation's name, as users write it.
     pub fn operation(&self) -> &'static str {

@@ -8,6 +8,7 @@ use arrow_select::concat::concat_batches;
 use crate::columnar::RecordBatch;
 use crate::error::Result;
 use crate::formats::Format;
+pub use crate::plan::logical::JoinOn;
 
 /// A table that does not change while a query runs.
 #[derive(Debug, Clone)]
@@ -58,27 +59,5 @@ impl StaticTable {
 impl From<RecordBatch> for StaticTable {
     fn from(rows: RecordBatch) -> Self {
         Self::new("table", rows)
-    }
-}
-
-/// A pair of columns that must be equal: of the stream, of the table. A single name stands for both.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JoinOn(pub(crate) String, pub(crate) String);
-
-impl From<&str> for JoinOn {
-    fn from(name: &str) -> Self {
-        Self(name.to_owned(), name.to_owned())
-    }
-}
-
-impl From<String> for JoinOn {
-    fn from(name: String) -> Self {
-        Self(name.clone(), name)
-    }
-}
-
-impl<L: Into<String>, R: Into<String>> From<(L, R)> for JoinOn {
-    fn from((left, right): (L, R)) -> Self {
-        Self(left.into(), right.into())
     }
 }

@@ -5,6 +5,7 @@
 //! order of the partitions, so that the answer does not depend on who finished first. A single partition runs on the
 //! calling thread, without any hand-over.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -178,7 +179,7 @@ fn run_task(
             if abandon.load(Ordering::Relaxed) {
                 return Err(Error::new(ErrorKind::Closed, "the query was stopped"));
             }
-            task.push(&under_schema(batch, &stage.input_schema)?)
+            task.push(under_schema(batch, &stage.input_schema)?.as_ref())
         };
         match feed {
             Feed::Batches(batches) => batches.iter().try_for_each(&mut push)?,
@@ -199,18 +200,19 @@ fn run_task(
 }
 
 /// The batch under the schema that the stage was planned for: inputs of a union may differ in what can be null.
-fn under_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+pub(crate) fn under_schema<'a>(batch: &'a RecordBatch, schema: &SchemaRef) -> Result<Cow<'a, RecordBatch>> {
     if Arc::ptr_eq(batch.schema_ref(), schema) || batch.schema_ref() == schema {
-        return Ok(batch.clone());
+        return Ok(Cow::Borrowed(batch));
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options).map_err(|error| {
+    let renamed = RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options);
+    renamed.map(Cow::Owned).map_err(|error| {
         Error::internal(format!("a source or function broke its promise of a schema: {error}")).because(error)
     })
 }
 
 /// A panic on the way becomes an error: the query ends, the process goes on.
-fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result,
         Err(panic) => Err(Error::internal(format!("a task panicked: {}", panic_text(panic.as_ref())))),

@@ -6,7 +6,7 @@ use super::TextFile;
 
 /// A module and what it may name, from the bottom up. A path stands for everything below it, except for modules that
 /// have a line of their own.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("limits", &[]),
     ("error", &[]),
     ("clock", &["error", "limits"]),
@@ -24,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
         "runtime",
         &["dispatch", "connectors", "kernels", "plan", "formats", "expr", "columnar", "error", "limits", "clock"],
     ),
+    ("program", &["runtime", "dispatch", "kernels", "plan", "expr", "columnar", "error", "limits", "clock"]),
     (
         "query",
         &[
@@ -46,6 +47,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
         "cli",
         &[
             "query",
+            "program",
             "runtime",
             "dispatch",
             "connectors",

@@ -170,11 +170,24 @@ pub fn merge(
     options: &[SortOptions],
     limit: Option<usize>,
 ) -> Result<RecordBatch> {
-    let runs: Vec<Keyed> = runs.into_iter().filter(|run| run.rows() > 0).collect();
-    if let ([run], None) = (&runs[..], limit) {
-        return Ok(run.batch.clone());
+    Ok(merge_keyed(schema, runs, options, limit)?.batch)
+}
+
+/// As [`merge`], with the keys, so that what it gives can be merged again.
+///
+/// # Errors
+/// As [`merge`].
+pub fn merge_keyed(
+    schema: &SchemaRef,
+    runs: Vec<Keyed>,
+    options: &[SortOptions],
+    limit: Option<usize>,
+) -> Result<Keyed> {
+    let mut runs: Vec<Keyed> = runs.into_iter().filter(|run| run.rows() > 0).collect();
+    if let (1, None) = (runs.len(), limit) {
+        return Ok(runs.swap_remove(0));
     }
-    Ok(ordered(schema, runs, options, limit, true)?.batch)
+    ordered(schema, runs, options, limit, true)
 }
 
 /// The rows of these batches in order. `keys[i]` are those of `batches[i]`.

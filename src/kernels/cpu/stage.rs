@@ -14,7 +14,7 @@ use super::reduce::distinct::Distinct;
 use super::reduce::reduce_with::{Folded, ReduceWith};
 use super::reduce::{Groups, KeyedReduce};
 use super::repartition::{limit, repartition};
-use super::sort::{Keyed, Sorter, merge as merge_runs};
+use super::sort::{Keyed, Sorter, merge as merge_runs, merge_keyed};
 use crate::columnar::{DataType, Field, RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
 use crate::kernels::{Partial, Partitions, PreparedStage, StageTask, sort as sort_contract};
@@ -123,6 +123,39 @@ impl PreparedStage for CpuStage {
                 let runs = held(partials, |held| if let Held::Run(run) = held { Some(run) } else { None })?;
                 Ok(vec![vec![merge_runs(&self.end_schema, runs, options, *limit)?]])
             }
+        }
+    }
+
+    fn combine(&self, partials: Vec<Partial>) -> Result<Vec<Partial>> {
+        self.combined(partials)
+    }
+}
+
+impl CpuStage {
+    /// Fewer partials of the same meaning; see [`PreparedStage::combine`].
+    fn combined(&self, partials: Vec<Partial>) -> Result<Vec<Partial>> {
+        match self.end.as_ref() {
+            // What these make of rows they can make of their own answer again.
+            Ending::Limit(_) | Ending::Distinct(_) => {
+                Ok(vec![Partial::Rows(self.merge(partials)?.into_iter().flatten().collect())])
+            }
+            Ending::Emit | Ending::Repartition(_) | Ending::Transform(_) => {
+                let rows = partials.into_iter().map(Partial::into_rows).collect::<Result<Partitions>>()?;
+                Ok(vec![Partial::Rows(rows.into_iter().flatten().collect())])
+            }
+            Ending::Reduce { .. } => {
+                let groups = held(partials, |held| if let Held::Groups(groups) = held { Some(groups) } else { None })?;
+                let mut groups = groups.into_iter();
+                let Some(mut all) = groups.next() else { return Ok(Vec::new()) };
+                groups.try_for_each(|later| all.merge(later))?;
+                Ok(vec![Partial::Groups(Box::new(Held::Groups(all)))])
+            }
+            Ending::Sort { options, limit: limit @ Some(_), .. } => {
+                let runs = held(partials, |held| if let Held::Run(run) = held { Some(run) } else { None })?;
+                let run = merge_keyed(&self.end_schema, runs, options, *limit)?;
+                Ok(vec![Partial::Groups(Box::new(Held::Run(run)))])
+            }
+            Ending::Sort { limit: None, .. } | Ending::ReduceWith { .. } => Ok(partials),
         }
     }
 }
