@@ -10,7 +10,7 @@ fn pool(threads: usize) -> rayon::ThreadPool {
 
 #[test]
 fn the_number_of_threads_does_not_change_an_answer() {
-    let batch = rows(0, 180_000);
+    let batch = rows(0, 140_000);
     for case in cases() {
         let program = Program::compile(&schema(), &case.chain, Device::Auto).unwrap();
         let alone = pool(1).install(|| program.run(&batch)).unwrap();
@@ -25,8 +25,9 @@ fn the_number_of_threads_does_not_change_an_answer() {
 fn the_number_of_threads_does_not_change_an_error() {
     // The largest integer overflows in the middle, and again at the end.
     let batch = rows(0, 180_000);
-    let chain = Chain::new()
-        .select([(col("k") + when(col("row").is_in([100_000, 179_999])).then(lit(i64::MAX)).otherwise(lit(0))).alias("sum")]);
+    let chain = Chain::new().select([(col("k")
+        + when(col("row").is_in([100_000, 179_999])).then(lit(i64::MAX)).otherwise(lit(0)))
+    .alias("sum")]);
     let numbers: arrow_array::ArrayRef = std::sync::Arc::new(arrow_array::Int64Array::from_iter_values(0..180_000));
     let ones: arrow_array::ArrayRef = std::sync::Arc::new(arrow_array::Int64Array::from(vec![1; batch.num_rows()]));
     let batch = RecordBatch::try_from_iter([("row", numbers), ("k", ones)]).unwrap();
