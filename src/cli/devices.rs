@@ -34,7 +34,7 @@ impl Devices {
 }
 
 /// The widest vector instructions of the processor.
-fn simd() -> &'static str {
+pub(super) fn simd() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
@@ -56,7 +56,7 @@ fn simd() -> &'static str {
 }
 
 /// What Linux says; other systems are not asked.
-fn processor_name() -> Option<String> {
+pub(super) fn processor_name() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     name.map(|(_, name)| name.trim().to_owned())

@@ -44,6 +44,15 @@ impl Exit {
         }
     }
 
+    /// The end of another process of this program.
+    pub(super) fn of_code(code: Option<i32>) -> Self {
+        let all = [Self::Well, Self::Failed, Self::Usage, Self::MayPass, Self::Fault];
+        match code {
+            Some(code) => all.into_iter().find(|exit| i32::from(exit.code()) == code).unwrap_or(Self::Fault),
+            None => Self::Interrupted,
+        }
+    }
+
     pub(super) fn code(self) -> u8 {
         match self {
             Self::Well => 0,

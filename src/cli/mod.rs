@@ -3,6 +3,7 @@
 //! One file per subcommand. Answers go to standard output, everything about them (progress, errors) to standard error.
 //! Nothing here computes: a subcommand reads its arguments, calls the library, and says how it went by an exit code.
 
+mod bench;
 mod check;
 mod completions;
 mod devices;
@@ -39,6 +40,7 @@ enum Command {
     Check(check::Check),
     Explain(explain::Explain),
     Devices(devices::Devices),
+    Bench(bench::Bench),
     Generate(generate::Generate),
     Completions(completions::Completions),
 }
@@ -76,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.execute(),
         Command::Explain(explain) => explain.execute(),
         Command::Devices(devices) => devices.execute(),
+        Command::Bench(bench) => bench.execute(),
         Command::Generate(generate) => generate.execute(),
         Command::Completions(completions) => completions.execute(),
     };

@@ -9,44 +9,44 @@ const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The random numbers of one column.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Draw {
+pub(crate) struct Draw {
     start: u64,
 }
 
 impl Draw {
     /// Columns of one stream have different numbers.
-    pub(super) fn new(seed: u64, column: u64) -> Self {
+    pub(crate) fn new(seed: u64, column: u64) -> Self {
         Self { start: mix(mix(seed) ^ column.wrapping_mul(STEP)) }
     }
 
     /// 64 random bits.
     #[inline]
-    pub(super) fn bits(self, row: u64) -> u64 {
+    pub(crate) fn bits(self, row: u64) -> u64 {
         mix(self.start.wrapping_add(row.wrapping_mul(STEP)))
     }
 
     /// A number below `end`, each equally often (up to `end` / 2^64).
     #[inline]
-    pub(super) fn below(self, row: u64, end: u64) -> u64 {
+    pub(crate) fn below(self, row: u64, end: u64) -> u64 {
         scale(self.bits(row), end)
     }
 
     /// A number in `first ..= last`.
     #[inline]
     #[expect(clippy::cast_possible_wrap, reason = "ranges of sample data are far below 2^63")]
-    pub(super) fn between(self, row: u64, first: i64, last: i64) -> i64 {
+    pub(crate) fn between(self, row: u64, first: i64, last: i64) -> i64 {
         first + self.below(row, first.abs_diff(last) + 1) as i64
     }
 
     /// One of these.
     #[inline]
-    pub(super) fn pick(self, row: u64, choices: &[&'static str]) -> &'static str {
+    pub(crate) fn pick(self, row: u64, choices: &[&'static str]) -> &'static str {
         choices[index(self.below(row, choices.len() as u64))]
     }
 
     /// Index of one of these parts, each as often as its weight says.
     #[inline]
-    pub(super) fn weighted(self, row: u64, weights: &[u64]) -> usize {
+    pub(crate) fn weighted(self, row: u64, weights: &[u64]) -> usize {
         let mut left = self.below(row, weights.iter().sum());
         weights
             .iter()
@@ -61,7 +61,7 @@ impl Draw {
 
     /// A number in 0 .. 1, all 53 bits of it random.
     #[inline]
-    pub(super) fn unit(self, row: u64) -> f64 {
+    pub(crate) fn unit(self, row: u64) -> f64 {
         const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
         (self.bits(row) >> 11) as f64 * UNIT
     }
@@ -69,7 +69,7 @@ impl Draw {
     /// A number from about the normal distribution with mean 0 and standard deviation 1: the sum of twelve uniform
     /// ones. No logarithm and no cosine, whose last bits differ between machines.
     #[inline]
-    pub(super) fn normal(self, row: u64) -> f64 {
+    pub(crate) fn normal(self, row: u64) -> f64 {
         const PIECE: u64 = 0xFFFF;
         let mut sum = 0;
         let mut bits = self.bits(row);

@@ -10,7 +10,7 @@
 
 mod access_log;
 mod ads;
-mod draw;
+pub(crate) mod draw;
 mod groupby;
 #[cfg(feature = "cli")]
 pub mod lineitem;

@@ -1,0 +1,136 @@
+//! The results for programs. The keys are documented in docs/bench.md; a key never changes its meaning, a changed meaning
+//! gets another `format`.
+
+use serde::Serialize;
+
+use super::{Measured, Peer, Setup, UNOPTIMISED};
+use crate::cli::bench::data::SEED;
+use crate::cli::bench::measure::Times;
+use crate::error::{Error, Result};
+
+/// Rises when a key changes its meaning or goes away.
+const FORMAT: u32 = 1;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    format: u32,
+    pelton: &'static str,
+    suite: &'a str,
+    seed: u64,
+    runs: usize,
+    batch_rows: Option<usize>,
+    optimised: bool,
+    machine: Machine<'a>,
+    results: Vec<Line<'a>>,
+}
+
+#[derive(Serialize)]
+struct Machine<'a> {
+    processor: &'a str,
+    simd: &'a str,
+    threads: usize,
+    memory_bytes_per_second: f64,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    case: &'a str,
+    rows: u64,
+    answer_rows: u64,
+    bytes: u64,
+    best_seconds: f64,
+    median_seconds: f64,
+    rows_per_second: f64,
+    bytes_per_second: f64,
+    share_of_memory: f64,
+    polars: Option<Seconds>,
+    polars_refused: Option<&'a str>,
+    times_polars: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Seconds {
+    best_seconds: f64,
+    median_seconds: f64,
+}
+
+impl From<&Times> for Seconds {
+    fn from(times: &Times) -> Self {
+        Self { best_seconds: times.best().as_secs_f64(), median_seconds: times.median().as_secs_f64() }
+    }
+}
+
+/// The whole report as one JSON object.
+pub(in crate::cli::bench) fn write(setup: &Setup, results: &[Measured]) -> Result<String> {
+    let document = Document {
+        format: FORMAT,
+        pelton: env!("CARGO_PKG_VERSION"),
+        suite: &setup.suite,
+        seed: SEED,
+        runs: setup.runs,
+        batch_rows: setup.batch_rows,
+        optimised: !UNOPTIMISED,
+        machine: Machine {
+            processor: &setup.processor,
+            simd: &setup.simd,
+            threads: setup.threads,
+            memory_bytes_per_second: setup.bandwidth,
+        },
+        results: results.iter().map(|measured| line(setup, measured)).collect(),
+    };
+    let text = serde_json::to_string_pretty(&document);
+    text.map(|text| text + "\n")
+        .map_err(|error| Error::internal("the results cannot be written as JSON").because(error))
+}
+
+fn line<'a>(setup: &Setup, measured: &'a Measured) -> Line<'a> {
+    let refused = match &measured.polars {
+        Peer::Refused(reason) => Some(reason.as_str()),
+        Peer::NotAsked | Peer::Measured(_) => None,
+    };
+    Line {
+        case: &measured.case,
+        rows: measured.rows,
+        answer_rows: measured.answer_rows,
+        bytes: measured.bytes,
+        best_seconds: measured.ours.best().as_secs_f64(),
+        median_seconds: measured.ours.median().as_secs_f64(),
+        rows_per_second: measured.rows_per_second(),
+        bytes_per_second: measured.bytes_per_second(),
+        share_of_memory: measured.bytes_per_second() / setup.bandwidth,
+        polars: measured.polars_times().map(Seconds::from),
+        polars_refused: refused,
+        times_polars: measured.times_polars(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cli::bench::report::sample;
+
+    #[test]
+    fn every_figure_has_a_key() {
+        let (setup, results) = sample();
+        let document: Value = serde_json::from_str(&write(&setup, &results).unwrap()).unwrap();
+        assert_eq!(document["format"], json!(1));
+        assert_eq!(document["batch_rows"], json!(65_536));
+        assert_eq!(
+            document["machine"],
+            json!({ "processor": "Some <processor>", "simd": "AVX2 (256 bits)", "threads": 2, "memory_bytes_per_second": 32e9 })
+        );
+        assert_eq!(
+            document["results"][0],
+            json!({
+                "case": "int/100", "rows": 4_000_000, "answer_rows": 100, "bytes": 80_000_000,
+                "best_seconds": 0.004, "median_seconds": 0.005, "rows_per_second": 8e8, "bytes_per_second": 1.6e10,
+                "share_of_memory": 0.5, "polars": { "best_seconds": 0.02, "median_seconds": 0.025 },
+                "polars_refused": null, "times_polars": 5.0
+            })
+        );
+        assert_eq!(document["results"][1]["polars_refused"], json!("in (…) is not translated for Polars"));
+        assert_eq!(document["results"][2]["polars"], Value::Null);
+    }
+}

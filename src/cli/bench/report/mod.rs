@@ -1,0 +1,106 @@
+//! What a run found, and the figures that follow from it; written as a table, as JSON and as HTML.
+//!
+//! All figures are made of the median of the runs. docs/bench.md says what each of them means.
+
+pub(super) mod html;
+pub(super) mod json;
+pub(super) mod table;
+
+use super::measure::Times;
+
+/// The circumstances of a run.
+#[derive(Debug, Clone)]
+pub(super) struct Setup {
+    /// The suite, or the file.
+    pub(super) suite: String,
+    pub(super) processor: String,
+    pub(super) simd: String,
+    pub(super) threads: usize,
+    /// Bytes a second that these threads read from memory.
+    pub(super) bandwidth: f64,
+    pub(super) runs: usize,
+    /// Rows of a micro-batch; without it all rows are one batch.
+    pub(super) batch_rows: Option<usize>,
+}
+
+/// What one case gave.
+#[derive(Debug, Clone)]
+pub(super) struct Measured {
+    pub(super) case: String,
+    pub(super) rows: u64,
+    pub(super) answer_rows: u64,
+    /// Bytes of the columns that the query reads.
+    pub(super) bytes: u64,
+    pub(super) ours: Times,
+    pub(super) polars: Peer,
+}
+
+/// What Polars gave.
+#[derive(Debug, Clone)]
+pub(super) enum Peer {
+    NotAsked,
+    /// It cannot run the query, with the reason.
+    Refused(String),
+    Measured(Times),
+}
+
+impl Measured {
+    #[expect(clippy::cast_precision_loss, reason = "a measured number has few digits")]
+    pub(super) fn rows_per_second(&self) -> f64 {
+        self.rows as f64 / seconds(&self.ours)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a measured number has few digits")]
+    pub(super) fn bytes_per_second(&self) -> f64 {
+        self.bytes as f64 / seconds(&self.ours)
+    }
+
+    /// How many times as long as ours Polars takes.
+    pub(super) fn times_polars(&self) -> Option<f64> {
+        self.polars_times().map(|polars| seconds(polars) / seconds(&self.ours))
+    }
+
+    pub(super) fn polars_times(&self) -> Option<&Times> {
+        match &self.polars {
+            Peer::Measured(times) => Some(times),
+            Peer::NotAsked | Peer::Refused(_) => None,
+        }
+    }
+}
+
+/// The median in seconds, never 0.
+fn seconds(times: &Times) -> f64 {
+    times.median().as_secs_f64().max(1e-9)
+}
+
+/// Whether this program was built without optimisation, so that its times mean nothing.
+pub(super) const UNOPTIMISED: bool = cfg!(debug_assertions);
+
+#[cfg(test)]
+pub(super) fn sample() -> (Setup, Vec<Measured>) {
+    use std::time::Duration;
+    let times = |millis: &[u64]| Times::of(millis.iter().map(|millis| Duration::from_millis(*millis)).collect());
+    let setup = Setup {
+        suite: "groupby".to_owned(),
+        processor: "Some <processor>".to_owned(),
+        simd: "AVX2 (256 bits)".to_owned(),
+        threads: 2,
+        bandwidth: 32e9,
+        runs: 3,
+        batch_rows: Some(65_536),
+    };
+    let measured = |case: &str, polars| Measured {
+        case: case.to_owned(),
+        rows: 4_000_000,
+        answer_rows: 100,
+        bytes: 80_000_000,
+        ours: times(&[4, 5, 9]).unwrap(),
+        polars,
+    };
+    let results = vec![
+        measured("int/100", Peer::Measured(times(&[20, 25, 30]).unwrap())),
+        measured("text/100", Peer::Refused("in (…) is not translated for Polars".to_owned())),
+        measured("two/100", Peer::NotAsked),
+    ];
+    (setup, results)
+}

@@ -1,0 +1,159 @@
+//! The table for people: a header with the circumstances, then a line a case, each written when it is known.
+
+use std::time::Duration;
+
+use super::{Measured, Peer, Setup, UNOPTIMISED};
+use crate::cli::figures::{bytes, grouped};
+
+/// The header of each column of figures; each holds its widest usual value.
+const COLUMNS: [&str; 10] = [
+    "       rows",
+    "   rows out",
+    "      read",
+    "   best ms",
+    " median ms",
+    " Mrows/s",
+    "  GB/s",
+    "% of memory",
+    " Polars ms",
+    "× Polars",
+];
+
+/// Figures about Polars, at the end of the columns.
+const POLARS_COLUMNS: usize = 2;
+
+/// Writes lines that stand under each other.
+#[derive(Debug)]
+pub(in crate::cli::bench) struct Table {
+    name_width: usize,
+    with_polars: bool,
+    bandwidth: f64,
+}
+
+impl Table {
+    /// A table for cases of these names.
+    pub(in crate::cli::bench) fn new<'a>(
+        names: impl IntoIterator<Item = &'a str>,
+        with_polars: bool,
+        setup: &Setup,
+    ) -> Self {
+        let widths = names.into_iter().map(|name| name.chars().count());
+        let name_width = widths.max().unwrap_or(0).max("case".len());
+        Self { name_width, with_polars, bandwidth: setup.bandwidth }
+    }
+
+    /// The circumstances, and the names of the columns.
+    pub(in crate::cli::bench) fn header(&self, setup: &Setup) -> String {
+        let cut = match setup.batch_rows {
+            Some(rows) => format!("micro-batches of {} rows", grouped(rows as u64)),
+            None => "one batch".to_owned(),
+        };
+        let mut text = format!(
+            "pelton {} · {} · {} · {} runs\n{} · {} · {} threads · reads memory at {:.1} GB/s\n",
+            env!("CARGO_PKG_VERSION"),
+            setup.suite,
+            cut,
+            setup.runs,
+            setup.processor,
+            setup.simd,
+            setup.threads,
+            setup.bandwidth / 1e9,
+        );
+        if UNOPTIMISED {
+            text.push_str("this program was built without optimisation: its times mean nothing\n");
+        }
+        text.push_str(&format!("\n{:<width$}", "case", width = self.name_width));
+        self.columns().iter().for_each(|column| text.push_str(&format!("  {column}")));
+        text.push('\n');
+        text
+    }
+
+    /// A line about one case.
+    pub(in crate::cli::bench) fn line(&self, measured: &Measured) -> String {
+        let mut cells = vec![
+            grouped(measured.rows),
+            grouped(measured.answer_rows),
+            bytes(measured.bytes),
+            millis(measured.ours.best()),
+            millis(measured.ours.median()),
+            three_digits(measured.rows_per_second() / 1e6),
+            three_digits(measured.bytes_per_second() / 1e9),
+            format!("{:.0}", 100.0 * measured.bytes_per_second() / self.bandwidth),
+        ];
+        let mut note = String::new();
+        match (&measured.polars, measured.times_polars()) {
+            (Peer::Measured(times), Some(ratio)) => cells.extend([millis(times.median()), three_digits(ratio)]),
+            (Peer::Refused(reason), _) => {
+                cells.extend(["-".to_owned(), "-".to_owned()]);
+                note = format!("  {reason}");
+            }
+            _ => {}
+        }
+        let mut line = format!("{:<width$}", measured.case, width = self.name_width);
+        for (cell, column) in cells.iter().zip(self.columns()) {
+            line.push_str(&format!("  {cell:>width$}", width = column.chars().count()));
+        }
+        line.push_str(&note);
+        line.push('\n');
+        line
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        if self.with_polars { &COLUMNS } else { &COLUMNS[..COLUMNS.len() - POLARS_COLUMNS] }
+    }
+}
+
+/// A time in milliseconds.
+fn millis(time: Duration) -> String {
+    three_digits(time.as_secs_f64() * 1e3)
+}
+
+/// A number with three digits that count, or all before the point.
+fn three_digits(number: f64) -> String {
+    let decimals = match number {
+        _ if number >= 100.0 => 0,
+        _ if number >= 10.0 => 1,
+        _ if number >= 1.0 => 2,
+        _ => 3,
+    };
+    format!("{number:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::bench::report::sample;
+
+    #[test]
+    fn figures_stand_under_their_columns() {
+        let (setup, results) = sample();
+        let table = Table::new(results.iter().map(|result| result.case.as_str()), true, &setup);
+        let header = table.header(&setup);
+        let columns = header.lines().last().unwrap();
+        let line = table.line(&results[0]);
+        assert_eq!(line.trim_end().chars().count(), columns.chars().count(), "{header}{line}");
+        let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>();
+        assert_eq!(
+            cells,
+            ["int/100", "4,000,000", "100", "76.3 MiB", "4.00", "5.00", "800", "16.0", "50", "25.0", "5.00"]
+        );
+        assert!(header.contains("micro-batches of 65,536 rows") && header.contains("reads memory at 32.0 GB/s"));
+        assert!(table.line(&results[1]).trim_end().ends_with("is not translated for Polars"));
+    }
+
+    #[test]
+    fn without_polars_there_are_no_columns_for_it() {
+        let (setup, results) = sample();
+        let table = Table::new(["two/100"], false, &setup);
+        assert!(!table.header(&setup).contains("Polars"));
+        assert!(table.line(&results[2]).trim_end().ends_with(" 50"));
+    }
+
+    #[test]
+    fn numbers_have_three_digits() {
+        assert_eq!(
+            [0.0123, 1.234, 12.34, 123.4, 12_345.6].map(three_digits),
+            ["0.012", "1.23", "12.3", "123", "12346"]
+        );
+    }
+}

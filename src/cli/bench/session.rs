@@ -1,0 +1,243 @@
+//! A run from the first case to the last: make the rows, check the answers, measure, tell.
+
+use std::any::Any;
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::ThreadPool;
+
+use super::answers::{Other, compare};
+use super::chain::{Query, TypedQuery};
+use super::engine::Engine;
+use super::measure::{Run, in_turn};
+use super::report::{Measured, Peer, Setup, html, json, table::Table};
+use super::{Options, bandwidth, data, suite};
+use crate::cli::{answer, devices};
+use crate::columnar::RecordBatch;
+use crate::dispatch::Device;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Rows whose answer is compared with the reference's, which is slow.
+const REFERENCE_ROWS: usize = 2000;
+
+/// One case to be measured.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) name: String,
+    pub(super) rows: Rows,
+    pub(super) query: Query,
+}
+
+/// Where the rows of a case come from.
+#[derive(Debug)]
+pub(super) enum Rows {
+    /// Made up, so many.
+    Made(suite::Rows, usize),
+    Read(RecordBatch),
+}
+
+/// A run.
+pub(super) struct Session<'a> {
+    suite: String,
+    options: &'a Options,
+    pool: Arc<ThreadPool>,
+    status: Status,
+}
+
+/// Rows that were made last, for the next case if it takes the same.
+type Kept = Option<(suite::Rows, RecordBatch)>;
+
+impl<'a> Session<'a> {
+    pub(super) fn new(suite: String, options: &'a Options, threads: usize) -> Result<Self> {
+        for file in options.json.iter().chain(&options.html) {
+            // Found out now, not after minutes of measuring.
+            let opened = fs::OpenOptions::new().write(true).create(true).truncate(false).open(file);
+            opened.map_err(|error| Error::io(file, "write the results", error))?;
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("bench-{index}"));
+        let pool = pool.build().map_err(|error| {
+            Error::new(ErrorKind::Connector, format!("cannot start {threads} threads: {error}")).because(error)
+        })?;
+        Ok(Self { suite, options, pool: Arc::new(pool), status: Status::new() })
+    }
+
+    /// Measures every case and writes all reports.
+    pub(super) fn run(&self, tasks: &[Task]) -> Result<()> {
+        let setup = self.setup();
+        let table = Table::new(tasks.iter().map(|task| task.name.as_str()), self.options.polars, &setup);
+        self.status.clear();
+        answer(&table.header(&setup))?;
+        let mut results = Vec::with_capacity(tasks.len());
+        let mut kept = Kept::None;
+        for (index, task) in tasks.iter().enumerate() {
+            let place = format!("{}/{} {}", index + 1, tasks.len(), task.name);
+            let measured = self
+                .measure(task, &place, &mut kept)
+                .map_err(|error| error.context(format!("in case {}", task.name)))?;
+            self.status.clear();
+            answer(&table.line(&measured))?;
+            results.push(measured);
+        }
+        answer(&format!("\n{}\n", self.checked()))?;
+        let write = |file: &Path, text: String| {
+            fs::write(file, text).map_err(|error| Error::io(file, "write the results", error))
+        };
+        if let Some(file) = &self.options.json {
+            write(file, json::write(&setup, &results)?)?;
+        }
+        if let Some(file) = &self.options.html {
+            write(file, html::write(&setup, &results))?;
+        }
+        Ok(())
+    }
+
+    fn setup(&self) -> Setup {
+        self.status.say("measuring the speed of memory");
+        Setup {
+            suite: self.suite.clone(),
+            processor: devices::processor_name().unwrap_or_else(|| "unknown processor".to_owned()),
+            simd: devices::simd().to_owned(),
+            threads: self.pool.current_num_threads(),
+            bandwidth: self.pool.install(bandwidth::measure),
+            runs: self.runs(),
+            batch_rows: self.options.batch_rows,
+        }
+    }
+
+    fn checked(&self) -> String {
+        let reference = format!("the first {REFERENCE_ROWS} rows against the reference, bit for bit");
+        match self.options.polars {
+            true => format!("answers checked: {reference}; all rows against Polars, floats within 1e-9"),
+            false => format!("answers checked: {reference}"),
+        }
+    }
+
+    fn measure(&self, task: &Task, place: &str, kept: &mut Kept) -> Result<Measured> {
+        let rows = self.rows(task, place, kept)?;
+        let (schema, query) = (rows.schema(), &task.query);
+        let typed = query.typed(&schema)?;
+        let engine = Engine::compile(&schema, query, Device::Cpu, &self.pool)?;
+        self.status.say(&format!("{place}: checking the answer"));
+        self.check_by_reference(&engine, query, &rows)?;
+        let batches = self.cut(&rows);
+        let first = engine.run(&batches)?;
+        let peer = self.peer(&typed, &rows, &first)?;
+
+        self.status.say(&format!("{place}: measuring"));
+        let mut engines: Vec<Run<'_>> = vec![Box::new(|| Ok(Box::new(engine.run(&batches)?) as Box<dyn Any>))];
+        let refused = match peer {
+            Asked::No => Peer::NotAsked,
+            Asked::Refuses(reason) => Peer::Refused(reason),
+            Asked::Runs(run) => {
+                engines.push(run);
+                Peer::NotAsked
+            }
+        };
+        let mut times = in_turn(&mut engines, self.runs())?.into_iter();
+        let ours = times.next().ok_or_else(|| Error::internal("nothing was measured"))?;
+        Ok(Measured {
+            case: task.name.clone(),
+            rows: rows.num_rows() as u64,
+            answer_rows: first.num_rows() as u64,
+            bytes: typed.bytes(&rows)?,
+            ours,
+            polars: times.next().map_or(refused, Peer::Measured),
+        })
+    }
+
+    fn rows(&self, task: &Task, place: &str, kept: &mut Kept) -> Result<RecordBatch> {
+        let (what, rows) = match (&task.rows, &kept) {
+            (Rows::Read(rows), _) => return Ok(rows.clone()),
+            (Rows::Made(what, _), Some((last, rows))) if what == last => return Ok(rows.clone()),
+            (Rows::Made(what, rows), _) => (*what, *rows),
+        };
+        // Two sets of rows never lie in memory together.
+        *kept = None;
+        self.status.say(&format!("{place}: making rows"));
+        let made = self.pool.install(|| data::make(what, rows))?;
+        *kept = Some((what, made.clone()));
+        Ok(made)
+    }
+
+    fn check_by_reference(&self, engine: &Engine, query: &Query, rows: &RecordBatch) -> Result<()> {
+        let few = [rows.slice(0, rows.num_rows().min(REFERENCE_ROWS))];
+        let reference = Engine::compile(&rows.schema(), query, Device::Reference, &self.pool)?.run(&few)?;
+        let other = Other { name: "the reference", rounds: false, sums: &[] };
+        compare(&engine.run(&few)?, &reference, query.keys.len(), other)
+    }
+
+    /// The rows as they come: one batch, or micro-batches.
+    fn cut(&self, rows: &RecordBatch) -> Vec<RecordBatch> {
+        let all = rows.num_rows();
+        let size = self.options.batch_rows.unwrap_or(all).max(1);
+        (0..all.max(1)).step_by(size).map(|from| rows.slice(from, size.min(all - from))).collect()
+    }
+
+    /// Polars, if it is asked for, once it has given the same answer.
+    #[cfg(feature = "polars")]
+    fn peer<'q>(&self, query: &TypedQuery, rows: &RecordBatch, ours: &RecordBatch) -> Result<Asked<'q>> {
+        if !self.options.polars {
+            return Ok(Asked::No);
+        }
+        let peer = match super::polars::Peer::new(query, rows) {
+            Ok(peer) => peer,
+            Err(error) => return Ok(Asked::Refuses(error.message().to_owned())),
+        };
+        match peer.answer() {
+            Ok(answer) => {
+                let other = Other { name: "Polars", rounds: true, sums: &query.sums() };
+                compare(ours, &answer, query.keys.len(), other)?;
+            }
+            Err(error) => return Ok(Asked::Refuses(error.message().to_owned())),
+        }
+        Ok(Asked::Runs(Box::new(move || Ok(Box::new(peer.frame()?) as Box<dyn Any>))))
+    }
+
+    /// Without the feature nobody is asked; the command line has refused `--polars`.
+    #[cfg(not(feature = "polars"))]
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "as with the feature")]
+    fn peer<'q>(&self, _: &TypedQuery, _: &RecordBatch, _: &RecordBatch) -> Result<Asked<'q>> {
+        Ok(Asked::No)
+    }
+
+    fn runs(&self) -> usize {
+        usize::try_from(self.options.runs).unwrap_or(usize::MAX)
+    }
+}
+
+/// What became of the wish for a peer.
+#[cfg_attr(not(feature = "polars"), expect(dead_code, reason = "only Polars can be asked"))]
+enum Asked<'a> {
+    No,
+    Refuses(String),
+    Runs(Run<'a>),
+}
+
+/// One line on the terminal about what is going on; nothing if standard error is not one.
+struct Status {
+    is_seen: bool,
+}
+
+impl Status {
+    fn new() -> Self {
+        Self { is_seen: std::io::stderr().is_terminal() }
+    }
+
+    fn say(&self, text: &str) {
+        self.show(&format!("\r\x1b[2K{text} …"));
+    }
+
+    fn clear(&self) {
+        self.show("\r\x1b[2K");
+    }
+
+    fn show(&self, text: &str) {
+        if self.is_seen {
+            let mut output = std::io::stderr().lock();
+            // If it cannot be written, nobody misses it.
+            drop(output.write_all(text.as_bytes()).and_then(|()| output.flush()));
+        }
+    }
+}
