@@ -58,6 +58,8 @@ fn micro_batches_give_the_same_answer_rows() {
     };
     assert_eq!((rows("map"), rows("filter-product-sum")), (5000, 1));
     assert!(rows("filter/1%") < rows("filter/50%") && rows("filter/50%") < rows("filter/99%"));
+    let output = run(directory.path(), &[&arguments[..], &["--at-once"]].concat());
+    assert!(standard_output(&output).contains("micro-batches of 1,024 rows at once"), "{}", standard_error(&output));
 }
 
 #[test]

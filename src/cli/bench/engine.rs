@@ -6,50 +6,44 @@ use rayon::ThreadPool;
 
 use super::chain::Query;
 use crate::columnar::{RecordBatch, SchemaRef};
-use crate::connectors::memory::MemorySink;
-use crate::connectors::queue::QueueSource;
 use crate::dispatch::Device;
-use crate::error::{Error, Result};
-use crate::query::StreamingContext;
-use crate::runtime::Trigger;
+use crate::error::Result;
+use crate::program::{Chain, Program};
 
-/// A chain that is ready to run on rows of one schema.
+/// A chain that is ready to run on rows of one schema, on the threads of a pool.
 #[derive(Debug)]
 pub(super) struct Engine {
-    schema: SchemaRef,
-    query: Query,
-    device: Device,
+    program: Program,
     pool: Arc<ThreadPool>,
 }
 
 impl Engine {
     pub(super) fn compile(schema: &SchemaRef, query: &Query, device: Device, pool: &Arc<ThreadPool>) -> Result<Self> {
-        Ok(Self { schema: Arc::clone(schema), query: query.clone(), device, pool: Arc::clone(pool) })
+        let mut chain = Chain::new();
+        if let Some(filter) = &query.filter {
+            chain = chain.filter(filter.clone());
+        }
+        if !query.select.is_empty() {
+            chain = chain.select(query.select.clone());
+        }
+        if !query.aggregates.is_empty() {
+            chain = chain.key_by(query.keys.clone()).aggregate(query.aggregates.clone());
+        }
+        Ok(Self { program: Program::compile(schema, &chain, device)?, pool: Arc::clone(pool) })
     }
 
-    /// The answer for all rows of these batches.
+    /// The answer for all rows of these batches, which the engine gets at once.
     pub(super) fn run(&self, batches: &[RecordBatch]) -> Result<RecordBatch> {
-        let context = StreamingContext::builder("bench")
-            .trigger(Trigger::AvailableNow)
-            .device(self.device)
-            .pool(Arc::clone(&self.pool))
-            .build()?;
-        let (queue, source) = QueueSource::new(Arc::clone(&self.schema));
-        queue.push(batches.to_vec())?;
-        queue.close();
-        let mut stream = context.source("rows", source)?;
-        if let Some(filter) = &self.query.filter {
-            stream = stream.filter(filter.clone());
-        }
-        if !self.query.select.is_empty() {
-            stream = stream.select(self.query.select.clone());
-        }
-        if !self.query.aggregates.is_empty() {
-            stream = stream.key_by(self.query.keys.clone()).aggregate(self.query.aggregates.clone());
-        }
-        let sink = MemorySink::new();
-        stream.write(sink.clone())?;
-        context.start()?.await_termination()?;
-        sink.rows()?.ok_or_else(|| Error::internal("a query over given rows gave no answer"))
+        self.pool.install(|| self.program.run_all(batches))
+    }
+
+    /// The same, of batches that the engine gets one after another.
+    pub(super) fn run_in_turn(&self, batches: &[RecordBatch]) -> Result<RecordBatch> {
+        let Some((first, later)) = batches.split_first() else { return self.run(batches) };
+        self.pool.install(|| {
+            let mut all = self.program.partial(first)?;
+            later.iter().try_for_each(|batch| all.merge(self.program.partial(batch)?))?;
+            all.finish()
+        })
     }
 }

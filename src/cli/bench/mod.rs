@@ -100,9 +100,12 @@ struct Options {
     /// Threads of each engine [default: one a core]
     #[arg(long)]
     threads: Option<NonZeroUsize>,
-    /// Runs each case in micro-batches of so many rows [default: all rows are one batch]
+    /// Runs each case in micro-batches of so many rows, one after another [default: all rows are one batch]
     #[arg(long, value_parser = count)]
     batch_rows: Option<usize>,
+    /// Gives the engine all micro-batches at once
+    #[arg(long, requires = "batch_rows")]
+    at_once: bool,
     /// Writes the results as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,

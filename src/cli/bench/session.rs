@@ -103,6 +103,7 @@ impl<'a> Session<'a> {
             bandwidth: self.pool.install(bandwidth::measure),
             runs: self.runs(),
             batch_rows: self.options.batch_rows,
+            at_once: self.options.at_once,
         }
     }
 
@@ -122,11 +123,12 @@ impl<'a> Session<'a> {
         self.status.say(&format!("{place}: checking the answer"));
         self.check_by_reference(&engine, query, &rows)?;
         let batches = self.cut(&rows);
-        let first = engine.run(&batches)?;
+        let run = || if self.options.at_once { engine.run(&batches) } else { engine.run_in_turn(&batches) };
+        let first = run()?;
         let peer = self.peer(&typed, &rows, &first)?;
 
         self.status.say(&format!("{place}: measuring"));
-        let mut engines: Vec<Run<'_>> = vec![Box::new(|| Ok(Box::new(engine.run(&batches)?) as Box<dyn Any>))];
+        let mut engines: Vec<Run<'_>> = vec![Box::new(|| Ok(Box::new(run()?) as Box<dyn Any>))];
         let refused = match peer {
             Asked::No => Peer::NotAsked,
             Asked::Refuses(reason) => Peer::Refused(reason),

@@ -4,7 +4,7 @@
 //! stand on one scale whose end is the machine's own limit.
 
 use super::{Measured, Peer, Setup, UNOPTIMISED};
-use crate::cli::figures::{grouped, rough};
+use crate::cli::figures::rough;
 
 const NAME_WIDTH: usize = 190;
 const BAR_WIDTH: usize = 460;
@@ -26,10 +26,7 @@ text { font-size: 12px; fill: currentColor; }
 /// The whole page.
 pub(in crate::cli::bench) fn write(setup: &Setup, results: &[Measured]) -> String {
     let title = format!("pelton bench {}", escaped(&setup.suite));
-    let cut = match setup.batch_rows {
-        Some(rows) => format!("micro-batches of {} rows", grouped(rows as u64)),
-        None => "one batch".to_owned(),
-    };
+    let cut = setup.cut();
     let with_polars = results.iter().any(|result| !matches!(result.polars, Peer::NotAsked));
     let polars_key = "<span class=\"key\" style=\"background:#b8b8b8\"></span>Polars";
     format!(

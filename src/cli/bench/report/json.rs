@@ -19,6 +19,7 @@ struct Document<'a> {
     seed: u64,
     runs: usize,
     batch_rows: Option<usize>,
+    at_once: bool,
     optimised: bool,
     machine: Machine<'a>,
     results: Vec<Line<'a>>,
@@ -69,6 +70,7 @@ pub(in crate::cli::bench) fn write(setup: &Setup, results: &[Measured]) -> Resul
         seed: SEED,
         runs: setup.runs,
         batch_rows: setup.batch_rows,
+        at_once: setup.at_once,
         optimised: !UNOPTIMISED,
         machine: Machine {
             processor: &setup.processor,
@@ -116,7 +118,7 @@ mod tests {
         let (setup, results) = sample();
         let document: Value = serde_json::from_str(&write(&setup, &results).unwrap()).unwrap();
         assert_eq!(document["format"], json!(1));
-        assert_eq!(document["batch_rows"], json!(65_536));
+        assert_eq!((&document["batch_rows"], &document["at_once"]), (&json!(65_536), &json!(false)));
         assert_eq!(
             document["machine"],
             json!({ "processor": "Some <processor>", "simd": "AVX2 (256 bits)", "threads": 2, "memory_bytes_per_second": 32e9 })

@@ -7,6 +7,7 @@ pub(super) mod json;
 pub(super) mod table;
 
 use super::measure::Times;
+use crate::cli::figures::grouped;
 
 /// The circumstances of a run.
 #[derive(Debug, Clone)]
@@ -21,6 +22,19 @@ pub(super) struct Setup {
     pub(super) runs: usize,
     /// Rows of a micro-batch; without it all rows are one batch.
     pub(super) batch_rows: Option<usize>,
+    /// Whether the engine gets all micro-batches at once.
+    pub(super) at_once: bool,
+}
+
+impl Setup {
+    /// How the rows come.
+    fn cut(&self) -> String {
+        match self.batch_rows {
+            Some(rows) if self.at_once => format!("micro-batches of {} rows at once", grouped(rows as u64)),
+            Some(rows) => format!("micro-batches of {} rows", grouped(rows as u64)),
+            None => "one batch".to_owned(),
+        }
+    }
 }
 
 /// What one case gave.
@@ -88,6 +102,7 @@ pub(super) fn sample() -> (Setup, Vec<Measured>) {
         bandwidth: 32e9,
         runs: 3,
         batch_rows: Some(65_536),
+        at_once: false,
     };
     let measured = |case: &str, polars| Measured {
         case: case.to_owned(),

@@ -44,10 +44,7 @@ impl Table {
 
     /// The circumstances, and the names of the columns.
     pub(in crate::cli::bench) fn header(&self, setup: &Setup) -> String {
-        let cut = match setup.batch_rows {
-            Some(rows) => format!("micro-batches of {} rows", grouped(rows as u64)),
-            None => "one batch".to_owned(),
-        };
+        let cut = setup.cut();
         let mut text = format!(
             "pelton {} · {} · {} · {} runs\n{} · {} · {} threads · reads memory at {:.1} GB/s\n",
             env!("CARGO_PKG_VERSION"),
