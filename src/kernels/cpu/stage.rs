@@ -1,5 +1,6 @@
 //! A fused stage on the CPU: each batch goes through all steps while it lies in the cache, and into the end.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -17,6 +18,7 @@ use super::repartition::{limit, repartition};
 use super::sort::{Keyed, Sorter, merge as merge_runs, merge_keyed};
 use crate::columnar::{DataType, Field, RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
+use crate::expr::TypedNode;
 use crate::kernels::{Partial, Partitions, PreparedStage, StageTask, sort as sort_contract};
 use crate::limits::ROWS_PER_READ_MAX;
 use crate::plan::stage::{BatchFunction, End, GroupFunction, NamedExpr, Registry, SortKey, Stage, Step};
@@ -31,6 +33,8 @@ pub(super) struct CpuStage {
 
 /// A step, ready to run.
 enum Ready {
+    /// Columns as they are, by index.
+    Pick(Vec<usize>, SchemaRef),
     Filter(Filter),
     Project(Vec<Program>, SchemaRef),
     Explode(usize, SchemaRef),
@@ -81,7 +85,8 @@ impl CpuStage {
 impl PreparedStage for CpuStage {
     fn begin(&self) -> Result<Box<dyn StageTask>> {
         let state = self.end.begin(&self.end_schema)?;
-        Ok(Box::new(CpuTask { steps: Arc::clone(&self.steps), end: Arc::clone(&self.end), state }))
+        let (steps, end) = (Arc::clone(&self.steps), Arc::clone(&self.end));
+        Ok(Box::new(CpuTask { steps, end, state, columns: Columns::default() }))
     }
 
     fn merge(&self, partials: Vec<Partial>) -> Result<Partitions> {
@@ -175,11 +180,16 @@ fn foreign() -> Error {
 
 impl Ready {
     fn prepare(step: &Step, input: &SchemaRef, registry: &Registry) -> Result<(Self, SchemaRef)> {
+        let picked = |column: &NamedExpr| match column.expr.node {
+            TypedNode::Column(index, _) => Some(index),
+            _ => None,
+        };
         Ok(match step {
             Step::Filter { predicate } => (Self::Filter(Filter::prepare(predicate)?), Arc::clone(input)),
-            Step::Project { columns, schema } => {
-                (Self::Project(programs(columns)?, Arc::clone(schema)), Arc::clone(schema))
-            }
+            Step::Project { columns, schema } => match columns.iter().map(picked).collect() {
+                Some(picked) => (Self::Pick(picked, Arc::clone(schema)), Arc::clone(schema)),
+                None => (Self::Project(programs(columns)?, Arc::clone(schema)), Arc::clone(schema)),
+            },
             Step::Explode { column, schema } => (Self::Explode(*column, Arc::clone(schema)), Arc::clone(schema)),
             Step::Map { function, schema } => {
                 let (name, call) = registry.function(*function)?;
@@ -195,6 +205,11 @@ impl Ready {
 
     fn run(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         match self {
+            Self::Pick(columns, schema) => {
+                let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+                let columns = columns.iter().map(|&index| Arc::clone(batch.column(index))).collect();
+                Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+            }
             Self::Filter(filter) => filter.apply(batch),
             Self::Project(programs, schema) => {
                 let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
@@ -283,6 +298,40 @@ struct CpuTask {
     steps: Arc<[Ready]>,
     end: Arc<Ending>,
     state: State,
+    columns: Columns,
+}
+
+/// What a keyed reduce takes of a tile; kept for its memory.
+#[derive(Default)]
+struct Columns {
+    keys: Vec<ArrayRef>,
+    inputs: Vec<Option<ArrayRef>>,
+    filters: Vec<Option<BooleanArray>>,
+}
+
+impl Columns {
+    fn evaluate(
+        &mut self,
+        batch: &RecordBatch,
+        keys: &[Program],
+        inputs: &[Option<Program>],
+        filters: &[Option<Program>],
+    ) -> Result<()> {
+        self.keys.clear();
+        self.inputs.clear();
+        self.filters.clear();
+        for key in keys {
+            self.keys.push(key.evaluate(batch)?);
+        }
+        for input in inputs {
+            self.inputs.push(input.as_ref().map(|input| input.evaluate(batch)).transpose()?);
+        }
+        for filter in filters {
+            let filter = filter.as_ref().map(|filter| filter.evaluate(batch)).transpose()?;
+            self.filters.push(filter.map(|filter| filter.as_boolean().clone()));
+        }
+        Ok(())
+    }
 }
 
 /// What the end of a stage has gathered.
@@ -301,13 +350,18 @@ enum State {
 impl StageTask for CpuTask {
     /// A large batch is taken in tiles, so that what one step writes is still in the cache when the next one reads it.
     fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        let steps = Arc::clone(&self.steps);
+        // Columns are left behind before there are tiles: what nobody reads need not be cut.
+        let picks = steps.iter().take_while(|step| matches!(step, Ready::Pick(..))).count();
+        let (picks, steps) = steps.split_at(picks);
+        let batch = picks.iter().try_fold(Cow::Borrowed(batch), |batch, pick| pick.run(&batch).map(Cow::Owned))?;
         let rows = batch.num_rows();
-        if self.steps.is_empty() || rows <= ROWS_PER_READ_MAX {
-            return self.push_tile(batch.clone());
+        if rows <= ROWS_PER_READ_MAX || (steps.is_empty() && !matches!(self.state, State::Reduce(_))) {
+            return self.push_tile(steps, batch.into_owned());
         }
         (0..rows)
             .step_by(ROWS_PER_READ_MAX)
-            .try_for_each(|start| self.push_tile(batch.slice(start, ROWS_PER_READ_MAX.min(rows - start))))
+            .try_for_each(|start| self.push_tile(steps, batch.slice(start, ROWS_PER_READ_MAX.min(rows - start))))
     }
 
     fn finish(self: Box<Self>) -> Result<Partial> {
@@ -322,8 +376,8 @@ impl StageTask for CpuTask {
 }
 
 impl CpuTask {
-    fn push_tile(&mut self, mut batch: RecordBatch) -> Result<()> {
-        for step in self.steps.iter() {
+    fn push_tile(&mut self, steps: &[Ready], mut batch: RecordBatch) -> Result<()> {
+        for step in steps {
             if batch.num_rows() == 0 {
                 return Ok(());
             }
@@ -346,13 +400,9 @@ impl CpuTask {
                 Ok(())
             }
             (State::Reduce(groups), Ending::Reduce { keys, inputs, filters, .. }) => {
-                let keys = evaluate(keys, &batch)?;
-                let optional = |program: &Option<Program>| program.as_ref().map(|one| one.evaluate(&batch)).transpose();
-                let inputs = inputs.iter().map(optional).collect::<Result<Vec<_>>>()?;
-                let filters = filters.iter().map(optional).collect::<Result<Vec<_>>>()?;
-                let filters: Vec<Option<BooleanArray>> =
-                    filters.into_iter().map(|filter| filter.map(|filter| filter.as_boolean().clone())).collect();
-                groups.update(&keys, &inputs, &filters, batch.num_rows())
+                self.columns.evaluate(&batch, keys, inputs, filters)?;
+                let Columns { keys, inputs, filters } = &self.columns;
+                groups.update(keys, inputs, filters, batch.num_rows())
             }
             (State::ReduceWith(reduce), Ending::ReduceWith { keys, .. }) => {
                 reduce.push(&evaluate(keys, &batch)?, &batch)
