@@ -13,6 +13,7 @@ pub mod project;
 pub mod reduce;
 pub mod repartition;
 mod row_keys;
+pub mod simd;
 pub mod sort;
 mod sort_keys;
 mod stage;
@@ -45,6 +46,7 @@ impl Backend for CpuBackend {
     }
 
     fn prepare(&self, stage: &Stage, registry: &Registry) -> Result<Arc<dyn PreparedStage>> {
+        simd::check()?;
         Ok(Arc::new(stage::CpuStage::prepare(stage, registry)?))
     }
 }
