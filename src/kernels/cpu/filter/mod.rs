@@ -1,9 +1,18 @@
 //! Rows whose predicate holds: the fast twin of [`crate::kernels::filter`].
+//!
+//! A predicate becomes a [`Mask`], one bit a row; the mask picks the kept rows out of each column, 64 rows a word. Numbers
+//! go through vector registers (`lanes`), bits through the machine's own bit gathering (`bitmaps`), texts as runs of
+//! bytes (`texts`). A caller that reads only some columns of the kept rows asks for the mask and picks those.
 
-use arrow_array::Array;
+mod bitmaps;
+mod columns;
+mod lanes;
+mod mask;
+mod texts;
+
 use arrow_array::cast::AsArray;
-use arrow_select::filter::{filter_record_batch, prep_null_mask_filter};
 
+pub use self::mask::{Mask, Picker};
 use super::project::Program;
 use crate::columnar::RecordBatch;
 use crate::error::Result;
@@ -29,16 +38,14 @@ impl Filter {
     /// # Errors
     /// As for [`Program::evaluate`].
     pub fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let answers = self.predicate.evaluate(batch)?;
-        let answers = answers.as_boolean();
-        let mask = if answers.null_count() > 0 { &prep_null_mask_filter(answers) } else { answers };
-        let kept = mask.values().count_set_bits();
-        if kept == batch.num_rows() {
-            return Ok(batch.clone());
-        }
-        if kept == 0 {
-            return Ok(batch.slice(0, 0));
-        }
-        Ok(filter_record_batch(batch, mask)?)
+        self.mask(batch)?.apply(batch)
+    }
+
+    /// Which rows of `batch` the predicate is true for. Nothing is copied at all.
+    ///
+    /// # Errors
+    /// As for [`Program::evaluate`].
+    pub fn mask(&self, batch: &RecordBatch) -> Result<Mask> {
+        Ok(Mask::of(self.predicate.evaluate(batch)?.as_boolean()))
     }
 }
