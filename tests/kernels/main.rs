@@ -18,6 +18,7 @@ use std::sync::Arc;
 use pelton::columnar::{DataType, Field, RecordBatch, Schema, SchemaRef, TimeUnit};
 use pelton::expr::Expr;
 use pelton::kernels::cpu::project::Program;
+use pelton::kernels::cpu::simd;
 use pelton::kernels::project;
 
 use crate::common::{Range, ranged_batch};
@@ -88,7 +89,7 @@ fn batches(schema: &SchemaRef) -> Vec<RecordBatch> {
     batches
 }
 
-/// The CPU gives what the reference gives: the same bits, or the same error.
+/// The CPU gives what the reference gives, on every level of vector instructions: the same bits, or the same error.
 #[track_caller]
 fn agree(expr: &Expr, batches: &[RecordBatch]) {
     let typed = match expr.typed(batches[0].schema_ref()) {
@@ -97,14 +98,18 @@ fn agree(expr: &Expr, batches: &[RecordBatch]) {
     };
     let program = Program::prepare(&typed).unwrap();
     for batch in batches {
-        match (project::reference(&typed, batch), program.evaluate(batch)) {
-            (Ok(expected), Ok(found)) => {
-                assert_eq!(found.data_type(), &typed.data_type, "{expr}");
-                assert_eq!(found.len(), batch.num_rows(), "{expr}");
-                assert_eq!(&found, &expected, "{expr} on {batch:?}");
+        let expected = project::reference(&typed, batch);
+        for level in simd::available() {
+            let name = simd::name_of(level);
+            match (&expected, simd::with_level(level, || program.evaluate(batch))) {
+                (Ok(expected), Ok(found)) => {
+                    assert_eq!(found.data_type(), &typed.data_type, "{expr}");
+                    assert_eq!(found.len(), batch.num_rows(), "{expr}");
+                    assert_eq!(&found, expected, "{expr} by {name} on {batch:?}");
+                }
+                (Err(expected), Err(found)) => assert_eq!(found.to_string(), expected.to_string(), "{expr}"),
+                (expected, found) => panic!("{expr} by {name}: expected {expected:?}, found {found:?} on {batch:?}"),
             }
-            (Err(expected), Err(found)) => assert_eq!(found.to_string(), expected.to_string(), "{expr}"),
-            (expected, found) => panic!("{expr}: expected {expected:?}, found {found:?} on {batch:?}"),
         }
     }
 }

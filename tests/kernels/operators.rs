@@ -1,9 +1,9 @@
 //! Every operator on every type it takes.
 
-use pelton::columnar::{DataType, Scalar};
+use pelton::columnar::{DataType, RecordBatch, Scalar};
 use pelton::expr::{BinaryOp, Expr, UnaryOp, col, lit, when};
 
-use crate::common::{Random, Range, random_scalar};
+use crate::common::{Random, Range, random_scalar, ranged_batch};
 use crate::{agree, batches, is_typed, numbers, plain, schema, times};
 
 const ARITHMETIC: [BinaryOp; 6] =
@@ -142,4 +142,38 @@ fn membership_equals_the_reference() {
             }
         }
     }
+}
+
+#[test]
+fn long_columns_are_compared_and_chosen_as_the_reference_does_it() {
+    let types = [DataType::Int64, DataType::Float32, DataType::UInt8, DataType::Decimal128(12, 2), DataType::Utf8];
+    for (seed, data_type) in types.into_iter().enumerate() {
+        let rows = [65_537, 4095, 4096, 4097, 4097][seed];
+        let whole = ranged_batch(seed as u64, rows + 5, &schema(&data_type), 0.1, Range::Wild);
+        let batches = [whole.slice(5, rows)];
+        for op in COMPARISONS {
+            agree(&binary(col("a"), op, col("b")), &batches);
+            agree(&binary(literal(&data_type, 8), op, col("b")), &batches);
+        }
+        let (one, other) = (literal(&data_type, 5), literal(&data_type, 6));
+        for (yes, no) in [(col("a"), col("b")), (one.clone(), col("b")), (col("a"), one.clone()), (one, other)] {
+            agree(&when(col("c")).then(yes).otherwise(no), &batches);
+        }
+    }
+}
+
+#[test]
+fn texts_of_every_length_are_chosen() {
+    let schema = schema(&DataType::Utf8);
+    let texts = |from: usize| -> Vec<Scalar> {
+        (0..200).map(|row| Scalar::Utf8("\u{e9}x".repeat((row + from) % 40))).collect()
+    };
+    let mut columns = ranged_batch(3, 200, &schema, 0.1, Range::Tame).columns().to_vec();
+    columns[0] = Scalar::to_array(&texts(0), &DataType::Utf8).unwrap();
+    columns[1] = Scalar::to_array(&texts(31), &DataType::Utf8).unwrap();
+    let whole = RecordBatch::try_new(schema, columns).unwrap();
+    let batches = [whole.slice(7, 130), whole.slice(199, 1), whole];
+    agree(&when(col("c")).then(col("a")).otherwise(col("b")), &batches);
+    agree(&when(col("c")).then(lit("")).otherwise(col("b")), &batches);
+    agree(&when(col("c")).then(col("a")).otherwise(lit("longer than what is copied at once, by some bytes")), &batches);
 }

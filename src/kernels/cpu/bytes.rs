@@ -39,3 +39,21 @@ pub(super) fn same_kind(left: &DataType, right: &DataType) -> bool {
     (data_type::is_text(left) && data_type::is_text(right))
         || (data_type::is_binary(left) && data_type::is_binary(right))
 }
+
+/// Bytes that [`append`] copies at once where there are not more: a move of known length needs no call.
+pub(super) const SHORT: usize = 32;
+
+/// Adds `bytes[from..to]`. Fastest where [`SHORT`] bytes follow `from`, whatever they are, and have room in `out`.
+#[inline(always)]
+pub(super) fn append(out: &mut Vec<u8>, bytes: &[u8], from: usize, to: usize) {
+    let len = to - from;
+    if len <= SHORT
+        && let Some(short) = bytes.get(from..from + SHORT)
+    {
+        let wanted = out.len() + len;
+        out.extend_from_slice(short);
+        out.truncate(wanted);
+    } else {
+        out.extend_from_slice(&bytes[from..to]);
+    }
+}

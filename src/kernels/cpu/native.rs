@@ -60,6 +60,24 @@ pub(super) fn column<N: ArrowNativeType>(
     Ok(make_array(builder.nulls(nulls).build()?))
 }
 
+/// A column of the same type with other values; children and what else the type has stay as they are.
+///
+/// # Safety
+/// The buffers hold `len` values, each of which (number, code of the same dictionary, view into the same buffers, whole
+/// text) is a value of a column of this type that was valid; `nulls` has `len` bits. Nothing is checked again: that would
+/// read every text and cost more than most kernels.
+pub(super) unsafe fn with_buffers(
+    like: &ArrayData,
+    len: usize,
+    buffers: Vec<Buffer>,
+    nulls: Option<NullBuffer>,
+) -> ArrayRef {
+    let children = like.child_data().to_vec();
+    let builder = ArrayData::builder(like.data_type().clone()).len(len).buffers(buffers).child_data(children);
+    // SAFETY: promised by the caller.
+    make_array(unsafe { builder.nulls(nulls).build_unchecked() })
+}
+
 /// The bitmap of a column whose values are there where `present` says so; none if all are.
 pub(super) fn validity(present: &[bool]) -> Option<NullBuffer> {
     let validity = NullBuffer::new(BooleanBuffer::from(present));

@@ -141,6 +141,28 @@ fn refusal(found: &str) -> Error {
         .advice(format!("leave it out for the best level, or set it to one of {}", here.join(", ")))
 }
 
+/// Runs an expression as compiled for the first of these levels that the thread's level has, else another one that every
+/// machine runs: for loops that a compiler turns into vector code only there. What the expression calls must be marked
+/// `#[inline(always)]`, or it stays as it is compiled for every machine.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+macro_rules! compiled_for {
+    ([$($as_level:ident),+], $fast:expr, else $slow:expr) => {{
+        let level = $crate::kernels::cpu::simd::level();
+        $(if let Some(token) = level.$as_level() {
+            fearless_simd::Simd::vectorize(token, #[inline(always)] || $fast)
+        } else)+ {
+            $slow
+        }
+    }};
+}
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+macro_rules! compiled_for {
+    ([$($as_level:ident),+], $fast:expr, else $slow:expr) => {
+        $slow
+    };
+}
+pub(super) use compiled_for;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,12 +13,14 @@ use arrow_select::filter::{FilterBuilder, prep_null_mask_filter};
 use arrow_select::interleave::interleave;
 use arrow_select::zip::zip;
 
+use super::case_text::select_texts;
 use super::native::by_number;
 use super::operand::{Operand, logical, natives, physical, primitive};
 use super::{Node, Scope, Site, compile};
 use crate::columnar::DataType;
 use crate::error::Result;
 use crate::expr::{TypedExpr, TypedNode};
+use crate::kernels::cpu::simd::compiled_for;
 
 /// A compiled choice.
 pub(super) struct Case {
@@ -155,7 +157,12 @@ pub(super) fn select(first: &BooleanBuffer, yes: &Operand, no: &Operand) -> Resu
     let data_type = yes.data_type().clone();
     let (left, right) = (yes.with(physical(yes.array())?), no.with(physical(no.array())?));
     let chosen = by_number!(left.data_type(), T => select_numbers::<T>(first, &left, &right)?, _ => {
-        zip(&BooleanArray::new(first.clone(), None), &left, &right)?
+        match left.data_type() {
+            other if other != right.data_type() => zip(&BooleanArray::new(first.clone(), None), &left, &right)?,
+            DataType::Utf8 | DataType::Binary => select_texts::<i32>(first, &left, &right)?,
+            DataType::LargeUtf8 | DataType::LargeBinary => select_texts::<i64>(first, &left, &right)?,
+            _ => zip(&BooleanArray::new(first.clone(), None), &left, &right)?,
+        }
     });
     Ok(Operand::Column(logical(&chosen, &data_type)?))
 }
@@ -166,7 +173,9 @@ fn select_numbers<T: ArrowPrimitiveType>(first: &BooleanBuffer, yes: &Operand, n
         (true, true) => pick_each(first, |_| left[0], |_| right[0]),
         (true, false) => pick_each(first, |_| left[0], |row| right[row]),
         (false, true) => pick_each(first, |row| left[row], |_| right[0]),
-        (false, false) => pick_each(first, |row| left[row], |row| right[row]),
+        (false, false) => compiled_for!([as_avx512], pick_pairs(first, left, right), else {
+            pick_each(first, |row| left[row], |row| right[row])
+        }),
     };
     let nulls = select_nulls(first, yes, no);
     logical(&primitive::<T>(values, nulls), yes.data_type())
@@ -189,7 +198,27 @@ fn pick_each<A: Copy>(first: &BooleanBuffer, yes: impl Fn(usize) -> A, no: impl 
     values
 }
 
-fn select_nulls(first: &BooleanBuffer, yes: &Operand, no: &Operand) -> Option<NullBuffer> {
+/// The same for two columns: with mask registers, 64 choices are a few blends.
+#[inline(always)]
+fn pick_pairs<A: Copy>(first: &BooleanBuffer, yes: &[A], no: &[A]) -> Vec<A> {
+    let (yes_chunks, yes_rest) = yes.as_chunks::<64>();
+    let (no_chunks, no_rest) = no.as_chunks::<64>();
+    let mut values = Vec::with_capacity(first.len());
+    let bits = first.bit_chunks();
+    for ((word, yes), no) in bits.iter().zip(yes_chunks).zip(no_chunks) {
+        let mut chosen = *no;
+        for (place, value) in chosen.iter_mut().enumerate() {
+            *value = if word >> place & 1 == 1 { yes[place] } else { *value };
+        }
+        values.extend_from_slice(&chosen);
+    }
+    let word = bits.remainder_bits();
+    let rest = yes_rest.iter().zip(no_rest).enumerate();
+    values.extend(rest.map(|(place, (yes, no))| if word >> place & 1 == 1 { *yes } else { *no }));
+    values
+}
+
+pub(super) fn select_nulls(first: &BooleanBuffer, yes: &Operand, no: &Operand) -> Option<NullBuffer> {
     let validity = |operand: &Operand| match operand.array().nulls() {
         None => None,
         Some(nulls) if !operand.is_constant() => Some(nulls.inner().clone()),

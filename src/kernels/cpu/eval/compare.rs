@@ -13,7 +13,7 @@ use arrow_cast::cast;
 use arrow_ord::cmp;
 use arrow_select::take::take;
 
-use super::bits::{test_each, test_pairs};
+use super::bits::{compare_each, compare_pairs};
 use super::native::{Ordered, by_number};
 use super::operand::{Operand, common_nulls, natives, physical, shape, shaped};
 use super::{Apply, Site};
@@ -91,13 +91,14 @@ where
     T::Native: Ordered,
 {
     let nulls = common_nulls(&[left.clone(), right.clone()]);
+    // All six are one of two questions, or its opposite: two loops a type are compiled, not six.
     let bits = match op {
         BinaryOp::Eq => rows::<T>(left, right, T::Native::same)?,
-        BinaryOp::NotEq => rows::<T>(left, right, |a, b| !a.same(b))?,
+        BinaryOp::NotEq => !&rows::<T>(left, right, T::Native::same)?,
         BinaryOp::Lt => rows::<T>(left, right, T::Native::below)?,
-        BinaryOp::LtEq => rows::<T>(left, right, |a, b| !b.below(a))?,
-        BinaryOp::Gt => rows::<T>(left, right, |a, b| b.below(a))?,
-        BinaryOp::GtEq => rows::<T>(left, right, |a, b| !a.below(b))?,
+        BinaryOp::GtEq => !&rows::<T>(left, right, T::Native::below)?,
+        BinaryOp::Gt => rows::<T>(right, left, T::Native::below)?,
+        BinaryOp::LtEq => !&rows::<T>(right, left, T::Native::below)?,
         other => return Err(site.unknown(&other)),
     };
     let answer: ArrayRef = Arc::new(BooleanArray::new(bits, nulls));
@@ -111,8 +112,8 @@ fn rows<T: ArrowPrimitiveType>(
 ) -> Result<BooleanBuffer> {
     let (left_values, right_values) = (natives::<T>(left.array())?, natives::<T>(right.array())?);
     Ok(match (left.is_constant(), right.is_constant()) {
-        (false, true) => test_each(left_values, |value| test(value, right_values[0])),
-        (true, false) => test_each(right_values, |value| test(left_values[0], value)),
-        _ => test_pairs(left_values, right_values, test),
+        (false, true) => compare_each(left_values, |value| test(value, right_values[0])),
+        (true, false) => compare_each(right_values, |value| test(left_values[0], value)),
+        _ => compare_pairs(left_values, right_values, test),
     })
 }

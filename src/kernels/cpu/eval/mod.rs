@@ -11,6 +11,7 @@ mod arithmetic;
 mod bits;
 mod calendar;
 mod case;
+mod case_text;
 mod cast;
 mod compare;
 mod decimal;

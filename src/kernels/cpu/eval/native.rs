@@ -13,12 +13,15 @@ pub(super) trait Ordered: Copy {
 macro_rules! integers {
     ($($native:ty),*) => {
         $(impl Ordered for $native {
+            #[inline(always)]
             fn same(self, other: Self) -> bool {
                 self == other
             }
+            #[inline(always)]
             fn below(self, other: Self) -> bool {
                 self < other
             }
+            #[inline(always)]
             fn not_a_number(self) -> bool {
                 false
             }
@@ -29,13 +32,16 @@ macro_rules! integers {
 macro_rules! floats {
     ($($native:ty),*) => {
         $(impl Ordered for $native {
+            #[inline(always)]
             #[expect(clippy::float_cmp, reason = "this defines equality")]
             fn same(self, other: Self) -> bool {
                 (self == other) | (self.is_nan() & other.is_nan())
             }
+            #[inline(always)]
             fn below(self, other: Self) -> bool {
                 (self < other) | (!self.is_nan() & other.is_nan())
             }
+            #[inline(always)]
             fn not_a_number(self) -> bool {
                 self.is_nan()
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, BooleanArray, make_array};
+use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer, ScalarBuffer};
 use arrow_data::ArrayData;
 
@@ -11,6 +11,7 @@ use super::mask::Picker;
 use super::{bitmaps, lanes, texts};
 use crate::columnar::DataType;
 use crate::error::{Error, Result};
+use crate::kernels::cpu::native::with_buffers;
 
 /// The values of the kept rows, in order.
 pub(super) fn pick(picker: &Picker<'_>, column: &ArrayRef) -> Result<ArrayRef> {
@@ -38,7 +39,12 @@ pub(super) fn pick(picker: &Picker<'_>, column: &ArrayRef) -> Result<ArrayRef> {
         other => fixed_width(picker, &data, other.primitive_width().unwrap_or(0)).map(one),
     };
     match buffers {
-        Some(buffers) => Ok(with_buffers(&data, picker.kept(), buffers, nulls(picker, column))),
+        Some(buffers) => {
+            let nulls = nulls(picker, column);
+            // SAFETY: each value is one of `column`'s (a number, a code, a view, a whole text), and each kernel gives as
+            // many as the mask keeps.
+            Ok(unsafe { with_buffers(&data, picker.kept(), buffers, nulls) })
+        }
         None => picker.pick_by_arrow(column),
     }
 }
@@ -67,14 +73,4 @@ fn values<N: ArrowNativeType>(data: &ArrayData) -> ScalarBuffer<N> {
 fn nulls(picker: &Picker<'_>, column: &dyn Array) -> Option<NullBuffer> {
     let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0)?;
     Some(NullBuffer::new(bitmaps::pick(picker, nulls.inner()))).filter(|nulls| nulls.null_count() > 0)
-}
-
-/// An array of the same type with other values, children and further buffers as they were.
-fn with_buffers(from: &ArrayData, len: usize, buffers: Vec<Buffer>, nulls: Option<NullBuffer>) -> ArrayRef {
-    let children = from.child_data().to_vec();
-    let builder = ArrayData::builder(from.data_type().clone()).len(len).buffers(buffers).child_data(children);
-    // SAFETY: each value (number, code of the same dictionary, view into the same buffers, whole text) is a value of an
-    // array that was valid, and there are `len` of them: the callers made them of the `len` set bits of one mask.
-    // Checking them again would read every text and cost more than the filter itself.
-    make_array(unsafe { builder.nulls(nulls).build_unchecked() })
 }

@@ -5,9 +5,7 @@ use arrow_data::ArrayData;
 
 use super::lanes::{self, Lane};
 use super::mask::Picker;
-
-/// Bytes that are copied at once where the run is not longer: a move of known length needs no call.
-const SHORT: usize = 32;
+use crate::kernels::cpu::bytes::{SHORT, append};
 
 /// An offset into bytes, and the number of the same width that a length is.
 pub(super) trait Offset: ArrowNativeType {
@@ -88,19 +86,5 @@ fn each_run(words: &[u64], mut call: impl FnMut(usize, usize)) {
             row += (skipped + run) as usize;
             left = left.checked_shr(run).unwrap_or(0);
         }
-    }
-}
-
-#[inline(always)]
-fn append(out: &mut Vec<u8>, bytes: &[u8], from: usize, to: usize) {
-    let len = to - from;
-    if len <= SHORT
-        && let Some(short) = bytes.get(from..from + SHORT)
-    {
-        let wanted = out.len() + len;
-        out.extend_from_slice(short);
-        out.truncate(wanted);
-    } else {
-        out.extend_from_slice(&bytes[from..to]);
     }
 }
