@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::suite::Chain;
 use crate::columnar::{Field, RecordBatch, Schema};
 use crate::error::{Error, Result};
-use crate::expr::{Aggregate, AggregateFunction, Expr, TypedAggregate, TypedExpr, parse};
+use crate::expr::{Aggregate, Expr, TypedAggregate, TypedExpr, parse};
 
 /// A chain as expressions.
 #[derive(Debug, Clone)]
@@ -94,13 +94,6 @@ impl TypedQuery {
             (false, false) => read.extend(grouped.iter().flat_map(|index| self.select[*index].1.columns())),
         }
         read
-    }
-
-    /// The columns of the answer that are sums.
-    pub(super) fn sums(&self) -> Vec<usize> {
-        let functions = self.aggregates.iter().map(|aggregate| &aggregate.function);
-        let sums = functions.enumerate().filter(|(_, function)| **function == AggregateFunction::Sum);
-        sums.map(|(place, _)| self.keys.len() + place).collect()
     }
 
     /// Bytes of the columns that are read: values, offsets and the bits that mark nulls.

@@ -56,6 +56,13 @@ impl Peer {
     }
 }
 
+/// The columns of the answer in which Polars has 0 for no values: sums.
+pub(super) fn zero_for_nothing(query: &TypedQuery) -> Vec<usize> {
+    let functions = query.aggregates.iter().map(|aggregate| &aggregate.function);
+    let sums = functions.enumerate().filter(|(_, function)| **function == AggregateFunction::Sum);
+    sums.map(|(place, _)| query.keys.len() + place).collect()
+}
+
 fn aggregate(aggregate: &TypedAggregate) -> Result<pl::Expr> {
     let values = || -> Result<pl::Expr> {
         let Some(input) = &aggregate.input else { return Err(unsaid("an aggregate without values")) };
