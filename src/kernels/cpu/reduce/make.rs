@@ -3,10 +3,8 @@
 use arrow_schema::DataType;
 
 use super::concat::Concat;
-use super::count::Count;
-use super::extreme::Extreme;
 use super::extreme_bytes::ExtremeBytes;
-use super::float_sum::{self, FloatSum};
+use super::extreme_decimal::ExtremeDecimal;
 use super::n_unique::NUnique;
 use super::nothing::Nothing;
 use super::pick::Pick;
@@ -14,37 +12,30 @@ use super::quantile::Quantile;
 use super::state::State;
 use super::truth::Truth;
 use super::variance::{self, FloatVariance, WholeVariance};
-use super::whole_sum::{WholeMean, WholeSum};
 use crate::columnar::data_type;
 use crate::error::{Error, ErrorKind, Result};
-use crate::expr::{AggregateFunction, TypedAggregate};
-use crate::kernels::cpu::native;
+use crate::expr::{AggregateFunction, TypedAggregate, TypedExpr};
 
 /// Whether rows with a null are seen, too.
 pub(super) fn is_null_kept(function: &AggregateFunction) -> bool {
     matches!(function, AggregateFunction::Len | AggregateFunction::First | AggregateFunction::Last)
 }
 
-/// An empty state for this aggregate.
+/// An empty state for this aggregate, which is not in lanes.
 pub(super) fn make(aggregate: &TypedAggregate) -> Result<Box<dyn State>> {
     use AggregateFunction as Function;
-    let input = match (&aggregate.function, &aggregate.input) {
-        (Function::Len, _) => return Ok(Box::<Count>::default()),
-        (_, Some(input)) => &input.data_type,
-        (_, None) => return Err(refuse(aggregate, "nothing")),
+    let Some(TypedExpr { data_type: input, .. }) = &aggregate.input else {
+        return Err(refuse(aggregate, "nothing"));
     };
     let values = match input {
         DataType::Dictionary(_, values) => values,
         other => other,
     };
     let state: Option<Box<dyn State>> = match &aggregate.function {
-        Function::Len | Function::Count => Some(Box::<Count>::default()),
         Function::First => Some(Box::new(Pick::<false>::new(input.clone()))),
         Function::Last => Some(Box::new(Pick::<true>::new(input.clone()))),
         Function::NUnique => Some(Box::new(NUnique::new(values)?)),
         _ if *values == DataType::Null => Some(Box::new(Nothing::new(aggregate.data_type.clone()))),
-        Function::Sum => sum(values, &aggregate.data_type),
-        Function::Mean => mean(values),
         Function::Variance(ddof) => spread(values, variance::Wanted { ddof: *ddof, is_deviation: false }),
         Function::StdDev(ddof) => spread(values, variance::Wanted { ddof: *ddof, is_deviation: true }),
         Function::Min => extreme::<false>(values),
@@ -93,27 +84,6 @@ macro_rules! with_whole {
     }};
 }
 
-fn sum(values: &DataType, result: &DataType) -> Option<Box<dyn State>> {
-    with_whole!(values, Native, LIMBS, _SQUARE_LIMBS => Some(Box::new(WholeSum::<Native, LIMBS>::new(result.clone()))), _ => {
-        float_sum(values, float_sum::Wanted::Sum)
-    })
-}
-
-fn mean(values: &DataType) -> Option<Box<dyn State>> {
-    let scale = scale(values)?;
-    with_whole!(values, Native, LIMBS, _SQUARE_LIMBS => Some(Box::new(WholeMean::<Native, LIMBS>::new(scale))), _ => {
-        float_sum(values, float_sum::Wanted::Mean)
-    })
-}
-
-fn float_sum(values: &DataType, wanted: float_sum::Wanted) -> Option<Box<dyn State>> {
-    match values {
-        DataType::Float32 => Some(Box::new(FloatSum::<f32>::new(wanted))),
-        DataType::Float64 => Some(Box::new(FloatSum::<f64>::new(wanted))),
-        _ => None,
-    }
-}
-
 fn spread(values: &DataType, wanted: variance::Wanted) -> Option<Box<dyn State>> {
     let scale = scale(values)?;
     with_whole!(values, Native, LIMBS, SQUARE_LIMBS => {
@@ -126,7 +96,7 @@ fn spread(values: &DataType, wanted: variance::Wanted) -> Option<Box<dyn State>>
 }
 
 /// Decimal digits after the point; none for what is not a number.
-fn scale(values: &DataType) -> Option<i8> {
+pub(super) fn scale(values: &DataType) -> Option<i8> {
     match values {
         DataType::Decimal128(_, scale) => Some(*scale),
         other => data_type::is_number(other).then_some(0),
@@ -134,14 +104,13 @@ fn scale(values: &DataType) -> Option<i8> {
 }
 
 fn extreme<const IS_MAX: bool>(values: &DataType) -> Option<Box<dyn State>> {
-    native::with_native!(values, Native => Some(Box::new(Extreme::<Native, IS_MAX>::new(values.clone()))), _ => {
-        match values {
-            DataType::Boolean if IS_MAX => Some(Box::new(Truth::<true>::new())),
-            DataType::Boolean => Some(Box::new(Truth::<false>::new())),
-            other if data_type::is_text(other) || data_type::is_binary(other) => {
-                Some(Box::new(ExtremeBytes::<IS_MAX>::new(values.clone())))
-            }
-            _ => None,
+    Some(match values {
+        DataType::Boolean if IS_MAX => Box::new(Truth::<true>::new()),
+        DataType::Boolean => Box::new(Truth::<false>::new()),
+        DataType::Decimal128(..) => Box::new(ExtremeDecimal::<IS_MAX>::new(values.clone())),
+        other if data_type::is_text(other) || data_type::is_binary(other) => {
+            Box::new(ExtremeBytes::<IS_MAX>::new(values.clone()))
         }
+        _ => return None,
     })
 }

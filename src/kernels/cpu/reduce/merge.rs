@@ -50,8 +50,11 @@ fn take_in(groups: &mut Groups, later: &Groups, from: &[u32], keys: &[ArrayRef])
         groups.ids.assign(keys, &mut to)?;
     }
     let mapping = Mapping { from, to: &to, later_groups: later.len(), groups: groups.len() };
+    groups.laned.merge(&later.laned, &mapping)?;
     for (state, later) in groups.states.iter_mut().zip(&later.states) {
-        state.merge(&**later, &mapping)?;
+        if let (Some(state), Some(later)) = (state, later) {
+            state.merge(&**later, &mapping)?;
+        }
     }
     Ok(to)
 }

@@ -5,11 +5,15 @@
 //! loop they share, `merge` puts the groups of partitions together.
 
 mod concat;
-mod count;
 pub mod distinct;
-mod extreme;
 mod extreme_bytes;
-mod float_sum;
+mod extreme_decimal;
+mod feed;
+mod float_split;
+mod lane_least;
+mod lane_sum;
+mod laned;
+mod lanes;
 mod make;
 mod merge;
 mod n_unique;
@@ -18,9 +22,10 @@ mod pick;
 mod quantile;
 pub mod reduce_with;
 mod state;
+mod total;
 mod truth;
 mod variance;
-mod whole_sum;
+mod window;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +34,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
+use self::laned::Laned;
 use self::make::{is_null_kept, make};
 use self::state::{Ids, Refusal, Rows, State};
 use crate::error::{Error, Place, Result};
@@ -94,8 +100,10 @@ impl KeyedReduce {
     /// None after [`KeyedReduce::prepare`] went well.
     pub fn begin(&self) -> Result<Groups> {
         let ids = GroupIds::new(self.0.keys.iter().map(Field::data_type))?;
-        let states = self.0.aggregates.iter().map(make).collect::<Result<_>>()?;
-        let mut groups = Groups { prepared: Arc::clone(&self.0), ids, states, row_ids: Vec::new() };
+        let laned = Laned::new(&self.0.aggregates, !self.0.keys.is_empty());
+        let state = |(place, aggregate)| if laned.holds(place) { Ok(None) } else { make(aggregate).map(Some) };
+        let states = self.0.aggregates.iter().enumerate().map(state).collect::<Result<_>>()?;
+        let mut groups = Groups { prepared: Arc::clone(&self.0), ids, laned, states, row_ids: Vec::new() };
         if self.0.keys.is_empty() {
             // There is a group before there is a row: the states must know.
             groups.take_in(&[], &self.no_inputs(), &vec![None; self.0.aggregates.len()], 0)?;
@@ -119,7 +127,9 @@ impl KeyedReduce {
 pub struct Groups {
     prepared: Arc<Prepared>,
     ids: GroupIds,
-    states: Vec<Box<dyn State>>,
+    laned: Laned,
+    /// Of the aggregates that are not in lanes.
+    states: Vec<Option<Box<dyn State>>>,
     /// Ids of the rows of the latest batch; kept for its memory.
     row_ids: Vec<u32>,
 }
@@ -169,13 +179,21 @@ impl Groups {
             self.ids.assign(keys, &mut self.row_ids)?;
         }
         let groups = self.len();
+        let ids = if has_keys { Ids::Each(&self.row_ids) } else { Ids::One };
+        let aggregates = &self.prepared.aggregates;
+        let inputs = inputs.iter().zip(aggregates).map(|(input, aggregate)| {
+            input.as_ref().map(|input| plain(input, aggregate)).transpose()
+        });
+        let inputs = inputs.collect::<Result<Vec<_>>>()?;
+        let selection = |place: usize| {
+            let values = inputs[place].as_ref().filter(|_| !is_null_kept(&aggregates[place].function));
+            selection(values, filters[place].as_ref())
+        };
+        self.laned.take_in(ids, (len, groups), &inputs, selection)?;
         for (place, state) in self.states.iter_mut().enumerate() {
-            let aggregate = &self.prepared.aggregates[place];
-            let input = inputs[place].as_ref().map(|input| plain(input, aggregate)).transpose()?;
-            let ids = if has_keys { Ids::Each(&self.row_ids) } else { Ids::One };
-            let values = input.as_ref().filter(|_| !is_null_kept(&aggregate.function));
-            let selection = selection(values, filters[place].as_ref());
-            state.update(&Rows { ids, len, groups, selection }, input.as_ref())?;
+            if let Some(state) = state {
+                state.update(&Rows { ids, len, groups, selection: selection(place) }, inputs[place].as_ref())?;
+            }
         }
         Ok(())
     }
@@ -203,10 +221,14 @@ impl Groups {
     /// # Errors
     /// `Overflow`, naming column and key, when a total does not fit its type.
     pub fn finish(self) -> Result<RecordBatch> {
+        let groups = self.len();
         let mut columns = self.ids.keys()?;
-        for (state, aggregate) in self.states.into_iter().zip(&self.prepared.aggregates) {
-            let column =
-                state.finish().map_err(|refusal| explain(refusal, aggregate, &self.prepared.keys, &columns))?;
+        for (place, (state, aggregate)) in self.states.into_iter().zip(&self.prepared.aggregates).enumerate() {
+            let column = match state {
+                Some(state) => state.finish(),
+                None => self.laned.finish(place, aggregate, groups),
+            };
+            let column = column.map_err(|refusal| explain(refusal, aggregate, &self.prepared.keys, &columns))?;
             columns.push(if column.data_type() == &aggregate.data_type {
                 column
             } else {

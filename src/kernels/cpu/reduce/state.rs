@@ -53,6 +53,14 @@ pub(super) enum Ids<'a> {
 }
 
 impl Ids<'_> {
+    /// Those of some rows.
+    pub(super) fn slice(self, from: usize, rows: usize) -> Self {
+        match self {
+            Ids::One => Ids::One,
+            Ids::Each(ids) => Ids::Each(&ids[from..from + rows]),
+        }
+    }
+
     pub(super) fn of(self, row: usize) -> u32 {
         match self {
             Ids::One => 0,

@@ -14,8 +14,8 @@ use arrow_schema::DataType;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::float_sum::Window;
 use super::state::{Mapping, Refusal, Rows, State, each, merge_slots, needed, same};
+use super::window::Window;
 use crate::error::Result;
 use crate::kernels::cpu::native;
 use crate::kernels::exact_sum::{F64_GRID, FloatMoments, Moments};

@@ -1,0 +1,122 @@
+//! Floats as two whole numbers on a common grid, by additions and multiplications alone: the way in which exact sums
+//! are as fast as the memory.
+//!
+//! A value is rounded to a multiple of the high unit by adding and taking off a large constant; what is left over is
+//! exact (Sterbenz), and is a multiple of the low unit unless the value has bits below the grid. All of it is what every
+//! vector unit does well.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "bits of floats are read as integers; exponents fit 32 bits"
+)]
+
+/// Bits of each of the two numbers. Together they hold 84 bits below the top of the grid: mantissas of 53 bits of
+/// values that differ by up to 2^31, or 2^23 when the top has just been rounded up.
+pub(super) const BITS: u32 = 42;
+
+/// Tops lie this many powers of two apart, so that batches of like values choose the same.
+const RASTER: i32 = 8;
+
+/// Adding this rounds a float below 2^51 to a whole number, which then stands in the low bits.
+const ROUNDER: f64 = 6_755_399_441_055_744.0;
+
+/// The units of the two numbers: `2^low` and `2^(low + BITS)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Grid {
+    low: i32,
+}
+
+fn power(exponent: i32) -> f64 {
+    f64::from_bits(((exponent + 1023) as u64) << 52)
+}
+
+impl Grid {
+    /// A grid for values about 1.
+    pub(super) const ANY: Self = Self { low: -2 * BITS as i32 };
+
+    /// A grid whose top lies just above the largest of these values; none if all are zero, subnormal, or not finite.
+    pub(super) fn for_values(values: &[f64]) -> Option<Self> {
+        let field = |value: &f64| (value.to_bits() >> 52) as i32 & 0x7ff;
+        let highest = values.iter().map(field).map(|field| if field == 0x7ff { 0 } else { field }).max()?;
+        // A value with this exponent field lies below 2^(field - 1022).
+        let top = (highest - 1022 + RASTER - 1).div_euclid(RASTER) * RASTER;
+        (highest > 0).then(|| Self { low: top.clamp(-840, 1024) - 2 * BITS as i32 })
+    }
+
+    /// The exponent of the low unit.
+    pub(super) fn low(self) -> i32 {
+        self.low
+    }
+
+    /// Writes the two numbers of each value, both zero for a value off the grid; says whether all were on it.
+    #[inline]
+    pub(super) fn split(self, values: &[f64], highs: &mut [i64], lows: &mut [i64]) -> bool {
+        let high = self.low + BITS as i32;
+        let (high_unit, per_high_unit) = (power(high), power(-high));
+        let (low_unit, per_low_unit) = (power(self.low), power(-self.low));
+        let (highs, lows) = (&mut highs[..values.len()], &mut lows[..values.len()]);
+        let mut all = true;
+        for (row, &value) in values.iter().enumerate() {
+            let (high, low, fits) = split(value, [high_unit, per_high_unit, low_unit, per_low_unit]);
+            highs[row] = if fits { high } else { 0 };
+            lows[row] = if fits { low } else { 0 };
+            all &= fits;
+        }
+        all
+    }
+
+    /// Whether the value lies on the grid.
+    pub(super) fn fits(self, value: f64) -> bool {
+        let high = self.low + BITS as i32;
+        split(value, [power(high), power(-high), power(self.low), power(-self.low)]).2
+    }
+}
+
+/// High and low number of a value, and whether they are the whole value.
+#[inline]
+fn split(value: f64, [high_unit, per_high_unit, low_unit, per_low_unit]: [f64; 4]) -> (i64, i64, bool) {
+    const ROUNDER_BITS: i64 = ROUNDER.to_bits() as i64;
+    const TOP: f64 = (1_u64 << BITS) as f64;
+    let scaled = value * per_high_unit;
+    let rounded = scaled + ROUNDER;
+    let rest = value - (rounded - ROUNDER) * high_unit;
+    let rest_rounded = rest * per_low_unit + ROUNDER;
+    // Also catches what the scaling lost, and NaN, which equals nothing.
+    let is_whole = (rest_rounded - ROUNDER) * low_unit == rest;
+    let whole = |rounded: f64| (rounded.to_bits() as i64).wrapping_sub(ROUNDER_BITS);
+    (whole(rounded), whole(rest_rounded), is_whole & (scaled.abs() < TOP))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_numbers_are_the_value_or_the_value_is_refused() {
+        let mut values = vec![0.0, -0.0, 1.0, -1.0, 0.1, 1e-5, -123.456, 127.99, 128.0, 300.5, f64::NAN, f64::INFINITY];
+        values.extend([f64::MIN_POSITIVE, 5e-324, 1e-300, f64::MAX, f64::MIN, 1e17, 2f64.powi(-40), 2f64.powi(-70)]);
+        for largest in [1e-300, 1e-200, 1e-3, 1.0, 100.0, 1e10, 1e200, f64::MAX] {
+            let grid = Grid::for_values(&[largest, f64::INFINITY]).unwrap();
+            let mut all = values.clone();
+            all.extend(values.iter().map(|value| value * largest));
+            let (mut highs, mut lows) = (vec![7; all.len()], vec![7; all.len()]);
+            let fit = grid.split(&all, &mut highs, &mut lows);
+            assert_eq!(fit, all.iter().all(|&value| grid.fits(value)));
+            for ((&value, &high), &low) in all.iter().zip(&highs).zip(&lows) {
+                if grid.fits(value) {
+                    let units = (i128::from(high) << BITS) + i128::from(low);
+                    let (negative, mantissa, exponent) = crate::kernels::exact_sum::parts(value);
+                    let mantissa = if negative { -i128::from(mantissa) } else { i128::from(mantissa) };
+                    let shift = exponent - grid.low();
+                    let same = if shift >= 0 { mantissa << shift == units } else { mantissa == units << -shift };
+                    assert!(same, "{value:e} became {units} times 2^{}", grid.low());
+                } else {
+                    assert_eq!((high, low), (0, 0));
+                }
+            }
+            assert!(grid.fits(largest) || largest < 1e-250, "{largest:e}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The aggregates of a keyed reduce that live in lanes: which lanes there are, what feeds them, and what is read off
+//! them at the end.
+//!
+//! Aggregates that look at the same values under the same filter share a [`Feed`], and its lanes: a mean is a sum and
+//! a count, and each of them is kept once. How many values a group has is the number of its rows, one lane for
+//! everybody, less the rows that do not count, a lane of its own that is left alone while all rows do.
+
+use arrow_array::ArrayRef;
+use arrow_buffer::BooleanBuffer;
+use arrow_schema::DataType;
+
+use super::feed::Feed;
+use super::lane_least::{LaneLeast, LeastOf};
+use super::lane_sum::{FloatLaneSum, LaneSum, WholeLaneSum};
+use super::lanes::{Act, Lanes, ROWS};
+use super::make::scale;
+use super::state::{Ids, Mapping, Refusal};
+use super::total::{means, sums};
+use crate::error::{Error, Result};
+use crate::expr::{AggregateFunction, TypedAggregate};
+use crate::kernels::cpu::native;
+
+/// The aggregates in lanes.
+pub(super) struct Laned {
+    lanes: Lanes,
+    feeds: Vec<Feed>,
+    /// The lane that counts all rows, if somebody asks for it.
+    rows: Option<usize>,
+    /// For each aggregate of the reduce what it is made of, if it is in lanes.
+    parts: Vec<Option<Part>>,
+    ones: Vec<i64>,
+}
+
+/// What an aggregate is made of.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    feed: usize,
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Count,
+    Sum,
+    Mean,
+    Min,
+    Max,
+}
+
+impl Laned {
+    /// The lanes for those of the aggregates that can be kept in some.
+    pub(super) fn new(aggregates: &[TypedAggregate], has_keys: bool) -> Self {
+        let mut feeds = Vec::new();
+        let parts: Vec<_> = (0..aggregates.len()).map(|place| part(aggregates, place, &mut feeds)).collect();
+        let can_miss: Vec<bool> = feeds.iter().map(|feed| can_miss(&aggregates[feed.place])).collect();
+        let counts = |part: &Option<Part>| part.is_some_and(|part| matches!(part.what, What::Count | What::Mean));
+        let needs_rows = !has_keys || can_miss.contains(&true) || parts.iter().any(counts);
+        let (mut leasts, mut adds) = (0, 0);
+        let next = |lanes: &mut usize, more: usize| {
+            *lanes += more;
+            *lanes - more
+        };
+        for feed in &mut feeds {
+            for (_, lane) in feed.min.iter_mut().chain(&mut feed.max) {
+                *lane = next(&mut leasts, 1);
+            }
+            if let Some((sum, lane)) = &mut feed.sum {
+                *lane = next(&mut adds, sum.lanes());
+            }
+        }
+        let rows = (needs_rows && !feeds.is_empty()).then(|| next(&mut adds, 1));
+        for (feed, _) in feeds.iter_mut().zip(can_miss).filter(|(_, can_miss)| *can_miss) {
+            feed.missed = Some(next(&mut adds, 1));
+        }
+        Self { lanes: Lanes::new(leasts, adds), feeds, rows, parts, ones: vec![1; ROWS] }
+    }
+
+    /// Whether an aggregate is kept here.
+    pub(super) fn holds(&self, place: usize) -> bool {
+        self.parts[place].is_some()
+    }
+
+    /// Takes a batch in, by the ids of its rows; `selection` tells which rows count for an aggregate.
+    pub(super) fn take_in(
+        &mut self,
+        ids: Ids<'_>,
+        (len, groups): (usize, usize),
+        inputs: &[Option<ArrayRef>],
+        selection: impl Fn(usize) -> Option<BooleanBuffer>,
+    ) -> Result<()> {
+        if self.feeds.is_empty() {
+            return Ok(());
+        }
+        self.lanes.grow(groups);
+        for feed in &mut self.feeds {
+            let selection = selection(feed.place);
+            if selection.is_some() && feed.missed.is_none() {
+                return Err(Error::internal("a column that is never null has nulls"));
+            }
+            feed.start(inputs[feed.place].as_ref(), selection)?;
+        }
+        for from in (0..len).step_by(ROWS) {
+            let rows = ROWS.min(len - from);
+            self.work(ids.slice(from, rows), from, rows);
+        }
+        Ok(())
+    }
+
+    /// Feeds the lanes with up to [`ROWS`] rows.
+    fn work(&mut self, ids: Ids<'_>, from: usize, rows: usize) {
+        for feed in &mut self.feeds {
+            feed.work(ids, from, rows, &mut self.lanes);
+        }
+        let mut sources: Vec<&[i64]> = Vec::with_capacity(16);
+        sources.extend(self.feeds.iter().flat_map(Feed::leasts).map(|numbers| &numbers[..rows]));
+        self.lanes.take_in(Act::Least, ids, &sources);
+        sources.clear();
+        sources.extend(self.feeds.iter().flat_map(Feed::sums).map(|numbers| &numbers[..rows]));
+        sources.extend(self.rows.map(|_| &self.ones[..rows]));
+        if self.feeds.iter().any(Feed::misses_rows) {
+            sources.extend(self.feeds.iter().filter_map(Feed::misses).map(|numbers| &numbers[..rows]));
+        }
+        self.lanes.take_in(Act::Add, ids, &sources);
+    }
+
+    /// Takes some groups of later lanes of the same aggregates in.
+    pub(super) fn merge(&mut self, later: &Self, mapping: &Mapping<'_>) -> Result<()> {
+        self.lanes.grow(mapping.groups);
+        for (feed, later) in self.feeds.iter_mut().zip(&later.feeds) {
+            if let (Some((sum, first)), Some((later, _))) = (&mut feed.sum, &later.sum) {
+                sum.merge(&**later, &mut self.lanes, *first, mapping)?;
+            }
+        }
+        self.lanes.merge(&later.lanes, mapping);
+        Ok(())
+    }
+
+    /// The column of an aggregate that is kept here, a row a group.
+    pub(super) fn finish(&self, place: usize, aggregate: &TypedAggregate, groups: usize) -> Result<ArrayRef, Refusal> {
+        let Some(part) = self.parts[place] else {
+            return Err(Error::internal("an aggregate was looked for in lanes that are not there").into());
+        };
+        let feed = &self.feeds[part.feed];
+        let counts = self.counts(feed, groups);
+        let column = match (part.what, &feed.sum, &feed.min, &feed.max) {
+            (What::Count, ..) => {
+                return Ok(native::column(&DataType::Int64, counts.unwrap_or_default(), None)?);
+            }
+            (What::Sum, Some((sum, first)), ..) => {
+                let total = |group| sum.total(&self.lanes, *first, group);
+                return sums(groups, total, counts.as_deref(), &aggregate.data_type);
+            }
+            (What::Mean, Some((sum, first)), ..) => {
+                let scale = aggregate.input.as_ref().and_then(|input| scale(values(&input.data_type))).unwrap_or(0);
+                let total = |group| sum.total(&self.lanes, *first, group);
+                means(groups, total, &counts.unwrap_or_default(), scale)
+            }
+            (What::Min, _, Some((least, lane)), _) | (What::Max, _, _, Some((least, lane))) => {
+                let present = counts.map_or_else(|| vec![true; groups], |c| c.iter().map(|&count| count > 0).collect());
+                let data_type = aggregate.input.as_ref().map_or(&aggregate.data_type, |input| values(&input.data_type));
+                least.values(data_type, &self.lanes, *lane, &present)
+            }
+            _ => Err(Error::internal("an aggregate has no lane")),
+        };
+        Ok(column?)
+    }
+
+    /// How many values each group has; none if each has some for sure and nobody asks how many.
+    fn counts(&self, feed: &Feed, groups: usize) -> Option<Vec<i64>> {
+        let rows = self.rows?;
+        let missed = |group| feed.missed.map_or(0, |lane| self.lanes.sum(group, lane));
+        Some((0..groups).map(|group| self.lanes.sum(group, rows) - missed(group)).collect())
+    }
+}
+
+/// Whether rows may not count for this aggregate.
+fn can_miss(aggregate: &TypedAggregate) -> bool {
+    let sees_values = aggregate.function != AggregateFunction::Len;
+    aggregate.filter.is_some() || sees_values && aggregate.input.as_ref().is_some_and(|input| input.nullable)
+}
+
+/// The type of the values of a column, which may be a dictionary.
+fn values(data_type: &DataType) -> &DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => values,
+        other => other,
+    }
+}
+
+/// What an aggregate is made of, and its feed, which is shared or new.
+fn part(aggregates: &[TypedAggregate], place: usize, feeds: &mut Vec<Feed>) -> Option<Part> {
+    let aggregate = &aggregates[place];
+    let input = aggregate.input.as_ref().map(|input| values(&input.data_type));
+    let (mut sum, mut least) = (None, None);
+    let what = match &aggregate.function {
+        AggregateFunction::Len | AggregateFunction::Count => What::Count,
+        AggregateFunction::Sum => {
+            sum = Some(lane_sum(input?)?);
+            What::Sum
+        }
+        AggregateFunction::Mean => {
+            scale(input?)?;
+            sum = Some(lane_sum(input?)?);
+            What::Mean
+        }
+        AggregateFunction::Min => {
+            least = Some(lane_least::<false>(input?)?);
+            What::Min
+        }
+        AggregateFunction::Max => {
+            least = Some(lane_least::<true>(input?)?);
+            What::Max
+        }
+        _ => return None,
+    };
+    let is_same = |feed: &Feed| {
+        let other = &aggregates[feed.place];
+        let (both, neither) = (sees_values(other) && sees_values(aggregate), !sees_values(other) && !sees_values(aggregate));
+        other.filter == aggregate.filter && (neither || both && other.input == aggregate.input)
+    };
+    let found = feeds.iter().position(is_same).unwrap_or_else(|| {
+        feeds.push(Feed::new(place));
+        feeds.len() - 1
+    });
+    let feed = &mut feeds[found];
+    if let Some(sum) = sum {
+        feed.sum.get_or_insert((sum, 0));
+    }
+    if let Some(least) = least {
+        let slot = if what == What::Max { &mut feed.max } else { &mut feed.min };
+        slot.get_or_insert((least, 0));
+    }
+    Some(Part { feed: found, what })
+}
+
+fn sees_values(aggregate: &TypedAggregate) -> bool {
+    aggregate.function != AggregateFunction::Len
+}
+
+fn lane_sum(values: &DataType) -> Option<Box<dyn LaneSum>> {
+    Some(match values {
+        DataType::Int8 => Box::new(WholeLaneSum::<i8>::new()),
+        DataType::Int16 => Box::new(WholeLaneSum::<i16>::new()),
+        DataType::Int32 => Box::new(WholeLaneSum::<i32>::new()),
+        DataType::Int64 | DataType::Duration(_) => Box::new(WholeLaneSum::<i64>::new()),
+        DataType::UInt8 => Box::new(WholeLaneSum::<u8>::new()),
+        DataType::UInt16 => Box::new(WholeLaneSum::<u16>::new()),
+        DataType::UInt32 => Box::new(WholeLaneSum::<u32>::new()),
+        DataType::UInt64 => Box::new(WholeLaneSum::<u64>::new()),
+        DataType::Decimal128(_, _) => Box::new(WholeLaneSum::<i128>::new()),
+        DataType::Float32 => Box::new(FloatLaneSum::<f32>::new()),
+        DataType::Float64 => Box::new(FloatLaneSum::<f64>::new()),
+        _ => return None,
+    })
+}
+
+fn lane_least<const IS_MAX: bool>(values: &DataType) -> Option<Box<dyn LaneLeast>> {
+    Some(match values {
+        DataType::Int8 => Box::new(LeastOf::<i8, IS_MAX>::new()),
+        DataType::Int16 => Box::new(LeastOf::<i16, IS_MAX>::new()),
+        DataType::Int32 | DataType::Date32 => Box::new(LeastOf::<i32, IS_MAX>::new()),
+        DataType::Int64 | DataType::Timestamp(_, _) | DataType::Duration(_) => Box::new(LeastOf::<i64, IS_MAX>::new()),
+        DataType::UInt8 => Box::new(LeastOf::<u8, IS_MAX>::new()),
+        DataType::UInt16 => Box::new(LeastOf::<u16, IS_MAX>::new()),
+        DataType::UInt32 => Box::new(LeastOf::<u32, IS_MAX>::new()),
+        DataType::UInt64 => Box::new(LeastOf::<u64, IS_MAX>::new()),
+        DataType::Float32 => Box::new(LeastOf::<f32, IS_MAX>::new()),
+        DataType::Float64 => Box::new(LeastOf::<f64, IS_MAX>::new()),
+        _ => return None,
+    })
+}

@@ -1,0 +1,181 @@
+//! The slots of all aggregates that add whole numbers or keep the least one: a row of lanes for each group.
+//!
+//! Sums, means, counts, minima and maxima of numbers all come down to 64-bit lanes: each row of a batch adds a number to
+//! some lanes of its group and offers one to others. The lanes of a group lie side by side, so that a row touches one
+//! line of the cache, however many aggregates there are. What the numbers mean is the business of `feed`.
+
+use super::state::{Ids, Mapping};
+
+/// Rows worked on at once: what is computed for them stays in a first-level cache until it is added.
+pub(super) const ROWS: usize = 1024;
+
+/// Lanes handled by one loop over the rows.
+const AT_ONCE: usize = 4;
+
+/// Lanes of all groups: first those that keep the least number, then those that add.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lanes {
+    leasts: usize,
+    adds: usize,
+    groups: usize,
+    /// `groups` rows of `width()` numbers.
+    slots: Vec<i64>,
+}
+
+/// What a lane does with a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    Add,
+    Least,
+}
+
+impl Lanes {
+    /// Lanes for no groups yet.
+    pub(super) fn new(leasts: usize, adds: usize) -> Self {
+        Self { leasts, adds, groups: 0, slots: Vec::new() }
+    }
+
+    /// Numbers a group, some of them unused where that makes rows of a size for which there is a loop.
+    fn width(&self) -> usize {
+        match self.leasts + self.adds {
+            lanes @ 0..=4 => lanes,
+            lanes => lanes.next_multiple_of(if lanes <= 8 { 2 } else { 4 }),
+        }
+    }
+
+    /// How many groups there is room for.
+    pub(super) fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// Makes room for new groups.
+    pub(super) fn grow(&mut self, groups: usize) {
+        if groups > self.groups {
+            let (width, leasts) = (self.width(), self.leasts);
+            self.slots.resize(groups * width, 0);
+            if leasts > 0 {
+                let new = self.slots[self.groups * width..].chunks_exact_mut(width);
+                new.for_each(|slot| slot[..leasts].fill(i64::MAX));
+            }
+            self.groups = groups;
+        }
+    }
+
+    /// The number in an adding lane of a group.
+    pub(super) fn sum(&self, group: usize, lane: usize) -> i64 {
+        self.slots[group * self.width() + self.leasts + lane]
+    }
+
+    /// The number in an adding lane of each group; they may be changed.
+    pub(super) fn sums_mut(&mut self, lane: usize) -> impl Iterator<Item = &mut i64> {
+        let (width, lane) = (self.width(), self.leasts + lane);
+        self.slots.chunks_exact_mut(width.max(1)).map(move |slot| &mut slot[lane])
+    }
+
+    /// The number in a lane that keeps the least.
+    pub(super) fn least(&self, group: usize, lane: usize) -> i64 {
+        self.slots[group * self.width() + lane]
+    }
+
+    /// Gives the numbers of up to [`ROWS`] rows to the lanes of a kind, from the first one to as many as there are sources.
+    pub(super) fn take_in(&mut self, act: Act, ids: Ids<'_>, sources: &[&[i64]]) {
+        let first = if act == Act::Add { self.leasts } else { 0 };
+        match ids {
+            Ids::One => self.take_in_one(act, first, sources),
+            Ids::Each(ids) => {
+                for (chunk, sources) in sources.chunks(AT_ONCE).enumerate() {
+                    self.scatter(act, first + chunk * AT_ONCE, ids, sources);
+                }
+            }
+        }
+    }
+
+    /// All rows belong to one group: each source becomes one number first.
+    fn take_in_one(&mut self, act: Act, first: usize, sources: &[&[i64]]) {
+        for (slot, source) in self.slots[first..].iter_mut().zip(sources) {
+            *slot = match act {
+                Act::Add => source.iter().fold(*slot, |sum, &number| sum.wrapping_add(number)),
+                Act::Least => source.iter().fold(*slot, |least, &number| least.min(number)),
+            };
+        }
+    }
+
+    fn scatter(&mut self, act: Act, first: usize, ids: &[u32], sources: &[&[i64]]) {
+        macro_rules! of_width {
+            ($($width:literal)*) => {
+                match (self.width(), act) {
+                    $(
+                        ($width, Act::Add) => scatter::<$width, false>(&mut self.slots, first, ids, sources),
+                        ($width, Act::Least) => scatter::<$width, true>(&mut self.slots, first, ids, sources),
+                    )*
+                    (width, act) => scatter_any(&mut self.slots, width, act, first, ids, sources),
+                }
+            };
+        }
+        of_width!(1 2 3 4 6 8);
+    }
+
+    /// Takes the groups of later lanes of the same kind in.
+    pub(super) fn merge(&mut self, later: &Self, mapping: &Mapping<'_>) {
+        self.grow(mapping.groups);
+        let (width, leasts) = (self.width(), self.leasts);
+        if width == 0 {
+            return;
+        }
+        for (from, to) in mapping.pairs() {
+            let (slot, later) = (&mut self.slots[to * width..][..width], &later.slots[from * width..][..width]);
+            for (lane, (number, &later)) in slot.iter_mut().zip(later).enumerate() {
+                *number = if lane < leasts { (*number).min(later) } else { number.wrapping_add(later) };
+            }
+        }
+    }
+}
+
+/// Chooses the loop for the number of sources.
+fn scatter<const WIDTH: usize, const IS_LEAST: bool>(
+    slots: &mut [i64],
+    first: usize,
+    ids: &[u32],
+    sources: &[&[i64]],
+) {
+    let (slots, _) = slots.as_chunks_mut::<WIDTH>();
+    match *sources {
+        [a] => scatter_some::<WIDTH, 1, IS_LEAST>(slots, first, ids, [a]),
+        [a, b] => scatter_some::<WIDTH, 2, IS_LEAST>(slots, first, ids, [a, b]),
+        [a, b, c] => scatter_some::<WIDTH, 3, IS_LEAST>(slots, first, ids, [a, b, c]),
+        [a, b, c, d] => scatter_some::<WIDTH, 4, IS_LEAST>(slots, first, ids, [a, b, c, d]),
+        _ => {}
+    }
+}
+
+#[inline]
+fn scatter_some<const WIDTH: usize, const SOURCES: usize, const IS_LEAST: bool>(
+    slots: &mut [[i64; WIDTH]],
+    first: usize,
+    ids: &[u32],
+    sources: [&[i64]; SOURCES],
+) {
+    if first + SOURCES > WIDTH {
+        return;
+    }
+    let sources = sources.map(|source| &source[..ids.len()]);
+    for (row, &id) in ids.iter().enumerate() {
+        let slot = &mut slots[id as usize][first..first + SOURCES];
+        for (number, source) in slot.iter_mut().zip(sources) {
+            *number = if IS_LEAST { (*number).min(source[row]) } else { number.wrapping_add(source[row]) };
+        }
+    }
+}
+
+/// The loop for rows of lanes wider than any that has a loop of its own.
+fn scatter_any(slots: &mut [i64], width: usize, act: Act, first: usize, ids: &[u32], sources: &[&[i64]]) {
+    for (row, &id) in ids.iter().enumerate() {
+        let slot = &mut slots[id as usize * width + first..][..sources.len()];
+        for (number, source) in slot.iter_mut().zip(sources) {
+            *number = match act {
+                Act::Add => number.wrapping_add(source[row]),
+                Act::Least => (*number).min(source[row]),
+            };
+        }
+    }
+}

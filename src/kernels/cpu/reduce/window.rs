@@ -1,0 +1,43 @@
+//! The range of exponents in which exact moments of floats are kept as whole numbers of 128 bits and their squares.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "exponents fit 32 bits"
+)]
+
+use crate::kernels::exact_sum::F64_GRID;
+
+/// How many exponents the window has. 53 bits of mantissa and 44 of shift leave room for 2^29 values of the largest size.
+const WINDOW: u32 = 44;
+
+/// Which exponents the window holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Window {
+    /// The lowest exponent field of an `f64` inside.
+    low: u32,
+}
+
+impl Window {
+    /// A window for values like these: the largest lies near its upper end. On a coarse raster, so that the partitions
+    /// of a batch choose the same.
+    pub(super) fn for_values(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let field = |value: f64| (value.to_bits() >> 52) as u32 & 0x7ff;
+        let highest = values.map(field).filter(|&field| field < 0x7ff).max().filter(|&field| field > 0)?;
+        Some(Self { low: highest.next_multiple_of(16).saturating_sub(WINDOW).max(1) })
+    }
+
+    /// The exponent of the grid's unit.
+    pub(super) fn grid(self) -> i32 {
+        F64_GRID + self.low as i32 - 1
+    }
+
+    /// Sign, mantissa and shift of a value inside.
+    #[inline]
+    pub(super) fn place(self, bits: u64) -> Option<(bool, u64, u32)> {
+        let shift = ((bits >> 52) as u32 & 0x7ff).wrapping_sub(self.low);
+        let mantissa = bits & ((1 << 52) - 1) | 1 << 52;
+        (shift <= WINDOW).then_some((bits >> 63 == 1, mantissa, shift))
+    }
+}
