@@ -179,7 +179,16 @@ pub(crate) fn aggregates_of(input: &DataType) -> Vec<TypedAggregate> {
     all
 }
 
-/// A batch for these keys and for aggregates that all have the same input; each second one is filtered.
+/// Each second aggregate gets a filter of its own.
+pub(crate) fn filtered(mut aggregates: Vec<TypedAggregate>) -> Vec<TypedAggregate> {
+    for (place, aggregate) in aggregates.iter_mut().enumerate().filter(|(place, _)| place % 2 == 1) {
+        let node = TypedNode::Column(1 + place, format!("keep_{place}"));
+        aggregate.filter = Some(TypedExpr { node, data_type: DataType::Boolean, nullable: true });
+    }
+    aggregates
+}
+
+/// A batch for these keys and for aggregates that all have the same input.
 pub(crate) fn batch(
     random: &mut Random,
     keys: &[Field],
@@ -193,7 +202,7 @@ pub(crate) fn batch(
     ReduceInput {
         keys: keys.iter().map(|key| column(random, key.data_type(), rows, different, has_nulls)).collect(),
         inputs: aggregates.iter().map(|aggregate| aggregate.input.as_ref().and_then(|_| values.clone())).collect(),
-        filters: (0..aggregates.len()).map(|place| (place % 2 == 1).then(|| filter(random, rows))).collect(),
+        filters: aggregates.iter().map(|one| one.filter.as_ref().map(|_| filter(random, rows))).collect(),
         rows,
     }
 }

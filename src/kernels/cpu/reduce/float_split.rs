@@ -78,7 +78,8 @@ impl Grid {
 #[inline]
 fn split(value: f64, [high_unit, per_high_unit, low_unit, per_low_unit]: [f64; 4]) -> (i64, i64, bool) {
     const ROUNDER_BITS: i64 = ROUNDER.to_bits() as i64;
-    const TOP: f64 = (1_u64 << BITS) as f64;
+    // Rounded up, the largest would be infinite on the highest grid.
+    const TOP: f64 = ((1_u64 << BITS) - 1) as f64;
     let scaled = value * per_high_unit;
     let rounded = scaled + ROUNDER;
     let rest = value - (rounded - ROUNDER) * high_unit;
@@ -110,7 +111,13 @@ mod tests {
                     let (negative, mantissa, exponent) = crate::kernels::exact_sum::parts(value);
                     let mantissa = if negative { -i128::from(mantissa) } else { i128::from(mantissa) };
                     let shift = exponent - grid.low();
-                    let same = if shift >= 0 { mantissa << shift == units } else { mantissa == units << -shift };
+                    let same = if mantissa == 0 {
+                        units == 0
+                    } else if shift >= 0 {
+                        mantissa << shift == units
+                    } else {
+                        mantissa == units << -shift
+                    };
                     assert!(same, "{value:e} became {units} times 2^{}", grid.low());
                 } else {
                     assert_eq!((high, low), (0, 0));

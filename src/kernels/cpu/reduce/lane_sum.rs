@@ -460,10 +460,11 @@ impl<N: ArrowNativeType + Into<f64>> LaneSum for FloatLaneSum<N> {
                 total.add_whole(in_lanes);
                 Total::Scaled(total, low)
             }
-            // The wide totals were made for the lanes' unit when the lanes were emptied; the grid may have changed since.
-            Some(wide) if (self.unit..=self.unit + 2 * UNIT_SPAN).contains(&low) || in_lanes == 0 => {
+            Some(wide) if in_lanes == 0 => Total::Scaled(*wide, self.unit),
+            // The grid may have changed since the lanes were last emptied.
+            Some(wide) if (self.unit..=self.unit + 2 * UNIT_SPAN).contains(&low) => {
                 let mut total = *wide;
-                total.add(in_lanes < 0, in_lanes.unsigned_abs(), low.saturating_sub(self.unit).max(0) as u32);
+                total.add(in_lanes < 0, in_lanes.unsigned_abs(), (low - self.unit) as u32);
                 Total::Scaled(total, self.unit)
             }
             Some(wide) => {

@@ -215,7 +215,8 @@ fn part(aggregates: &[TypedAggregate], place: usize, feeds: &mut Vec<Feed>) -> O
     };
     let is_same = |feed: &Feed| {
         let other = &aggregates[feed.place];
-        let (both, neither) = (sees_values(other) && sees_values(aggregate), !sees_values(other) && !sees_values(aggregate));
+        let (both, neither) =
+            (sees_values(other) && sees_values(aggregate), !sees_values(other) && !sees_values(aggregate));
         other.filter == aggregate.filter && (neither || both && other.input == aggregate.input)
     };
     let found = feeds.iter().position(is_same).unwrap_or_else(|| {

@@ -132,12 +132,7 @@ impl Lanes {
 }
 
 /// Chooses the loop for the number of sources.
-fn scatter<const WIDTH: usize, const IS_LEAST: bool>(
-    slots: &mut [i64],
-    first: usize,
-    ids: &[u32],
-    sources: &[&[i64]],
-) {
+fn scatter<const WIDTH: usize, const IS_LEAST: bool>(slots: &mut [i64], first: usize, ids: &[u32], sources: &[&[i64]]) {
     let (slots, _) = slots.as_chunks_mut::<WIDTH>();
     match *sources {
         [a] => scatter_some::<WIDTH, 1, IS_LEAST>(slots, first, ids, [a]),

@@ -149,6 +149,9 @@ impl Groups {
         if inputs.len() != self.states.len() || filters.len() != self.states.len() {
             return Err(Error::internal("a keyed reduce got another number of inputs than it has aggregates"));
         }
+        if filters.iter().zip(&self.prepared.aggregates).any(|(filter, one)| filter.is_some() != one.filter.is_some()) {
+            return Err(Error::internal("a keyed reduce got other filters than its aggregates have"));
+        }
         let lengths = keys.iter().chain(inputs.iter().flatten()).map(|array| array.len());
         if lengths.chain(filters.iter().flatten().map(Array::len)).any(|len| len != rows) {
             return Err(Error::internal("a keyed reduce got columns of different lengths"));
@@ -181,9 +184,10 @@ impl Groups {
         let groups = self.len();
         let ids = if has_keys { Ids::Each(&self.row_ids) } else { Ids::One };
         let aggregates = &self.prepared.aggregates;
-        let inputs = inputs.iter().zip(aggregates).map(|(input, aggregate)| {
-            input.as_ref().map(|input| plain(input, aggregate)).transpose()
-        });
+        let inputs = inputs
+            .iter()
+            .zip(aggregates)
+            .map(|(input, aggregate)| input.as_ref().map(|input| plain(input, aggregate)).transpose());
         let inputs = inputs.collect::<Result<Vec<_>>>()?;
         let selection = |place: usize| {
             let values = inputs[place].as_ref().filter(|_| !is_null_kept(&aggregates[place].function));
