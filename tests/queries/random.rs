@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, StringArray};
 use pelton::prelude::*;
 
@@ -25,7 +27,7 @@ pub(crate) fn rows(seed: u64, rows: usize) -> RecordBatch {
     let tame = ranged_batch(seed, rows, &schema(), 0.15, Range::Tame);
     let wild = ranged_batch(seed, rows, &schema(), 0.15, Range::Wild);
     let mut columns = tame.columns().to_vec();
-    columns[0] = arrow_arith::numeric::rem(&columns[0], &Int64Array::new_scalar(12)).unwrap();
+    columns[0] = Arc::new(columns[0].as_primitive::<Int64Type>().unary::<_, Int64Type>(|value| value % 12));
     columns[2] = Arc::clone(wild.column(2));
     RecordBatch::try_new(schema(), columns).unwrap()
 }

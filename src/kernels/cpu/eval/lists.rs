@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_arith::boolean;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Decimal128Type, Float64Type, Int64Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, UInt64Array};
+use arrow_array::{Array, ArrayRef, BooleanArray, UInt64Array};
 use arrow_buffer::NullBuffer;
 use arrow_select::nullif::nullif;
 use arrow_select::take::take;
@@ -42,10 +41,12 @@ pub(super) fn prepare(function: &Function, to: &DataType) -> Apply {
 fn field(array: &ArrayRef, name: &str, site: &Site) -> Result<ArrayRef> {
     let parent = array.as_struct_opt().ok_or_else(|| site.unknown(array.data_type()))?;
     let column = parent.column_by_name(name).ok_or_else(|| site.unknown(&name))?;
-    if parent.nulls().is_none() || *column.data_type() == DataType::Null {
-        return Ok(Arc::clone(column));
+    match parent.nulls() {
+        Some(present) if *column.data_type() != DataType::Null => {
+            Ok(nullif(column, &BooleanArray::new(!present.inner(), None))?)
+        }
+        _ => Ok(Arc::clone(column)),
     }
-    Ok(nullif(column, &boolean::is_null(parent)?)?)
 }
 
 /// A column of lists, whatever the width of its offsets.
