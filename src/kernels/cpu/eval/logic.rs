@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, BooleanArray};
+use arrow_array::{Array, BooleanArray};
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 
 use super::bits::test_each;
 use super::native::{Ordered, by_number};
 use super::operand::{natives, shape, shaped};
 use super::{Apply, arithmetic};
-use crate::error::Result;
 use crate::expr::{BinaryOp, UnaryOp};
 
 pub(super) fn prepare_unary(op: UnaryOp) -> Apply {
@@ -62,7 +61,8 @@ fn connect(left: &BooleanArray, op: BinaryOp, right: &BooleanArray) -> BooleanAr
         return BooleanArray::new(both, None);
     }
     let (left_known, right_known) = (present(left), present(right));
-    let decides = |values: &BooleanBuffer, known: &BooleanBuffer| if is_and { &!values & known } else { values & known };
+    let decides =
+        |values: &BooleanBuffer, known: &BooleanBuffer| if is_and { &!values & known } else { values & known };
     let (left_alone, right_alone) = (decides(left.values(), &left_known), decides(right.values(), &right_known));
     let decided = &left_alone | &right_alone;
     let known = &(&left_known & &right_known) | &decided;

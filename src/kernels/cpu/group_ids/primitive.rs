@@ -11,11 +11,14 @@
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::{ArrowNativeType, NullBuffer};
 use arrow_schema::DataType;
+use fearless_simd::{Simd, dispatch};
+use fearless_simd_macros::simd;
 
 use super::Ticket;
 use super::table::{NONE, Table, Word};
 use crate::error::Result;
 use crate::kernels::cpu::native;
+use crate::kernels::cpu::simd;
 
 /// Ranges up to this many integers always get a table of their own: it is as large as a second-level cache.
 const RANGE_ALWAYS: i128 = 1 << 16;
@@ -191,9 +194,32 @@ fn bounds<N: KeyNative>(values: &[N], nulls: Option<&NullBuffer>) -> Option<(N, 
         (if value < least { value } else { least }, if value > most { value } else { most })
     };
     Some(match nulls {
-        None => values.iter().fold((first, first), wider),
+        None => dispatch!(simd::level(), simd => bounds_of_all(simd, values, first)),
         Some(nulls) => nulls.valid_indices().map(|row| &values[row]).fold((first, first), wider),
     })
+}
+
+#[simd]
+fn bounds_of_all<S: Simd, N: KeyNative>(_: S, values: &[N], first: N) -> (N, N) {
+    // Two loops: compilers see a minimum and a maximum in them, not in one.
+    let least = values.iter().fold(first, |least, &value| if value < least { value } else { least });
+    let most = values.iter().fold(first, |most, &value| if value > most { value } else { most });
+    (least, most)
+}
+
+/// Appends the id of each value, all of which lie in the range; false, and nothing appended, if one has none yet.
+fn look_up<N: KeyNative>(values: &[N], low: N, range: &[u32], ids: &mut Vec<u32>) -> bool {
+    let before = ids.len();
+    let mut largest = 0;
+    ids.extend(values.iter().map(|value| {
+        let id = range[value.distance(low)];
+        largest = largest.max(id);
+        id
+    }));
+    if largest == NONE {
+        ids.truncate(before);
+    }
+    largest != NONE
 }
 
 /// Runs `id_of` on each value that is not null; nulls get an id of their own.
@@ -239,6 +265,9 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
         match index {
             Index::Range { low, ids: range } => {
                 let low = *low;
+                if nulls.is_none() && look_up(&values, low, range, ids) {
+                    return Ok(());
+                }
                 assign(&values, nulls, keys, null_id, ids, |value, next| {
                     let slot = &mut range[value.distance(low)];
                     if *slot == NONE {

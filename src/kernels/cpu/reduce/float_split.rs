@@ -12,6 +12,11 @@
     reason = "bits of floats are read as integers; exponents fit 32 bits"
 )]
 
+use fearless_simd::{Simd, dispatch};
+use fearless_simd_macros::simd;
+
+use crate::kernels::cpu::simd;
+
 /// Bits of each of the two numbers. Together they hold 84 bits below the top of the grid: mantissas of 53 bits of
 /// values that differ by up to 2^31, or 2^23 when the top has just been rounded up.
 pub(super) const BITS: u32 = 42;
@@ -51,31 +56,37 @@ impl Grid {
     }
 
     /// Writes the two numbers of each value, both zero for a value off the grid; says whether all were on it.
-    #[inline]
     pub(super) fn split(self, values: &[f64], highs: &mut [i64], lows: &mut [i64]) -> bool {
+        dispatch!(simd::level(), simd => split_all(simd, self.units(), values, highs, lows))
+    }
+
+    /// The high unit and how many make 1, and the same of the low unit.
+    fn units(self) -> [f64; 4] {
         let high = self.low + BITS as i32;
-        let (high_unit, per_high_unit) = (power(high), power(-high));
-        let (low_unit, per_low_unit) = (power(self.low), power(-self.low));
-        let (highs, lows) = (&mut highs[..values.len()], &mut lows[..values.len()]);
-        let mut all = true;
-        for (row, &value) in values.iter().enumerate() {
-            let (high, low, fits) = split(value, [high_unit, per_high_unit, low_unit, per_low_unit]);
-            highs[row] = if fits { high } else { 0 };
-            lows[row] = if fits { low } else { 0 };
-            all &= fits;
-        }
-        all
+        [power(high), power(-high), power(self.low), power(-self.low)]
     }
 
     /// Whether the value lies on the grid.
     pub(super) fn fits(self, value: f64) -> bool {
-        let high = self.low + BITS as i32;
-        split(value, [power(high), power(-high), power(self.low), power(-self.low)]).2
+        split(value, self.units()).2
     }
 }
 
+#[simd]
+fn split_all<S: Simd>(_: S, units: [f64; 4], values: &[f64], highs: &mut [i64], lows: &mut [i64]) -> bool {
+    let (highs, lows) = (&mut highs[..values.len()], &mut lows[..values.len()]);
+    let mut all = true;
+    for ((value, high_slot), low_slot) in values.iter().zip(highs).zip(lows) {
+        let (high, low, fits) = split(*value, units);
+        *high_slot = if fits { high } else { 0 };
+        *low_slot = if fits { low } else { 0 };
+        all &= fits;
+    }
+    all
+}
+
 /// High and low number of a value, and whether they are the whole value.
-#[inline]
+#[inline(always)]
 fn split(value: f64, [high_unit, per_high_unit, low_unit, per_low_unit]: [f64; 4]) -> (i64, i64, bool) {
     const ROUNDER_BITS: i64 = ROUNDER.to_bits() as i64;
     // Rounded up, the largest would be infinite on the highest grid.

@@ -13,10 +13,13 @@ use std::ops::Range;
 use arrow_array::ArrayRef;
 use arrow_buffer::{ArrowNativeType, ScalarBuffer};
 use arrow_schema::DataType;
+use fearless_simd::{Simd, dispatch};
+use fearless_simd_macros::simd;
 
 use super::lanes::{Lanes, ROWS};
 use crate::error::Result;
 use crate::kernels::cpu::native;
+use crate::kernels::cpu::simd;
 
 /// Loses against every other number.
 const WORST: i64 = i64::MAX;
@@ -40,7 +43,7 @@ pub(super) trait Rank: ArrowNativeType {
 macro_rules! rank_integers {
     ($($native:ty)*) => {$(
         impl Rank for $native {
-            #[inline]
+            #[inline(always)]
             fn rank(self) -> i64 {
                 i64::from(self)
             }
@@ -53,7 +56,7 @@ macro_rules! rank_integers {
 rank_integers!(i8 i16 i32 u8 u16 u32);
 
 impl Rank for i64 {
-    #[inline]
+    #[inline(always)]
     fn rank(self) -> i64 {
         self
     }
@@ -63,7 +66,7 @@ impl Rank for i64 {
 }
 
 impl Rank for u64 {
-    #[inline]
+    #[inline(always)]
     fn rank(self) -> i64 {
         (self ^ (1 << 63)) as i64
     }
@@ -73,7 +76,7 @@ impl Rank for u64 {
 }
 
 impl Rank for f64 {
-    #[inline]
+    #[inline(always)]
     fn rank(self) -> i64 {
         // Negative floats fall as their bits rise: all bits but the sign are turned over.
         let bits = self.to_bits() as i64;
@@ -82,7 +85,7 @@ impl Rank for f64 {
     fn value(rank: i64) -> Self {
         Self::from_bits((rank ^ ((rank >> 63) as u64 >> 1) as i64) as u64)
     }
-    #[inline]
+    #[inline(always)]
     fn is_ranked(self) -> bool {
         !self.is_nan()
     }
@@ -92,14 +95,14 @@ impl Rank for f64 {
 }
 
 impl Rank for f32 {
-    #[inline]
+    #[inline(always)]
     fn rank(self) -> i64 {
         f64::from(self).rank()
     }
     fn value(rank: i64) -> Self {
         f64::value(rank) as Self
     }
-    #[inline]
+    #[inline(always)]
     fn is_ranked(self) -> bool {
         !self.is_nan()
     }
@@ -134,7 +137,7 @@ impl<N: Rank, const IS_MAX: bool> LeastOf<N, IS_MAX> {
         Self { values: Vec::new().into(), numbers: vec![0; ROWS] }
     }
 
-    #[inline]
+    #[inline(always)]
     fn number(value: N) -> i64 {
         let rank = value.rank();
         // All bits turned over, the order is the other way round.
@@ -147,6 +150,16 @@ impl<N: Rank, const IS_MAX: bool> LeastOf<N, IS_MAX> {
     }
 }
 
+#[simd]
+fn number_all<S: Simd, N: Rank, const IS_MAX: bool>(_: S, values: &[N], keep: Option<&[i64]>, numbers: &mut [i64]) {
+    numbers.iter_mut().zip(values).for_each(|(number, &value)| *number = LeastOf::<N, IS_MAX>::number(value));
+    if let Some(keep) = keep {
+        for (number, &keep) in numbers.iter_mut().zip(keep) {
+            *number = if keep == 0 { WORST } else { *number };
+        }
+    }
+}
+
 impl<N: Rank, const IS_MAX: bool> LaneLeast for LeastOf<N, IS_MAX> {
     fn start(&mut self, input: &ArrayRef) -> Result<()> {
         self.values = native::values::<N>(input)?;
@@ -156,12 +169,7 @@ impl<N: Rank, const IS_MAX: bool> LaneLeast for LeastOf<N, IS_MAX> {
     fn feed(&mut self, rows: Range<usize>, keep: Option<&[i64]>) {
         let values = &self.values[rows];
         let numbers = &mut self.numbers[..values.len()];
-        numbers.iter_mut().zip(values).for_each(|(number, &value)| *number = Self::number(value));
-        if let Some(keep) = keep {
-            for (number, &keep) in numbers.iter_mut().zip(keep) {
-                *number = if keep == 0 { WORST } else { *number };
-            }
-        }
+        dispatch!(simd::level(), simd => number_all::<_, N, IS_MAX>(simd, values, keep, numbers));
     }
 
     fn numbers(&self) -> &[i64] {

@@ -14,6 +14,8 @@ use std::ops::Range;
 
 use arrow_array::ArrayRef;
 use arrow_buffer::{ArrowNativeType, ScalarBuffer};
+use fearless_simd::{Simd, dispatch};
+use fearless_simd_macros::simd;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -22,6 +24,7 @@ use super::lanes::{Lanes, ROWS};
 use super::state::{Ids, Mapping};
 use crate::error::Result;
 use crate::kernels::cpu::native;
+use crate::kernels::cpu::simd;
 use crate::kernels::exact_sum::{self, F64_GRID, Fixed, FloatTotal};
 
 /// A total that no number of rows can make overflow.
@@ -129,7 +132,7 @@ pub(super) trait WholeNative: ArrowNativeType + Into<i128> {
 macro_rules! narrow {
     ($($native:ty)*) => {$(
         impl WholeNative for $native {
-            #[inline]
+            #[inline(always)]
             fn number(self) -> (i64, bool) {
                 (i64::from(self), true)
             }
@@ -139,21 +142,21 @@ macro_rules! narrow {
 narrow!(i8 i16 i32 u8 u16 u32);
 
 impl WholeNative for i64 {
-    #[inline]
+    #[inline(always)]
     fn number(self) -> (i64, bool) {
         (self, (-NUMBER_MAX..=NUMBER_MAX).contains(&self))
     }
 }
 
 impl WholeNative for u64 {
-    #[inline]
+    #[inline(always)]
     fn number(self) -> (i64, bool) {
         (self as i64, self <= NUMBER_MAX as u64)
     }
 }
 
 impl WholeNative for i128 {
-    #[inline]
+    #[inline(always)]
     fn number(self) -> (i64, bool) {
         let low = self as i64;
         (low, i128::from(low) == self && (-NUMBER_MAX..=NUMBER_MAX).contains(&low))
@@ -174,25 +177,41 @@ impl<N: WholeNative> WholeLaneSum<N> {
         Self { values: Vec::new().into(), numbers: vec![0; ROWS], bound: Bound::default(), wide: Vec::new() }
     }
 
-    fn wide(&mut self, group: u32) -> &mut Wide {
-        let group = group as usize;
-        if group >= self.wide.len() {
-            self.wide.resize((group + 1).next_power_of_two(), Wide::default());
-        }
-        &mut self.wide[group]
-    }
-
     /// Makes sure that the lane can grow by this much.
     fn make_room(&mut self, more: Bound, lanes: &mut Lanes, lane: usize) {
         if !self.bound.allows(more) && !self.bound.settles(lanes, lane, 1) {
             for (group, number) in lanes.sums_mut(lane).enumerate() {
-                self.wide(group as u32).add_whole(i128::from(std::mem::take(number)));
+                wide_of(&mut self.wide, group as u32).add_whole(i128::from(std::mem::take(number)));
             }
             self.bound = Bound::default();
         }
         // At most half of the limit and the limit itself: still below what a lane can hold.
         self.bound.0 += more.0;
     }
+}
+
+/// The wide total of a group.
+fn wide_of(wide: &mut Vec<Wide>, group: u32) -> &mut Wide {
+    let group = group as usize;
+    if group >= wide.len() {
+        wide.resize((group + 1).next_power_of_two(), Wide::default());
+    }
+    &mut wide[group]
+}
+
+/// Writes the number of each value, zero for one that does not fit; gives all bits that they have but the signs, and
+/// whether all fit.
+#[simd]
+fn number_all<S: Simd, N: WholeNative>(_: S, values: &[N], numbers: &mut [i64]) -> (i64, bool) {
+    let (mut bits, mut all_fit) = (0, true);
+    for (slot, &value) in numbers.iter_mut().zip(values) {
+        let (number, fits) = value.number();
+        let number = if fits { number } else { 0 };
+        *slot = number;
+        bits |= number ^ (number >> 63);
+        all_fit &= fits;
+    }
+    (bits, all_fit)
 }
 
 impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
@@ -206,27 +225,20 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
     }
 
     fn feed(&mut self, fed: &Fed<'_>, lanes: &mut Lanes, first: usize) {
-        let values = self.values.slice(fed.rows.start, fed.rows.len());
+        let values = &self.values[fed.rows.clone()];
         let numbers = &mut self.numbers[..values.len()];
-        let mut bits = 0;
-        let mut all_fit = true;
-        for (slot, &value) in numbers.iter_mut().zip(values.iter()) {
-            let (number, fits) = value.number();
-            *slot = if fits { number } else { 0 };
-            bits |= *slot ^ (*slot >> 63);
-            all_fit &= fits;
-        }
+        let (bits, all_fit) = dispatch!(simd::level(), simd => number_all(simd, values, numbers));
         if let Some(keep) = fed.keep {
             numbers.iter_mut().zip(keep).for_each(|(number, keep)| *number &= keep);
         }
         if !all_fit {
             for (row, &value) in values.iter().enumerate().filter(|(_, value)| !value.number().1) {
                 if fed.keep.is_none_or(|keep| keep[row] != 0) {
-                    self.wide(fed.group(row)).add_whole(value.into());
+                    wide_of(&mut self.wide, fed.group(row)).add_whole(value.into());
                 }
             }
         }
-        self.make_room(Bound::of(bits as u64 + 1, values.len()), lanes, first);
+        self.make_room(Bound::of(bits as u64 + 1, fed.rows.len()), lanes, first);
     }
 
     fn numbers(&self, _: usize) -> &[i64] {
@@ -237,7 +249,7 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
         let later = same::<Self>(later)?;
         self.make_room(later.bound, lanes, first);
         for (from, to) in mapping.pairs().filter(|&(from, _)| from < later.wide.len()) {
-            self.wide(to as u32).add_same(&later.wide[from]);
+            wide_of(&mut self.wide, to as u32).add_same(&later.wide[from]);
         }
         Ok(())
     }
@@ -301,15 +313,7 @@ impl<N: ArrowNativeType + Into<f64>> FloatLaneSum<N> {
     /// The values of some rows as floats, zero for those that do not count.
     fn read(&mut self, fed: &Fed<'_>) {
         let values = &self.values[fed.rows.clone()];
-        let floats = &mut self.floats[..values.len()];
-        match fed.keep {
-            None => floats.iter_mut().zip(values).for_each(|(float, &value)| *float = value.into()),
-            Some(keep) => {
-                for ((float, &value), &keep) in floats.iter_mut().zip(values).zip(keep) {
-                    *float = f64::from_bits(value.into().to_bits() & keep as u64);
-                }
-            }
-        }
+        dispatch!(simd::level(), simd => read_all(simd, values, fed.keep, &mut self.floats[..values.len()]));
     }
 
     /// Empties the lanes, so that they can have another grid.
@@ -366,6 +370,18 @@ impl<N: ArrowNativeType + Into<f64>> FloatLaneSum<N> {
     fn deserves_another(&self, rows: usize, groups: usize, grid: Grid) -> bool {
         let misfits = self.floats[..rows].iter().filter(|&&value| value.is_finite() && !grid.fits(value)).count();
         misfits * ROWS_PER_MISFIT > rows && self.rows_on_grid > ROWS_PER_MISFIT * groups
+    }
+}
+
+#[simd]
+fn read_all<S: Simd, N: ArrowNativeType + Into<f64>>(_: S, values: &[N], keep: Option<&[i64]>, floats: &mut [f64]) {
+    match keep {
+        None => floats.iter_mut().zip(values).for_each(|(float, &value)| *float = value.into()),
+        Some(keep) => {
+            for ((float, &value), &keep) in floats.iter_mut().zip(values).zip(keep) {
+                *float = f64::from_bits(value.into().to_bits() & keep as u64);
+            }
+        }
     }
 }
 
