@@ -155,7 +155,7 @@ impl<N: KeyNative> PrimitiveTicket<N> {
         match &self.index {
             Index::Range { .. } if span > allowed => self.hash(),
             Index::Range { low, ids }
-                if !ids.is_empty() && from >= low.widen() && to < low.widen() + ids.len() as i128 => {}
+                if !ids.is_empty() && from >= low.widen() && to < low.widen() + ids.len() as i128 - 1 => {}
             Index::Hash(_) if span > allowed => {}
             _ => self.range(from, to, before),
         }
@@ -176,7 +176,8 @@ impl<N: KeyNative> PrimitiveTicket<N> {
         let slack = (to - from).min(RANGE_MAX - (to - from));
         let low = N::narrow(if from < least { from - slack } else { from });
         let high = N::narrow(if to > most { to + slack } else { to });
-        let mut ids = vec![NONE; high.distance(low) + 1];
+        // One more, for what lies beyond.
+        let mut ids = vec![NONE; high.distance(low) + 2];
         for (id, key) in self.keys.iter().enumerate().filter(|&(id, _)| Some(id as u32) != self.null_id) {
             ids[key.distance(low)] = id as u32;
         }
@@ -207,17 +208,26 @@ fn bounds_of_all<S: Simd, N: KeyNative>(_: S, values: &[N], first: N) -> (N, N) 
     (least, most)
 }
 
-/// Appends the id of each value, all of which lie in the range; false, and nothing appended, if one has none yet.
+/// Appends the id of each value; false, and nothing appended, if one lies outside the range or has no id yet.
 fn look_up<N: KeyNative>(values: &[N], low: N, range: &[u32], ids: &mut Vec<u32>) -> bool {
     let before = ids.len();
-    let mut largest = 0;
-    ids.extend(values.iter().map(|value| {
-        let id = range[value.distance(low)];
-        largest = largest.max(id);
-        id
-    }));
-    if largest == NONE {
+    ids.resize(before + values.len(), 0);
+    let all = dispatch!(simd::level(), simd => look_up_all(simd, values, low, range, &mut ids[before..]));
+    if !all {
         ids.truncate(before);
+    }
+    all
+}
+
+#[simd]
+fn look_up_all<S: Simd, N: KeyNative>(_: S, values: &[N], low: N, range: &[u32], ids: &mut [u32]) -> bool {
+    // The last entry stands for everything beyond the range: no branch is needed.
+    let Some(last) = range.len().checked_sub(1) else { return false };
+    let mut largest = 0;
+    for (slot, value) in ids.iter_mut().zip(values) {
+        let id = range[value.distance(low).min(last)];
+        largest = largest.max(id);
+        *slot = id;
     }
     largest != NONE
 }
@@ -260,14 +270,16 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
         let values = native::values::<N>(column)?;
         let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
         self.rows_seen += values.len();
+        if let (Index::Range { low, ids: range }, None) = (&self.index, nulls)
+            && look_up(&values, *low, range, ids)
+        {
+            return Ok(());
+        }
         self.cover(&values, nulls);
         let Self { keys, null_id, index, .. } = self;
         match index {
             Index::Range { low, ids: range } => {
                 let low = *low;
-                if nulls.is_none() && look_up(&values, low, range, ids) {
-                    return Ok(());
-                }
                 assign(&values, nulls, keys, null_id, ids, |value, next| {
                     let slot = &mut range[value.distance(low)];
                     if *slot == NONE {

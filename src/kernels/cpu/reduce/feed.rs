@@ -1,11 +1,13 @@
 //! Some values under some filter, and the lanes that they feed.
 
+use std::ops::Range;
+
 use arrow_array::ArrayRef;
 use arrow_buffer::BooleanBuffer;
 
 use super::lane_least::LaneLeast;
 use super::lane_sum::{Fed, LaneSum};
-use super::lanes::{Lanes, ROWS};
+use super::lanes::Lanes;
 use super::state::{Ids, needed};
 use crate::error::Result;
 
@@ -58,13 +60,10 @@ impl Feed {
         self.selection.is_some()
     }
 
-    /// Computes the numbers for up to [`ROWS`] rows from row `from` of the batch on.
+    /// Computes the numbers for up to [`ROWS`](super::lanes::ROWS) rows from row `from` of the batch on.
     pub(super) fn work(&mut self, ids: Ids<'_>, from: usize, rows: usize, lanes: &mut Lanes) {
         let keep = match &self.selection {
-            None => {
-                self.misses.clear();
-                None
-            }
+            None => None,
             Some(selection) => {
                 expand(&selection.slice(from, rows), &mut self.keep);
                 self.misses.clear();
@@ -72,7 +71,6 @@ impl Feed {
                 Some(&self.keep[..rows])
             }
         };
-        self.misses.resize(ROWS, 0);
         if let Some((sum, first)) = &mut self.sum {
             sum.feed(&Fed { rows: from..from + rows, ids, keep }, lanes, *first);
         }
@@ -86,14 +84,17 @@ impl Feed {
         self.min.iter().chain(&self.max).map(|(least, _)| least.numbers())
     }
 
-    /// The numbers of the rows worked on, for the lanes of the sum.
-    pub(super) fn sums(&self) -> impl Iterator<Item = &[i64]> {
-        self.sum.iter().flat_map(|(sum, _)| (0..sum.lanes()).map(|lane| sum.numbers(lane)))
+    /// The numbers of the `rows` worked on, for the lanes of the sum.
+    pub(super) fn sums(&self, rows: Range<usize>) -> impl Iterator<Item = &[i64]> {
+        self.sum.iter().flat_map(move |(sum, _)| {
+            let rows = rows.clone();
+            (0..sum.lanes()).map(move |lane| sum.numbers(lane, rows.clone()))
+        })
     }
 
-    /// The numbers of the rows worked on, for the lane of rows that do not count.
-    pub(super) fn misses(&self) -> Option<&[i64]> {
-        self.missed.map(|_| &self.misses[..])
+    /// The numbers of the rows worked on, for the lane of rows that do not count, if there is one: `none` if all count.
+    pub(super) fn misses<'a>(&'a self, none: &'a [i64]) -> Option<&'a [i64]> {
+        self.missed.map(|_| if self.selection.is_some() { &self.misses[..] } else { none })
     }
 }
 

@@ -85,8 +85,8 @@ pub(super) trait LaneSum: Send + Sync + std::any::Any {
     /// Computes the numbers of up to [`ROWS`] rows. `first` is the first of its lanes.
     fn feed(&mut self, fed: &Fed<'_>, lanes: &mut Lanes, first: usize);
 
-    /// The numbers computed last for one of its lanes.
-    fn numbers(&self, lane: usize) -> &[i64];
+    /// The numbers computed last for one of its lanes, those of the `rows` of the batch.
+    fn numbers(&self, lane: usize, rows: Range<usize>) -> &[i64];
 
     /// Prepares both sides for the addition of their lanes, and takes over what of the later one is not in lanes.
     fn merge(&mut self, later: &dyn LaneSum, lanes: &mut Lanes, first: usize, mapping: &Mapping<'_>) -> Result<()>;
@@ -127,6 +127,11 @@ impl Total {
 pub(super) trait WholeNative: ArrowNativeType + Into<i128> {
     /// The number for a lane, and whether it is the whole value.
     fn number(self) -> (i64, bool);
+
+    /// The values as numbers for a lane, if that is what they are as they lie there.
+    fn plain(_values: &[Self]) -> Option<&[i64]> {
+        None
+    }
 }
 
 macro_rules! narrow {
@@ -146,6 +151,16 @@ impl WholeNative for i64 {
     fn number(self) -> (i64, bool) {
         (self, (-NUMBER_MAX..=NUMBER_MAX).contains(&self))
     }
+
+    fn plain(values: &[Self]) -> Option<&[i64]> {
+        Some(values)
+    }
+}
+
+/// All bits that the numbers have but the signs.
+#[simd]
+fn bits_of_all<S: Simd>(_: S, values: &[i64]) -> i64 {
+    values.iter().fold(0, |bits, &value| bits | (value ^ (value >> 63)))
 }
 
 impl WholeNative for u64 {
@@ -167,6 +182,8 @@ impl WholeNative for i128 {
 pub(super) struct WholeLaneSum<N: ArrowNativeType> {
     values: ScalarBuffer<N>,
     numbers: Vec<i64>,
+    /// Whether the values themselves are the numbers of the rows worked on.
+    is_direct: bool,
     bound: Bound,
     /// For each group what does not lie in its lane; no groups while there is nothing.
     wide: Vec<Wide>,
@@ -174,7 +191,8 @@ pub(super) struct WholeLaneSum<N: ArrowNativeType> {
 
 impl<N: WholeNative> WholeLaneSum<N> {
     pub(super) fn new() -> Self {
-        Self { values: Vec::new().into(), numbers: vec![0; ROWS], bound: Bound::default(), wide: Vec::new() }
+        let (values, numbers) = (Vec::new().into(), vec![0; ROWS]);
+        Self { values, numbers, is_direct: false, bound: Bound::default(), wide: Vec::new() }
     }
 
     /// Makes sure that the lane can grow by this much.
@@ -226,6 +244,13 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
 
     fn feed(&mut self, fed: &Fed<'_>, lanes: &mut Lanes, first: usize) {
         let values = &self.values[fed.rows.clone()];
+        let plain = N::plain(values).filter(|_| fed.keep.is_none());
+        let bits = plain.map(|numbers| dispatch!(simd::level(), simd => bits_of_all(simd, numbers)));
+        let direct = bits.filter(|&bits| bits < NUMBER_MAX);
+        self.is_direct = direct.is_some();
+        if let Some(bits) = direct {
+            return self.make_room(Bound::of(bits as u64 + 1, fed.rows.len()), lanes, first);
+        }
         let numbers = &mut self.numbers[..values.len()];
         let (bits, all_fit) = dispatch!(simd::level(), simd => number_all(simd, values, numbers));
         if let Some(keep) = fed.keep {
@@ -241,8 +266,11 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
         self.make_room(Bound::of(bits as u64 + 1, fed.rows.len()), lanes, first);
     }
 
-    fn numbers(&self, _: usize) -> &[i64] {
-        &self.numbers
+    fn numbers(&self, _: usize, rows: Range<usize>) -> &[i64] {
+        match N::plain(&self.values[rows.clone()]) {
+            Some(numbers) if self.is_direct => numbers,
+            _ => &self.numbers[..rows.len()],
+        }
     }
 
     fn merge(&mut self, later: &dyn LaneSum, lanes: &mut Lanes, first: usize, mapping: &Mapping<'_>) -> Result<()> {
@@ -292,7 +320,23 @@ pub(super) struct FloatLaneSum<N: ArrowNativeType> {
     outside: HashMap<u32, Box<FloatTotal>, FixedState>,
 }
 
-impl<N: ArrowNativeType + Into<f64>> FloatLaneSum<N> {
+/// A native type of floats.
+pub(super) trait FloatNative: ArrowNativeType + Into<f64> {
+    /// The values as the widest floats, if that is what they are as they lie there.
+    fn plain(_values: &[Self]) -> Option<&[f64]> {
+        None
+    }
+}
+
+impl FloatNative for f32 {}
+
+impl FloatNative for f64 {
+    fn plain(values: &[Self]) -> Option<&[f64]> {
+        Some(values)
+    }
+}
+
+impl<N: FloatNative> FloatLaneSum<N> {
     pub(super) fn new() -> Self {
         let floats = vec![0.0; ROWS];
         let outside = HashMap::with_hasher(FixedState::default());
@@ -390,7 +434,7 @@ fn whole(high: i64, low: i64) -> i128 {
     (i128::from(high) << BITS) + i128::from(low)
 }
 
-impl<N: ArrowNativeType + Into<f64>> LaneSum for FloatLaneSum<N> {
+impl<N: FloatNative> LaneSum for FloatLaneSum<N> {
     fn lanes(&self) -> usize {
         2
     }
@@ -402,12 +446,18 @@ impl<N: ArrowNativeType + Into<f64>> LaneSum for FloatLaneSum<N> {
 
     fn feed(&mut self, fed: &Fed<'_>, lanes: &mut Lanes, first: usize) {
         let rows = fed.rows.len();
+        if let (Some(grid), None, Some(floats)) = (self.grid, fed.keep, N::plain(&self.values[fed.rows.clone()])) {
+            if grid.split(floats, &mut self.highs, &mut self.lows) {
+                self.rows_on_grid += rows;
+                return self.make_room(Bound::of(1 << BITS, rows), lanes, first);
+            }
+        }
         self.read(fed);
         if self.grid.is_none() {
             self.grid = Grid::for_values(&self.floats[..rows]);
             self.rows_on_grid = 0;
         }
-        // Without a grid all values are zero or not finite: any grid will do.
+        // Without a grid all values are zero or far from any: one will do.
         let mut grid = self.grid.unwrap_or(Grid::ANY);
         let mut all_fit = grid.split(&self.floats[..rows], &mut self.highs, &mut self.lows);
         if !all_fit && self.deserves_another(rows, lanes.groups(), grid) {
@@ -424,8 +474,8 @@ impl<N: ArrowNativeType + Into<f64>> LaneSum for FloatLaneSum<N> {
         self.make_room(Bound::of(1 << BITS, rows), lanes, first);
     }
 
-    fn numbers(&self, lane: usize) -> &[i64] {
-        if lane == 0 { &self.highs } else { &self.lows }
+    fn numbers(&self, lane: usize, rows: Range<usize>) -> &[i64] {
+        if lane == 0 { &self.highs[..rows.len()] } else { &self.lows[..rows.len()] }
     }
 
     fn merge(&mut self, later: &dyn LaneSum, lanes: &mut Lanes, first: usize, mapping: &Mapping<'_>) -> Result<()> {

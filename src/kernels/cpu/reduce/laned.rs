@@ -28,7 +28,8 @@ pub(super) struct Laned {
     rows: Option<usize>,
     /// For each aggregate of the reduce what it is made of, if it is in lanes.
     parts: Vec<Option<Part>>,
-    ones: Vec<i64>,
+    ones: [i64; ROWS],
+    zeros: [i64; ROWS],
 }
 
 /// What an aggregate is made of.
@@ -72,7 +73,7 @@ impl Laned {
         for (feed, _) in feeds.iter_mut().zip(can_miss).filter(|(_, can_miss)| *can_miss) {
             feed.missed = Some(next(&mut adds, 1));
         }
-        Self { lanes: Lanes::new(leasts, adds), feeds, rows, parts, ones: vec![1; ROWS] }
+        Self { lanes: Lanes::new(leasts, adds), feeds, rows, parts, ones: [1; ROWS], zeros: [0; ROWS] }
     }
 
     /// Whether an aggregate is kept here.
@@ -111,16 +112,16 @@ impl Laned {
         for feed in &mut self.feeds {
             feed.work(ids, from, rows, &mut self.lanes);
         }
-        let mut sources: Vec<&[i64]> = Vec::with_capacity(16);
-        sources.extend(self.feeds.iter().flat_map(Feed::leasts).map(|numbers| &numbers[..rows]));
-        self.lanes.take_in(Act::Least, ids, &sources);
-        sources.clear();
-        sources.extend(self.feeds.iter().flat_map(Feed::sums).map(|numbers| &numbers[..rows]));
-        sources.extend(self.rows.map(|_| &self.ones[..rows]));
+        let leasts = self.feeds.iter().flat_map(Feed::leasts).map(|numbers| &numbers[..rows]);
+        self.lanes.take_in(Act::Least, ids, leasts);
+        let sums = self.feeds.iter().flat_map(|feed| feed.sums(from..from + rows));
+        let sums = sums.chain(self.rows.map(|_| &self.ones[..rows]));
         if self.feeds.iter().any(Feed::misses_rows) {
-            sources.extend(self.feeds.iter().filter_map(Feed::misses).map(|numbers| &numbers[..rows]));
+            let misses = self.feeds.iter().filter_map(|feed| feed.misses(&self.zeros)).map(|numbers| &numbers[..rows]);
+            self.lanes.take_in(Act::Add, ids, sums.chain(misses));
+        } else {
+            self.lanes.take_in(Act::Add, ids, sums);
         }
-        self.lanes.take_in(Act::Add, ids, &sources);
     }
 
     /// Takes some groups of later lanes of the same aggregates in.

@@ -4,10 +4,15 @@
 //! some lanes of its group and offers one to others. The lanes of a group lie side by side, so that a row touches one
 //! line of the cache, however many aggregates there are. What the numbers mean is the business of `feed`.
 
-use super::state::{Ids, Mapping};
+use fearless_simd::{Simd, dispatch};
+use fearless_simd_macros::simd;
 
-/// Rows worked on at once: what is computed for them stays in a first-level cache until it is added.
-pub(super) const ROWS: usize = 1024;
+use super::state::{Ids, Mapping};
+use crate::kernels::cpu::simd;
+
+/// Rows worked on at once: what is computed for them stays in a first-level cache until it is added, and the next
+/// columns are already on their way from memory meanwhile. Measured: 128 and 256 rows need a tenth less time than 1,024.
+pub(super) const ROWS: usize = 256;
 
 /// Lanes handled by one loop over the rows.
 const AT_ONCE: usize = 4;
@@ -78,35 +83,42 @@ impl Lanes {
     }
 
     /// Gives the numbers of up to [`ROWS`] rows to the lanes of a kind, from the first one to as many as there are sources.
-    pub(super) fn take_in(&mut self, act: Act, ids: Ids<'_>, sources: &[&[i64]]) {
-        let first = if act == Act::Add { self.leasts } else { 0 };
-        match ids {
-            Ids::One => self.take_in_one(act, first, sources),
-            Ids::Each(ids) => {
-                for (chunk, sources) in sources.chunks(AT_ONCE).enumerate() {
-                    self.scatter(act, first + chunk * AT_ONCE, ids, sources);
-                }
+    pub(super) fn take_in<'a>(&mut self, act: Act, ids: Ids<'_>, sources: impl Iterator<Item = &'a [i64]>) {
+        let mut lane = if act == Act::Add { self.leasts } else { 0 };
+        let mut sources = sources.peekable();
+        while sources.peek().is_some() {
+            let mut some: [&[i64]; AT_ONCE] = [&[]; AT_ONCE];
+            let mut count = 0;
+            for (place, source) in some.iter_mut().zip(&mut sources) {
+                *place = source;
+                count += 1;
             }
+            match ids {
+                Ids::One => self.take_in_one(act, lane, &some[..count]),
+                Ids::Each(ids) => dispatch!(simd::level(), simd => self.scatter(simd, act, lane, ids, &some[..count])),
+            }
+            lane += count;
         }
     }
 
     /// All rows belong to one group: each source becomes one number first.
     fn take_in_one(&mut self, act: Act, first: usize, sources: &[&[i64]]) {
         for (slot, source) in self.slots[first..].iter_mut().zip(sources) {
-            *slot = match act {
-                Act::Add => source.iter().fold(*slot, |sum, &number| sum.wrapping_add(number)),
-                Act::Least => source.iter().fold(*slot, |least, &number| least.min(number)),
-            };
+            *slot = dispatch!(simd::level(), simd => match act {
+                Act::Add => sum(simd, *slot, source),
+                Act::Least => least(simd, *slot, source),
+            });
         }
     }
 
-    fn scatter(&mut self, act: Act, first: usize, ids: &[u32], sources: &[&[i64]]) {
+    #[inline(always)]
+    fn scatter<S: Simd>(&mut self, simd: S, act: Act, first: usize, ids: &[u32], sources: &[&[i64]]) {
         macro_rules! of_width {
             ($($width:literal)*) => {
                 match (self.width(), act) {
                     $(
-                        ($width, Act::Add) => scatter::<$width, false>(&mut self.slots, first, ids, sources),
-                        ($width, Act::Least) => scatter::<$width, true>(&mut self.slots, first, ids, sources),
+                        ($width, Act::Add) => scatter::<S, $width, false>(simd, &mut self.slots, first, ids, sources),
+                        ($width, Act::Least) => scatter::<S, $width, true>(simd, &mut self.slots, first, ids, sources),
                     )*
                     (width, act) => scatter_any(&mut self.slots, width, act, first, ids, sources),
                 }
@@ -131,8 +143,25 @@ impl Lanes {
     }
 }
 
+#[simd]
+fn sum<S: Simd>(_: S, start: i64, numbers: &[i64]) -> i64 {
+    numbers.iter().fold(start, |sum, &number| sum.wrapping_add(number))
+}
+
+#[simd]
+fn least<S: Simd>(_: S, start: i64, numbers: &[i64]) -> i64 {
+    numbers.iter().fold(start, |least, &number| least.min(number))
+}
+
 /// Chooses the loop for the number of sources.
-fn scatter<const WIDTH: usize, const IS_LEAST: bool>(slots: &mut [i64], first: usize, ids: &[u32], sources: &[&[i64]]) {
+#[simd]
+fn scatter<S: Simd, const WIDTH: usize, const IS_LEAST: bool>(
+    _: S,
+    slots: &mut [i64],
+    first: usize,
+    ids: &[u32],
+    sources: &[&[i64]],
+) {
     let (slots, _) = slots.as_chunks_mut::<WIDTH>();
     match *sources {
         [a] => scatter_some::<WIDTH, 1, IS_LEAST>(slots, first, ids, [a]),
@@ -143,7 +172,7 @@ fn scatter<const WIDTH: usize, const IS_LEAST: bool>(slots: &mut [i64], first: u
     }
 }
 
-#[inline]
+#[inline(always)]
 fn scatter_some<const WIDTH: usize, const SOURCES: usize, const IS_LEAST: bool>(
     slots: &mut [[i64; WIDTH]],
     first: usize,
@@ -155,9 +184,15 @@ fn scatter_some<const WIDTH: usize, const SOURCES: usize, const IS_LEAST: bool>(
     }
     let sources = sources.map(|source| &source[..ids.len()]);
     for (row, &id) in ids.iter().enumerate() {
-        let slot = &mut slots[id as usize][first..first + SOURCES];
-        for (number, source) in slot.iter_mut().zip(sources) {
-            *number = if IS_LEAST { (*number).min(source[row]) } else { number.wrapping_add(source[row]) };
+        let slot = &mut slots[id as usize];
+        // All lanes of a group at once: an addition of vectors.
+        let Some(slot) = (if SOURCES == WIDTH { slot.first_chunk_mut() } else { slot[first..].first_chunk_mut() }) else {
+            return;
+        };
+        let numbers: [i64; SOURCES] = std::array::from_fn(|source| sources[source][row]);
+        let slot: &mut [i64; SOURCES] = slot;
+        for (number, more) in slot.iter_mut().zip(numbers) {
+            *number = if IS_LEAST { (*number).min(more) } else { number.wrapping_add(more) };
         }
     }
 }
