@@ -13,17 +13,20 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ByteArrayType, ByteViewType, LargeBinaryType, LargeUtf8Type};
 use arrow_array::{Array, ArrayRef, GenericByteArray};
-use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{ArrowNativeType, Buffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::DataType;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::Ticket;
-use super::table::Table;
+use super::table::{NONE, Table, Word};
 use crate::columnar::data_type;
 use crate::error::{Error, Result};
 
 const SHORT_MAX: usize = 15;
+
+/// Rows that are packed before they are looked up.
+const AT_ONCE: usize = 128;
 
 /// Ids of the values of one column of texts or bytes.
 pub(super) struct BytesTicket {
@@ -74,7 +77,7 @@ impl BytesTicket {
     fn all<'a>(&mut self, values: impl Iterator<Item = Option<&'a [u8]>>, ids: &mut Vec<u32>) {
         ids.extend(values.map(|value| match value {
             Some(value) => self.id(value),
-            None => *self.null_id.get_or_insert_with(|| self.keys.push(&[])),
+            None => self.null_id(),
         }));
     }
 
@@ -103,27 +106,73 @@ impl BytesTicket {
         id
     }
 
+    /// Some rows at a time: all are packed and hashed, then all are looked up, both without a branch that hangs on the
+    /// texts. What is new, long or null, or lies elsewhere in the table, comes last, in the order of the rows.
     fn offsets<T: ByteArrayType>(&mut self, array: &GenericByteArray<T>, ids: &mut Vec<u32>) {
-        if array.null_count() == 0 {
-            let bytes = array.value_data();
-            let ends = array.value_offsets().windows(2);
-            self.all(
-                ends.map(|ends| {
-                    let (from, to) = (
-                        arrow_buffer::ArrowNativeType::as_usize(ends[0]),
-                        arrow_buffer::ArrowNativeType::as_usize(ends[1]),
-                    );
-                    Some(&bytes[from..to])
-                }),
-                ids,
-            );
-        } else {
-            self.all(array.iter().map(|value| value.map(AsRef::as_ref)), ids);
+        let (bytes, offsets) = (array.value_data(), array.value_offsets());
+        let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+        let mut packed = [([0; 2], 0); AT_ONCE];
+        let before = ids.len();
+        ids.resize(before + array.len(), 0);
+        for (chunk, ids) in ids[before..].chunks_mut(AT_ONCE).enumerate() {
+            let from = chunk * AT_ONCE;
+            let ends = &offsets[from..=from + ids.len()];
+            let packed = &mut packed[..ids.len()];
+            pack_all::<T>(bytes, ends, packed);
+            if let Some(nulls) = nulls {
+                let absent = (0..ids.len()).filter(|row| nulls.is_null(from + row));
+                absent.for_each(|row| packed[row].0 = NO_TEXT);
+            }
+            if self.short.find_at_once(packed, ids) {
+                for (row, id) in ids.iter_mut().enumerate().filter(|(_, id)| **id == NONE) {
+                    let is_null = nulls.is_some_and(|nulls| nulls.is_null(from + row));
+                    let value = &bytes[ends[row].as_usize()..ends[row + 1].as_usize()];
+                    *id = if is_null { self.null_id() } else { self.id(value) };
+                }
+            }
         }
+    }
+
+    fn null_id(&mut self) -> u32 {
+        *self.null_id.get_or_insert_with(|| self.keys.push(&[]))
     }
 
     fn views<T: ByteViewType>(&mut self, array: &arrow_array::GenericByteViewArray<T>, ids: &mut Vec<u32>) {
         self.all(array.iter().map(|value| value.map(AsRef::as_ref)), ids);
+    }
+}
+
+/// The bits of the first and of the last eight of this many bytes.
+const MASKS: [[u64; 2]; SHORT_MAX + 1] = {
+    let mut masks = [[0; 2]; SHORT_MAX + 1];
+    let mut len = 0;
+    while len <= SHORT_MAX {
+        let all = (1_u128 << (8 * len)) - 1;
+        masks[len] = [all as u64, (all >> 64) as u64];
+        len += 1;
+    }
+    masks
+};
+
+/// What no short text is packed as: the place of its length says more than any has.
+const NO_TEXT: [u64; 2] = [0, u64::MAX];
+
+/// Each text as by [`pack`], and its hash, by one load of sixteen bytes where there are so many; [`NO_TEXT`] for a long
+/// one.
+fn pack_all<T: ByteArrayType>(bytes: &[u8], ends: &[T::Offset], packed: &mut [([u64; 2], u64)]) {
+    for ((words, hash), ends) in packed.iter_mut().zip(ends.windows(2)) {
+        let (start, end) = (ends[0].as_usize(), ends[1].as_usize());
+        let len = end - start;
+        *words = if len > SHORT_MAX {
+            NO_TEXT
+        } else if let Some(sixteen) = bytes.get(start..start + 16).and_then(<[u8]>::first_chunk::<16>) {
+            let both = u128::from_le_bytes(*sixteen);
+            let [first, second] = MASKS[len];
+            [both as u64 & first, (both >> 64) as u64 & second | (len as u64) << 56]
+        } else {
+            pack(&bytes[start..end])
+        };
+        *hash = words.hash();
     }
 }
 

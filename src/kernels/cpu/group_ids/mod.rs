@@ -83,6 +83,8 @@ fn null_at(null_id: Option<u32>, len: usize) -> Option<NullBuffer> {
 /// ```
 pub struct GroupIds {
     columns: Vec<Column>,
+    /// Ids of the rows by one column; kept for its memory.
+    seconds: Vec<u32>,
 }
 
 struct Column {
@@ -108,7 +110,7 @@ impl GroupIds {
             .into_iter()
             .enumerate()
             .map(|(place, data_type)| Ok(Column { ticket: ticket(data_type)?, pairs: (place > 0).then(Pairs::new) }));
-        Ok(Self { columns: columns.collect::<Result<_>>()? })
+        Ok(Self { columns: columns.collect::<Result<_>>()?, seconds: Vec::new() })
     }
 
     /// How many groups there are.
@@ -130,7 +132,6 @@ impl GroupIds {
         if keys.len() != self.columns.len() {
             return Err(Error::internal(format!("{} key columns instead of {}", keys.len(), self.columns.len())));
         }
-        let mut second = Vec::new();
         let mut firsts = 0;
         for (key, column) in keys.iter().zip(&mut self.columns) {
             if column.groups().saturating_add(key.len()) > limits::GROUPS_MAX {
@@ -140,11 +141,9 @@ impl GroupIds {
             match &mut column.pairs {
                 None => column.ticket.assign(key, ids)?,
                 Some(pairs) => {
-                    second.clear();
-                    column.ticket.assign(key, &mut second)?;
-                    let first = std::mem::replace(ids, Vec::with_capacity(second.len()));
-                    let both = first.into_iter().zip(second.iter().copied());
-                    pairs.assign(both, firsts, column.ticket.len(), ids);
+                    self.seconds.clear();
+                    column.ticket.assign(key, &mut self.seconds)?;
+                    pairs.assign(ids, &self.seconds, (firsts, column.ticket.len()));
                 }
             }
             firsts = column.groups();

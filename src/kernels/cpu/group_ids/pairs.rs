@@ -2,7 +2,11 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "ids fit u32: the caller has checked")]
 
+use fearless_simd::{Simd, dispatch};
+use fearless_simd_macros::simd;
+
 use super::table::{NONE, Table};
+use crate::kernels::cpu::simd;
 
 /// Pairs up to this many possible ones get a plain table: 16 MiB.
 const GRID_MAX: usize = 1 << 22;
@@ -37,36 +41,37 @@ impl Pairs {
         &self.pairs
     }
 
-    /// Appends the id of each pair; the first parts are below `firsts`, the second ones below `seconds`.
-    pub(crate) fn assign(
-        &mut self,
-        pairs: impl Iterator<Item = (u32, u32)>,
-        firsts: usize,
-        seconds: usize,
-        ids: &mut Vec<u32>,
-    ) {
-        self.cover(firsts, seconds);
+    /// Turns each id, which is the first part of a pair, into the id of the pair; the first parts are below `counts.0`,
+    /// the second ones below `counts.1`.
+    pub(crate) fn assign(&mut self, ids: &mut [u32], seconds: &[u32], counts: (usize, usize)) {
+        self.cover(counts.0, counts.1);
         let known = &mut self.pairs;
         match &mut self.index {
             Index::Grid { width, ids: grid } => {
                 let width = *width;
-                ids.extend(pairs.map(|(first, second)| {
-                    let slot = &mut grid[(first as usize) << width | second as usize];
+                if dispatch!(simd::level(), simd => has_all(simd, ids, seconds, width, grid)) {
+                    dispatch!(simd::level(), simd => look_up(simd, ids, seconds, width, grid));
+                    return;
+                }
+                for (id, &second) in ids.iter_mut().zip(seconds) {
+                    let slot = &mut grid[(*id as usize) << width | second as usize];
                     if *slot == NONE {
                         *slot = known.len() as u32;
-                        known.push((first, second));
+                        known.push((*id, second));
                     }
-                    *slot
-                }));
-            }
-            Index::Hash(table) => ids.extend(pairs.map(|(first, second)| {
-                let next = known.len() as u32;
-                let id = table.find_or_insert(word(first, second), next);
-                if id == next {
-                    known.push((first, second));
+                    *id = *slot;
                 }
-                id
-            })),
+            }
+            Index::Hash(table) => {
+                for (id, &second) in ids.iter_mut().zip(seconds) {
+                    let next = known.len() as u32;
+                    let found = table.find_or_insert(word(*id, second), next);
+                    if found == next {
+                        known.push((*id, second));
+                    }
+                    *id = found;
+                }
+            }
         }
     }
 
@@ -92,6 +97,23 @@ impl Pairs {
             grid[(first as usize) << width | second as usize] = id as u32;
         }
         self.index = Index::Grid { width, ids: grid };
+    }
+}
+
+/// Whether each pair has an id.
+#[simd]
+fn has_all<S: Simd>(_: S, firsts: &[u32], seconds: &[u32], width: u32, grid: &[u32]) -> bool {
+    let mut largest = 0;
+    for (&first, &second) in firsts.iter().zip(seconds) {
+        largest = largest.max(grid[(first as usize) << width | second as usize]);
+    }
+    largest != NONE
+}
+
+#[simd]
+fn look_up<S: Simd>(_: S, ids: &mut [u32], seconds: &[u32], width: u32, grid: &[u32]) {
+    for (id, &second) in ids.iter_mut().zip(seconds) {
+        *id = grid[(*id as usize) << width | second as usize];
     }
 }
 

@@ -232,6 +232,31 @@ fn look_up_all<S: Simd, N: KeyNative>(_: S, values: &[N], low: N, range: &[u32],
     largest != NONE
 }
 
+/// Appends the id of each value by a hash table, some rows at a time: all are hashed, then all are looked up without a
+/// branch that hangs on the data. What is new or lies elsewhere in the table comes last, in the order of the rows.
+fn hash_ids<N: KeyNative>(values: &[N], table: &mut Table<N::Word>, keys: &mut Vec<N>, ids: &mut Vec<u32>) {
+    const AT_ONCE: usize = 128;
+    let before = ids.len();
+    ids.resize(before + values.len(), 0);
+    let mut hashed = [(N::Word::default(), 0); AT_ONCE];
+    for (values, ids) in values.chunks(AT_ONCE).zip(ids[before..].chunks_mut(AT_ONCE)) {
+        let hashed = &mut hashed[..values.len()];
+        for (slot, value) in hashed.iter_mut().zip(values) {
+            let word = value.canonical().word();
+            *slot = (word, word.hash());
+        }
+        if table.find_at_once(hashed, ids) {
+            for (row, id) in ids.iter_mut().enumerate().filter(|(_, id)| **id == NONE) {
+                let next = keys.len() as u32;
+                *id = table.find_or_insert_hashed(hashed[row].0, hashed[row].1, next);
+                if *id == next {
+                    keys.push(values[row].canonical());
+                }
+            }
+        }
+    }
+}
+
 /// Runs `id_of` on each value that is not null; nulls get an id of their own.
 #[inline]
 fn assign<N: KeyNative>(
@@ -288,6 +313,7 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
                     *slot
                 });
             }
+            Index::Hash(table) if nulls.is_none() => hash_ids(&values, table, keys, ids),
             Index::Hash(table) => {
                 assign(&values, nulls, keys, null_id, ids, |value, next| table.find_or_insert(value.word(), next));
             }

@@ -26,7 +26,6 @@ impl State for NUnique {
     fn update(&mut self, rows: &Rows<'_>, input: Option<&ArrayRef>) -> Result<()> {
         self.groups = rows.groups;
         let mut values = Vec::with_capacity(rows.len);
-        let mut known = Vec::with_capacity(rows.len);
         let input = needed(input)?;
         let selected: Vec<u32>;
         let ids = match (&rows.selection, rows.ids) {
@@ -41,8 +40,8 @@ impl State for NUnique {
                 Ids::Each(&selected)
             }
         };
-        let pairs = values.iter().enumerate().map(|(row, &value)| (ids.of(row), value));
-        self.pairs.assign(pairs, rows.groups, self.values.len(), &mut known);
+        let mut known: Vec<u32> = (0..values.len()).map(|row| ids.of(row)).collect();
+        self.pairs.assign(&mut known, &values, (rows.groups, self.values.len()));
         Ok(())
     }
 
@@ -59,8 +58,8 @@ impl State for NUnique {
         )?;
         let mut values = Vec::with_capacity(taken.len());
         self.values.assign(&keys, &mut values)?;
-        let pairs = taken.iter().zip(&values).map(|(pair, &value)| (groups[pair.0 as usize], value));
-        self.pairs.assign(pairs, mapping.groups, self.values.len(), &mut Vec::new());
+        let mut known: Vec<u32> = taken.iter().map(|pair| groups[pair.0 as usize]).collect();
+        self.pairs.assign(&mut known, &values, (mapping.groups, self.values.len()));
         Ok(())
     }
 
