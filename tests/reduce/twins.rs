@@ -196,3 +196,28 @@ fn prepared_reduces_and_groups_may_go_to_other_threads() {
     is_send::<pelton::kernels::cpu::reduce::Groups>();
     is_shared::<KeyedReduce>();
 }
+
+#[test]
+fn rows_put_off_for_their_many_groups_give_the_same_groups() {
+    let mut random = Random(11);
+    let rows = 190_000;
+    let aggregates = filtered(vec![
+        aggregate(AggregateFunction::Sum, Some(&DataType::Float64), DataType::Float64),
+        aggregate(AggregateFunction::Count, Some(&DataType::Float64), DataType::Int64),
+        aggregate(AggregateFunction::First, Some(&DataType::Float64), DataType::Float64),
+    ]);
+    for data_type in [DataType::Int64, DataType::Utf8] {
+        let keys = [Field::new("k", data_type.clone(), true)];
+        let mut batch = batch(&mut random, &keys, &aggregates, rows, 5, true);
+        // Nearly each row has a key of its own, and some come again after a hundred thousand others.
+        let numbers = (0..rows as i64).map(|row| (row % 1000 != 7).then_some((row % 170_000) * 7919_i64.pow(3)));
+        let numbers: ArrayRef = Arc::new(numbers.collect::<Int64Array>());
+        batch.keys = vec![arrow_cast::cast(&numbers, &data_type).unwrap()];
+        let reduce = KeyedReduce::prepare(&keys, &aggregates).unwrap();
+        // In a single batch nothing is put off.
+        let plain = fast(&reduce, &batch, rows, 1).unwrap();
+        for partitions in [1, 2] {
+            assert_eq!(fast(&reduce, &batch, 8192, partitions).unwrap(), plain, "{data_type}, {partitions} partitions");
+        }
+    }
+}

@@ -223,8 +223,4 @@ impl Ticket for BytesTicket {
         };
         Ok(arrow_cast::cast(&plain, &self.data_type)?)
     }
-
-    fn hashes(&self) -> Vec<u64> {
-        (0..self.len() as u32).map(|id| self.hasher.hash_one(self.keys.get(id))).collect()
-    }
 }

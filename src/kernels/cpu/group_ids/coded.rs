@@ -9,7 +9,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
 use arrow_schema::DataType;
 
 use super::Ticket;
-use super::table::{NONE, Word};
+use super::table::NONE;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Ids of false, true and null.
@@ -38,10 +38,6 @@ impl Ticket for BooleanTicket {
     fn keys(&self) -> Result<ArrayRef> {
         Ok(Arc::new(BooleanArray::from(self.keys.clone())))
     }
-
-    fn hashes(&self) -> Vec<u64> {
-        self.keys.iter().map(|key| key.map_or(2, u64::from).hash()).collect()
-    }
 }
 
 /// The one id of a column in which everything is null.
@@ -63,10 +59,6 @@ impl Ticket for NullTicket {
 
     fn keys(&self) -> Result<ArrayRef> {
         Ok(new_null_array(&DataType::Null, self.len()))
-    }
-
-    fn hashes(&self) -> Vec<u64> {
-        vec![0; self.len()]
     }
 }
 
@@ -126,9 +118,5 @@ impl Ticket for DictionaryTicket {
             let message = format!("{} different keys do not fit {}", self.values.len(), self.data_type);
             Error::new(ErrorKind::Overflow, message).advice("cast the key to its plain type")
         })
-    }
-
-    fn hashes(&self) -> Vec<u64> {
-        self.values.hashes()
     }
 }

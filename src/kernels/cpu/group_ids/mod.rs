@@ -20,7 +20,6 @@ use self::bytes::BytesTicket;
 use self::coded::{BooleanTicket, DictionaryTicket, NullTicket};
 use self::pairs::Pairs;
 use self::primitive::PrimitiveTicket;
-use self::table::Word;
 use crate::columnar::data_type;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::cpu::native;
@@ -36,9 +35,6 @@ pub(crate) trait Ticket: Send + Sync {
 
     /// The value of each id.
     fn keys(&self) -> Result<ArrayRef>;
-
-    /// A hash of the value of each id: the same for the same value in every ticket of the type.
-    fn hashes(&self) -> Vec<u64>;
 }
 
 /// The ticket for columns of this type.
@@ -178,24 +174,6 @@ impl GroupIds {
         }
         columns.reverse();
         Ok(columns)
-    }
-}
-
-impl GroupIds {
-    /// A hash of the keys of each group: the same for the same keys in all group ids of the same types.
-    pub(crate) fn hashes(&self) -> Vec<u64> {
-        let mut hashes = Vec::new();
-        for column in &self.columns {
-            let own = column.ticket.hashes();
-            hashes = match &column.pairs {
-                None => own,
-                Some(pairs) => {
-                    let both = |&(first, second): &(u32, u32)| [hashes[first as usize], own[second as usize]].hash();
-                    pairs.pairs().iter().map(both).collect()
-                }
-            };
-        }
-        hashes
     }
 }
 

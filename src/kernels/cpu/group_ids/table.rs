@@ -60,10 +60,10 @@ pub(super) struct Table<W> {
 /// that nobody can foresee. Measured with 64 keys: 99 million rows a second at a load of a half, 471 at a sixteenth.
 fn most_keys<W>(slots: usize) -> usize {
     /// Bytes of a table that shares a second-level cache with the columns and the states.
-    const SMALL: usize = 1 << 19;
+    const SMALL: usize = 1 << 18;
     match slots * size_of::<(W, u32)>() {
         bytes if bytes <= SMALL => slots / 16,
-        bytes if bytes <= 4 * SMALL => slots / 4,
+        bytes if bytes <= 4 * SMALL => slots * 3 / 8,
         _ => slots / 2,
     }
 }

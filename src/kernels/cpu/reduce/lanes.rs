@@ -186,7 +186,8 @@ fn scatter_some<const WIDTH: usize, const SOURCES: usize, const IS_LEAST: bool>(
     for (row, &id) in ids.iter().enumerate() {
         let slot = &mut slots[id as usize];
         // All lanes of a group at once: an addition of vectors.
-        let Some(slot) = (if SOURCES == WIDTH { slot.first_chunk_mut() } else { slot[first..].first_chunk_mut() }) else {
+        let Some(slot) = (if SOURCES == WIDTH { slot.first_chunk_mut() } else { slot[first..].first_chunk_mut() })
+        else {
             return;
         };
         let numbers: [i64; SOURCES] = std::array::from_fn(|source| sources[source][row]);

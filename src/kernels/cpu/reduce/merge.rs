@@ -1,7 +1,7 @@
 //! The groups of several partitions become one.
 //!
-//! Few groups are merged one partition after another. Many are first dealt out by a hash of their keys to as many
-//! shares as there are threads; each share is merged on its own, and the order of first appearance is restored at the end.
+//! Few groups are merged one partition after another. Many, and rows that were put off, are first dealt out by a hash of
+//! their keys; each share is merged and reduced on its own, and the order of first appearance is restored at the end.
 
 #![expect(clippy::cast_possible_truncation, reason = "group ids and numbers of partitions fit u32")]
 
@@ -10,12 +10,20 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use rayon::prelude::*;
 
+use super::deferred::{Dealt, deal, gather_column, share_of};
 use super::state::Mapping;
 use super::{Groups, KeyedReduce};
 use crate::error::Result;
+use crate::kernels::cpu::hash::hash_rows;
 
 /// Below this many groups in all, dealing them out costs more than it gains.
 const GROUPS_WORTH_DEALING: usize = 1 << 16;
+
+/// Rows and groups a share, about: its table, keys and lanes then fit a second-level cache.
+const ROWS_PER_SHARE: usize = 1 << 16;
+
+/// More shares than this would be too many places to write to at once.
+const SHARES_MAX: usize = 512;
 
 impl KeyedReduce {
     /// The answer of all partitions, given in their order. Runs on the threads of the current rayon pool.
@@ -25,8 +33,11 @@ impl KeyedReduce {
     pub fn finish_all(&self, partials: Vec<Groups>) -> Result<RecordBatch> {
         let threads = rayon::current_num_threads();
         let groups: usize = partials.iter().map(Groups::len).sum();
-        if partials.len() > 1 && threads > 1 && groups >= GROUPS_WORTH_DEALING && !self.0.keys.is_empty() {
-            return finish_dealt(self, &partials, threads);
+        let deferred: usize = partials.iter().map(|partial| partial.deferred.rows()).sum();
+        let is_large = partials.len() > 1 && threads > 1 && groups >= GROUPS_WORTH_DEALING;
+        if !self.0.keys.is_empty() && (is_large || deferred > 0) {
+            let shares = (groups + deferred).div_ceil(ROWS_PER_SHARE).max(threads).min(SHARES_MAX);
+            return finish_dealt(self, &partials, shares);
         }
         let mut partials = partials.into_iter();
         let Some(mut first) = partials.next() else { return self.begin()?.finish() };
@@ -62,33 +73,15 @@ fn take_in(groups: &mut Groups, later: &Groups, from: &[u32], keys: &[ArrayRef])
 /// Groups of all partitions whose keys hash alike, merged.
 struct Share {
     answer: RecordBatch,
-    /// The partition and the group in it where each group appeared first.
+    /// Where each group appeared first: the partition, and there the group, or a row that was put off, counted on from
+    /// the groups.
     origins: Vec<(u32, u32)>,
 }
 
-fn finish_dealt(reduce: &KeyedReduce, partials: &[Groups], shares: usize) -> Result<RecordBatch> {
-    let dealt = partials.par_iter().map(|partial| deal(partial, shares)).collect::<Result<Vec<_>>>()?;
-    let shares = (0..shares).into_par_iter().map(|share| {
-        let mut groups = reduce.begin()?;
-        let mut origins = Vec::new();
-        for (place, (partial, hands)) in partials.iter().zip(&dealt).enumerate() {
-            let hand = &hands[share];
-            let to = take_in(&mut groups, partial, &hand.groups, &hand.keys)?;
-            for (&from, to) in hand.groups.iter().zip(to) {
-                if to as usize == origins.len() {
-                    origins.push((place as u32, from));
-                }
-            }
-        }
-        Ok(Share { answer: groups.finish()?, origins })
-    });
-    let shares = shares.collect::<Result<Vec<_>>>()?;
-    let order = first_appearance(partials, &shares);
-    let columns = (0..reduce.0.schema.fields().len()).into_par_iter().map(|column| {
-        let parts: Vec<&dyn Array> = shares.iter().map(|share| share.answer.column(column).as_ref()).collect();
-        Ok(arrow_select::interleave::interleave(&parts, &order)?)
-    });
-    Ok(RecordBatch::try_new(Arc::clone(&reduce.0.schema), columns.collect::<Result<_>>()?)?)
+/// What a partition hands out: its groups, and then the rows that it put off.
+struct Hands {
+    groups: Vec<Hand>,
+    rows: Vec<Dealt>,
 }
 
 /// The groups of one partition that belong to one share.
@@ -97,14 +90,29 @@ struct Hand {
     keys: Vec<ArrayRef>,
 }
 
-fn deal(partial: &Groups, shares: usize) -> Result<Vec<Hand>> {
-    let mut groups = vec![Vec::with_capacity(partial.len() / shares * 5 / 4); shares];
-    for (group, hash) in partial.ids.hashes().into_iter().enumerate() {
-        // The low half of the hash: the tables of group ids use the high one.
-        let share = ((hash & 0xffff_ffff) * shares as u64) >> 32;
-        groups[share as usize].push(group as u32);
-    }
+fn finish_dealt(reduce: &KeyedReduce, partials: &[Groups], shares: usize) -> Result<RecordBatch> {
+    let hands = partials.par_iter().map(|partial| {
+        let blocks = partial.deferred.blocks();
+        let rows = blocks.into_par_iter().map(|(first, block)| deal(block, partial.len() + first, shares));
+        Ok(Hands { rows: rows.collect::<Result<_>>()?, groups: deal_groups(partial, shares)? })
+    });
+    let hands = hands.collect::<Result<Vec<_>>>()?;
+    let shares = (0..shares).into_par_iter().map(|share| reduce_share(reduce, partials, &hands, share));
+    let shares = shares.collect::<Result<Vec<_>>>()?;
+    let order = first_appearance(partials, &shares);
+    let columns = (0..reduce.0.schema.fields().len()).into_par_iter().map(|column| {
+        let parts: Vec<&dyn Array> = shares.iter().map(|share| share.answer.column(column).as_ref()).collect();
+        gather_column(&parts, &order)
+    });
+    Ok(RecordBatch::try_new(Arc::clone(&reduce.0.schema), columns.collect::<Result<_>>()?)?)
+}
+
+fn deal_groups(partial: &Groups, shares: usize) -> Result<Vec<Hand>> {
     let keys = partial.ids.keys()?;
+    let mut groups = vec![Vec::with_capacity(partial.len() / shares * 5 / 4); shares];
+    for (group, &hash) in hash_rows(&keys, partial.len())?.values().iter().enumerate() {
+        groups[share_of(hash, shares)].push(group as u32);
+    }
     let hands = groups.into_iter().map(|groups| {
         let rows = UInt32Array::from(groups.clone());
         let keys = keys.iter().map(|key| arrow_select::take::take(key, &rows, None)).collect::<Result<_, _>>()?;
@@ -113,17 +121,57 @@ fn deal(partial: &Groups, shares: usize) -> Result<Vec<Hand>> {
     hands.collect()
 }
 
-/// Share and place of each group, in the order of first appearance.
-fn first_appearance(partials: &[Groups], shares: &[Share]) -> Vec<(usize, usize)> {
-    const ELSEWHERE: (u32, u32) = (u32::MAX, u32::MAX);
-    let mut places: Vec<Vec<(u32, u32)>> = partials.iter().map(|partial| vec![ELSEWHERE; partial.len()]).collect();
-    for (share, content) in shares.iter().enumerate() {
-        for (place, &(partial, group)) in content.origins.iter().enumerate() {
-            places[partial as usize][group as usize] = (share as u32, place as u32);
+fn reduce_share(reduce: &KeyedReduce, partials: &[Groups], hands: &[Hands], share: usize) -> Result<Share> {
+    let mut groups = reduce.begin()?;
+    groups.may_defer = false;
+    let mut origins: Vec<(u32, u32)> = Vec::new();
+    for (partition, (partial, hands)) in partials.iter().zip(hands).enumerate() {
+        let hand = &hands.groups[share];
+        let to = take_in(&mut groups, partial, &hand.groups, &hand.keys)?;
+        for (&from, to) in hand.groups.iter().zip(to) {
+            if to as usize == origins.len() {
+                origins.push((partition as u32, from));
+            }
+        }
+        for dealt in &hands.rows {
+            let (from, piece) = dealt.share(share);
+            if piece.rows == 0 {
+                continue;
+            }
+            groups.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows)?;
+            for (&id, &number) in groups.row_ids.iter().zip(&dealt.numbers[from..]) {
+                if id as usize == origins.len() {
+                    origins.push((partition as u32, number));
+                }
+            }
         }
     }
-    let first = places.into_iter().flatten().filter(|&place| place != ELSEWHERE);
-    first.map(|(share, place)| (share as usize, place as usize)).collect()
+    Ok(Share { answer: groups.finish()?, origins })
+}
+
+/// Each group's number, counted through all shares, in the order of first appearance.
+fn first_appearance(partials: &[Groups], shares: &[Share]) -> UInt32Array {
+    // A bit for each place where a group may have appeared first, and how many are set before each word of them.
+    let mut starts = vec![0];
+    for partial in partials {
+        starts.push(starts[starts.len() - 1] + partial.len() + partial.deferred.rows());
+    }
+    let place = |&(partition, place): &(u32, u32)| starts[partition as usize] + place as usize;
+    let mut bits = vec![0_u64; starts[partials.len()] / 64 + 1];
+    for place in shares.iter().flat_map(|share| share.origins.iter().map(place)) {
+        bits[place / 64] |= 1 << (place % 64);
+    }
+    let mut before = Vec::with_capacity(bits.len());
+    let groups = bits.iter().fold(0, |count, word| {
+        before.push(count);
+        count + word.count_ones() as usize
+    });
+    let mut order = vec![0_u32; groups];
+    for (group, place) in shares.iter().flat_map(|share| &share.origins).map(place).enumerate() {
+        let below = bits[place / 64] & ((1 << (place % 64)) - 1);
+        order[before[place / 64] + below.count_ones() as usize] = group as u32;
+    }
+    order.into()
 }
 
 #[cfg(test)]

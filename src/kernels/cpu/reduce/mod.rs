@@ -5,6 +5,7 @@
 //! loop they share, `merge` puts the groups of partitions together.
 
 mod concat;
+mod deferred;
 pub mod distinct;
 mod extreme_bytes;
 mod extreme_decimal;
@@ -34,6 +35,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
+use self::deferred::{Deferred, Piece};
 use self::laned::Laned;
 use self::make::{is_null_kept, make};
 use self::state::{Ids, Refusal, Rows, State};
@@ -103,7 +105,16 @@ impl KeyedReduce {
         let laned = Laned::new(&self.0.aggregates, !self.0.keys.is_empty());
         let state = |(place, aggregate)| if laned.holds(place) { Ok(None) } else { make(aggregate).map(Some) };
         let states = self.0.aggregates.iter().enumerate().map(state).collect::<Result<_>>()?;
-        let mut groups = Groups { prepared: Arc::clone(&self.0), ids, laned, states, row_ids: Vec::new() };
+        let mut groups = Groups {
+            prepared: Arc::clone(&self.0),
+            ids,
+            laned,
+            states,
+            row_ids: Vec::new(),
+            may_defer: true,
+            defers: false,
+            deferred: Deferred::default(),
+        };
         if self.0.keys.is_empty() {
             // There is a group before there is a row: the states must know.
             groups.take_in(&[], &self.no_inputs(), &vec![None; self.0.aggregates.len()], 0)?;
@@ -132,6 +143,11 @@ pub struct Groups {
     states: Vec<Option<Box<dyn State>>>,
     /// Ids of the rows of the latest batch; kept for its memory.
     row_ids: Vec<u32>,
+    may_defer: bool,
+    /// Whether rows are put off from now on.
+    defers: bool,
+    /// Rows after those of the groups.
+    deferred: Deferred,
 }
 
 impl Groups {
@@ -177,11 +193,21 @@ impl Groups {
         filters: &[Option<BooleanArray>],
         len: usize,
     ) -> Result<()> {
+        if self.defers {
+            if self.deferred.has_room(len) {
+                let (keys, inputs, filters) = (keys.to_vec(), inputs.to_vec(), filters.to_vec());
+                self.deferred.push(Piece { keys, inputs, filters, rows: len });
+                return Ok(());
+            }
+            self.settle()?;
+        }
         let has_keys = !self.prepared.keys.is_empty();
+        let before = self.len();
         if has_keys {
             self.ids.assign(keys, &mut self.row_ids)?;
         }
         let groups = self.len();
+        self.defers = self.may_defer && has_keys && deferred::is_worth_it(groups, groups - before, len);
         let ids = if has_keys { Ids::Each(&self.row_ids) } else { Ids::One };
         let aggregates = &self.prepared.aggregates;
         let inputs = inputs
@@ -202,7 +228,14 @@ impl Groups {
         Ok(())
     }
 
-    /// How many groups there are. Without keys it is always one.
+    /// Takes in what was put off, and puts nothing off any more.
+    fn settle(&mut self) -> Result<()> {
+        (self.may_defer, self.defers) = (false, false);
+        let pieces = std::mem::take(&mut self.deferred).into_pieces();
+        pieces.iter().try_for_each(|piece| self.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows))
+    }
+
+    /// How many groups there are, without those of rows that were put off. Without keys it is always one.
     pub fn len(&self) -> usize {
         if self.prepared.keys.is_empty() { 1 } else { self.ids.len() }
     }
@@ -216,7 +249,9 @@ impl Groups {
     ///
     /// # Errors
     /// `Unsupported` when there are more groups than ids.
-    pub fn merge(&mut self, later: Self) -> Result<()> {
+    pub fn merge(&mut self, mut later: Self) -> Result<()> {
+        self.settle()?;
+        later.settle()?;
         merge::merge(self, &later)
     }
 
@@ -225,6 +260,9 @@ impl Groups {
     /// # Errors
     /// `Overflow`, naming column and key, when a total does not fit its type.
     pub fn finish(self) -> Result<RecordBatch> {
+        if self.deferred.rows() > 0 {
+            return KeyedReduce(Arc::clone(&self.prepared)).finish_all(vec![self]);
+        }
         let groups = self.len();
         let mut columns = self.ids.keys()?;
         for (place, (state, aggregate)) in self.states.into_iter().zip(&self.prepared.aggregates).enumerate() {

@@ -1,0 +1,167 @@
+//! Rows put off until all are there, because nearly each of them brings a group of its own.
+//!
+//! One table for millions of groups misses the cache with every row, and the tables of several partitions have to be
+//! merged, group by group. Once there are many groups and most rows bring new ones, a partition therefore only keeps its
+//! columns. At the end all rows are dealt out by a hash of their keys (`merge`), into shares whose groups fit the
+//! cache; each share is reduced on its own, and nothing is left to merge. (Radix partitioning, as in "Main-Memory Hash
+//! Joins on Multi-Core CPUs", Balkesen et al., 2013.)
+
+#![expect(clippy::cast_possible_truncation, reason = "numbers of rows and shares fit u32: the rows are bounded")]
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array, make_array};
+use arrow_select::concat::concat;
+use arrow_select::take::take;
+
+use crate::error::Result;
+use crate::kernels::cpu::hash::hash_rows;
+
+/// Below this many groups a table is fast enough.
+const GROUPS_WORTH_DEFERRING: usize = 1 << 17;
+
+/// One row in so many must bring a new group.
+const ROWS_PER_NEW_GROUP: usize = 4;
+
+/// Rows that a partition puts off at most: their columns stay in memory.
+const ROWS_MAX: usize = 1 << 25;
+
+/// Rows dealt out at once: enough that the part of each share is worth a call.
+const ROWS_DEALT_AT_ONCE: usize = 1 << 18;
+
+/// The columns of some rows.
+pub(super) struct Piece {
+    pub(super) keys: Vec<ArrayRef>,
+    pub(super) inputs: Vec<Option<ArrayRef>>,
+    pub(super) filters: Vec<Option<BooleanArray>>,
+    pub(super) rows: usize,
+}
+
+/// Rows that are put off, in order.
+#[derive(Default)]
+pub(super) struct Deferred {
+    pieces: Vec<Piece>,
+    rows: usize,
+}
+
+/// Whether rows should be put off, by what the latest ones did.
+pub(super) fn is_worth_it(groups: usize, new_groups: usize, rows: usize) -> bool {
+    groups >= GROUPS_WORTH_DEFERRING && new_groups * ROWS_PER_NEW_GROUP > rows
+}
+
+impl Deferred {
+    /// How many rows there are.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether so many rows more can be put off.
+    pub(super) fn has_room(&self, rows: usize) -> bool {
+        self.rows + rows <= ROWS_MAX
+    }
+
+    pub(super) fn push(&mut self, piece: Piece) {
+        self.rows += piece.rows;
+        self.pieces.push(piece);
+    }
+
+    /// All rows, in order.
+    pub(super) fn into_pieces(self) -> Vec<Piece> {
+        self.pieces
+    }
+
+    /// The rows in blocks that are dealt out at once, each with the number of its first row.
+    pub(super) fn blocks(&self) -> Vec<(usize, &[Piece])> {
+        let (mut blocks, mut from, mut first, mut rows) = (Vec::new(), 0, 0, 0);
+        for (place, piece) in self.pieces.iter().enumerate() {
+            rows += piece.rows;
+            if rows >= ROWS_DEALT_AT_ONCE || place + 1 == self.pieces.len() {
+                blocks.push((first, &self.pieces[from..=place]));
+                (from, first, rows) = (place + 1, first + rows, 0);
+            }
+        }
+        blocks
+    }
+}
+
+/// The rows of a block in the order of their shares, and in their own order in each.
+pub(super) struct Dealt {
+    columns: Piece,
+    /// For each row its number among those of the partition.
+    pub(super) numbers: Vec<u32>,
+    /// Where each share begins, and the last one ends.
+    ends: Vec<usize>,
+}
+
+/// The share of a hash. By its low half: it must not agree with the order in the tables of the shares.
+pub(super) fn share_of(hash: u64, shares: usize) -> usize {
+    (((hash & 0xffff_ffff) * shares as u64) >> 32) as usize
+}
+
+/// Deals the rows of a block out; `first` is the number of its first row.
+pub(super) fn deal(block: &[Piece], first: usize, shares: usize) -> Result<Dealt> {
+    let mut ends = vec![0; shares + 1];
+    let mut share_of_row = Vec::with_capacity(block.iter().map(|piece| piece.rows).sum());
+    for piece in block {
+        for &hash in hash_rows(&piece.keys, piece.rows)?.values() {
+            let share = share_of(hash, shares);
+            ends[share + 1] += 1;
+            share_of_row.push(share as u32);
+        }
+    }
+    for share in 0..shares {
+        ends[share + 1] += ends[share];
+    }
+    let mut next = ends.clone();
+    let mut order = vec![0_u32; share_of_row.len()];
+    for (row, &share) in share_of_row.iter().enumerate() {
+        let slot = &mut next[share as usize];
+        order[*slot] = row as u32;
+        *slot += 1;
+    }
+    let numbers = order.iter().map(|&row| first as u32 + row).collect();
+    Ok(Dealt { columns: gather(block, &UInt32Array::from(order))?, numbers, ends })
+}
+
+/// The columns of a block, with their rows in another order.
+fn gather(block: &[Piece], order: &UInt32Array) -> Result<Piece> {
+    let ordered = |parts: Vec<&dyn Array>| gather_column(&parts, order);
+    let keys =
+        (0..block[0].keys.len()).map(|key| ordered(block.iter().map(|piece| piece.keys[key].as_ref()).collect()));
+    let inputs = (0..block[0].inputs.len()).map(|input| {
+        let parts: Vec<&dyn Array> = block.iter().filter_map(|piece| piece.inputs[input].as_deref()).collect();
+        if parts.is_empty() { Ok(None) } else { ordered(parts).map(Some) }
+    });
+    let filters = (0..block[0].filters.len()).map(|filter| {
+        let parts = block.iter().filter_map(|piece| piece.filters[filter].as_ref().map(|part| part as &dyn Array));
+        let parts: Vec<&dyn Array> = parts.collect();
+        if parts.is_empty() { Ok(None) } else { ordered(parts).map(|filter| Some(filter.as_boolean().clone())) }
+    });
+    Ok(Piece {
+        keys: keys.collect::<Result<_>>()?,
+        inputs: inputs.collect::<Result<_>>()?,
+        filters: filters.collect::<Result<_>>()?,
+        rows: order.len(),
+    })
+}
+
+/// The values of all parts, one part after another, in this order. One copy in order and one by numbers of 32 bits are
+/// together faster than one by pairs of numbers.
+pub(super) fn gather_column(parts: &[&dyn Array], order: &UInt32Array) -> Result<ArrayRef> {
+    let whole = if let [part] = parts { make_array(part.to_data()) } else { concat(parts)? };
+    Ok(take(&whole, order, None)?)
+}
+
+impl Dealt {
+    /// The rows of a share, and where they begin among those of all shares.
+    pub(super) fn share(&self, share: usize) -> (usize, Piece) {
+        let (from, rows) = (self.ends[share], self.ends[share + 1] - self.ends[share]);
+        let Piece { keys, inputs, filters, .. } = &self.columns;
+        let piece = Piece {
+            keys: keys.iter().map(|key| key.slice(from, rows)).collect(),
+            inputs: inputs.iter().map(|input| input.as_ref().map(|input| input.slice(from, rows))).collect(),
+            filters: filters.iter().map(|filter| filter.as_ref().map(|filter| filter.slice(from, rows))).collect(),
+            rows,
+        };
+        (from, piece)
+    }
+}
