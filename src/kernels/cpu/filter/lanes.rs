@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn each_bit_is_doubled() {
         for word in [0, 1, 0x8000_0000, 0xFFFF_FFFF, 0xDEAD_BEEF, 0x1_0000_0001] {
-            let expected = (0..32).fold(0, |bits, bit| bits | (word >> bit & 1) * 3 << (2 * bit));
+            let expected = (0..32).fold(0, |bits, bit| bits | (((word >> bit) & 1) * 3) << (2 * bit));
             assert_eq!(doubled(word), expected, "{word:x}");
         }
     }

@@ -102,6 +102,6 @@ impl Feed {
 fn expand(bits: &BooleanBuffer, masks: &mut Vec<i64>) {
     masks.clear();
     for word in bits.bit_chunks().iter_padded() {
-        masks.extend((0..64).map(|bit| ((word >> bit) as i64 & 1).wrapping_neg()));
+        masks.extend((0..64).map(|bit| ((word >> bit) & 1).cast_signed().wrapping_neg()));
     }
 }

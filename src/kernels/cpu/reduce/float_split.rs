@@ -6,7 +6,6 @@
 //! vector unit does well.
 
 #![expect(
-    clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
     reason = "bits of floats are read as integers; exponents fit 32 bits"

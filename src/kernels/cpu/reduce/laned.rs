@@ -10,8 +10,10 @@ use arrow_buffer::BooleanBuffer;
 use arrow_schema::DataType;
 
 use super::feed::Feed;
+use super::lane_float::FloatLaneSum;
 use super::lane_least::{LaneLeast, LeastOf};
-use super::lane_sum::{FloatLaneSum, LaneSum, WholeLaneSum};
+use super::lane_sum::LaneSum;
+use super::lane_whole::WholeLaneSum;
 use super::lanes::{Act, Lanes, ROWS};
 use super::make::scale;
 use super::state::{Ids, Mapping, Refusal};
@@ -19,6 +21,12 @@ use super::total::{means, sums};
 use crate::error::{Error, Result};
 use crate::expr::{AggregateFunction, TypedAggregate};
 use crate::kernels::cpu::native;
+
+/// What each row adds to the lane that counts rows.
+static ONES: [i64; ROWS] = [1; ROWS];
+
+/// What rows that all count add to the lane of those that do not.
+static ZEROS: [i64; ROWS] = [0; ROWS];
 
 /// The aggregates in lanes.
 pub(super) struct Laned {
@@ -28,8 +36,6 @@ pub(super) struct Laned {
     rows: Option<usize>,
     /// For each aggregate of the reduce what it is made of, if it is in lanes.
     parts: Vec<Option<Part>>,
-    ones: [i64; ROWS],
-    zeros: [i64; ROWS],
 }
 
 /// What an aggregate is made of.
@@ -73,7 +79,7 @@ impl Laned {
         for (feed, _) in feeds.iter_mut().zip(can_miss).filter(|(_, can_miss)| *can_miss) {
             feed.missed = Some(next(&mut adds, 1));
         }
-        Self { lanes: Lanes::new(leasts, adds), feeds, rows, parts, ones: [1; ROWS], zeros: [0; ROWS] }
+        Self { lanes: Lanes::new(leasts, adds), feeds, rows, parts }
     }
 
     /// Whether an aggregate is kept here.
@@ -115,9 +121,9 @@ impl Laned {
         let leasts = self.feeds.iter().flat_map(Feed::leasts).map(|numbers| &numbers[..rows]);
         self.lanes.take_in(Act::Least, ids, leasts);
         let sums = self.feeds.iter().flat_map(|feed| feed.sums(from..from + rows));
-        let sums = sums.chain(self.rows.map(|_| &self.ones[..rows]));
+        let sums = sums.chain(self.rows.map(|_| &ONES[..rows]));
         if self.feeds.iter().any(Feed::misses_rows) {
-            let misses = self.feeds.iter().filter_map(|feed| feed.misses(&self.zeros)).map(|numbers| &numbers[..rows]);
+            let misses = self.feeds.iter().filter_map(|feed| feed.misses(&ZEROS)).map(|numbers| &numbers[..rows]);
             self.lanes.take_in(Act::Add, ids, sums.chain(misses));
         } else {
             self.lanes.take_in(Act::Add, ids, sums);

@@ -1,8 +1,12 @@
 //! The CPU twin of [`crate::kernels::reduce`]: ticket, then aggregate.
 //!
-//! [`GroupIds`] gives each row of a batch a dense id; then each aggregate updates its own state columns at those ids. An
-//! aggregate knows nothing of keys, a key nothing of aggregates. One file per family of aggregates; `state` holds the
-//! loop they share, `merge` puts the groups of partitions together.
+//! [`GroupIds`] gives each row of a batch a dense id; then each aggregate updates its own state at those ids. An
+//! aggregate knows nothing of keys, a key nothing of aggregates.
+//!
+//! Counts, sums, means, minima and maxima of numbers live in [`laned`]: `lanes` holds a row of 64-bit numbers a group,
+//! `feed` knows the values under one filter, `lane_whole`, `lane_float` and `lane_least` say what numbers a row brings, `total` makes the
+//! results. The other aggregates have a file each, over the loop in `state`. `merge` puts the groups of partitions
+//! together, and the rows that were `deferred`.
 
 mod concat;
 mod deferred;
@@ -11,8 +15,10 @@ mod extreme_bytes;
 mod extreme_decimal;
 mod feed;
 mod float_split;
+mod lane_float;
 mod lane_least;
 mod lane_sum;
+mod lane_whole;
 mod laned;
 mod lanes;
 mod make;

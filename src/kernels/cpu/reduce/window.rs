@@ -1,11 +1,6 @@
 //! The range of exponents in which exact moments of floats are kept as whole numbers of 128 bits and their squares.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    reason = "exponents fit 32 bits"
-)]
+#![expect(clippy::cast_possible_wrap, reason = "exponents fit 32 bits")]
 
 use crate::kernels::exact_sum::F64_GRID;
 

@@ -1,0 +1,191 @@
+//! Sums of whole numbers, in one lane each.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "group ids fit 32 bits; bits of one number are read as another"
+)]
+
+use std::ops::Range;
+
+use arrow_array::ArrayRef;
+use arrow_buffer::{ArrowNativeType, ScalarBuffer};
+use fearless_simd::{Simd, dispatch};
+use fearless_simd_macros::simd;
+
+use super::lane_sum::{Bound, Fed, LaneSum, Total, Wide, same};
+use super::lanes::{Lanes, ROWS};
+use super::state::Mapping;
+use crate::error::Result;
+use crate::kernels::cpu::native;
+use crate::kernels::cpu::simd;
+
+/// How large a number of a row may be in a lane: 2^22 of them fit.
+const NUMBER_MAX: i64 = 1 << 40;
+
+/// A native type of whole numbers.
+pub(super) trait WholeNative: ArrowNativeType + Into<i128> {
+    /// The number for a lane, and whether it is the whole value.
+    fn number(self) -> (i64, bool);
+
+    /// The values as numbers for a lane, if that is what they are as they lie there.
+    fn plain(_values: &[Self]) -> Option<&[i64]> {
+        None
+    }
+}
+
+macro_rules! narrow {
+    ($($native:ty)*) => {$(
+        impl WholeNative for $native {
+            #[inline(always)]
+            fn number(self) -> (i64, bool) {
+                (i64::from(self), true)
+            }
+        }
+    )*};
+}
+narrow!(i8 i16 i32 u8 u16 u32);
+
+impl WholeNative for i64 {
+    #[inline(always)]
+    fn number(self) -> (i64, bool) {
+        (self, (-NUMBER_MAX..=NUMBER_MAX).contains(&self))
+    }
+
+    fn plain(values: &[Self]) -> Option<&[i64]> {
+        Some(values)
+    }
+}
+
+/// All bits that the numbers have but the signs.
+#[simd]
+fn bits_of_all<S: Simd>(_: S, values: &[i64]) -> i64 {
+    values.iter().fold(0, |bits, &value| bits | (value ^ (value >> 63)))
+}
+
+impl WholeNative for u64 {
+    #[inline(always)]
+    fn number(self) -> (i64, bool) {
+        (self as i64, self <= NUMBER_MAX as u64)
+    }
+}
+
+impl WholeNative for i128 {
+    #[inline(always)]
+    fn number(self) -> (i64, bool) {
+        let low = self as i64;
+        (low, i128::from(low) == self && (-NUMBER_MAX..=NUMBER_MAX).contains(&low))
+    }
+}
+
+/// The sum of whole numbers, in one lane.
+pub(super) struct WholeLaneSum<N: ArrowNativeType> {
+    values: ScalarBuffer<N>,
+    numbers: Vec<i64>,
+    /// Whether the values themselves are the numbers of the rows worked on.
+    is_direct: bool,
+    bound: Bound,
+    /// For each group what does not lie in its lane; no groups while there is nothing.
+    wide: Vec<Wide>,
+}
+
+impl<N: WholeNative> WholeLaneSum<N> {
+    pub(super) fn new() -> Self {
+        let (values, numbers) = (Vec::new().into(), vec![0; ROWS]);
+        Self { values, numbers, is_direct: false, bound: Bound::default(), wide: Vec::new() }
+    }
+
+    /// Makes sure that the lane can grow by this much.
+    fn make_room(&mut self, more: Bound, lanes: &mut Lanes, lane: usize) {
+        if !self.bound.allows(more) && !self.bound.settles(lanes, lane, 1) {
+            for (group, number) in lanes.sums_mut(lane).enumerate() {
+                wide_of(&mut self.wide, group as u32).add_whole(i128::from(std::mem::take(number)));
+            }
+            self.bound = Bound::default();
+        }
+        // At most half of the limit and the limit itself: still below what a lane can hold.
+        self.bound.0 += more.0;
+    }
+}
+
+/// The wide total of a group.
+fn wide_of(wide: &mut Vec<Wide>, group: u32) -> &mut Wide {
+    let group = group as usize;
+    if group >= wide.len() {
+        wide.resize((group + 1).next_power_of_two(), Wide::default());
+    }
+    &mut wide[group]
+}
+
+/// Writes the number of each value, zero for one that does not fit; gives all bits that they have but the signs, and
+/// whether all fit.
+#[simd]
+fn number_all<S: Simd, N: WholeNative>(_: S, values: &[N], numbers: &mut [i64]) -> (i64, bool) {
+    let (mut bits, mut all_fit) = (0, true);
+    for (slot, &value) in numbers.iter_mut().zip(values) {
+        let (number, fits) = value.number();
+        let number = if fits { number } else { 0 };
+        *slot = number;
+        bits |= number ^ (number >> 63);
+        all_fit &= fits;
+    }
+    (bits, all_fit)
+}
+
+impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    fn start(&mut self, input: &ArrayRef) -> Result<()> {
+        self.values = native::values::<N>(input)?;
+        Ok(())
+    }
+
+    fn feed(&mut self, fed: &Fed<'_>, lanes: &mut Lanes, first: usize) {
+        let values = &self.values[fed.rows.clone()];
+        let plain = N::plain(values).filter(|_| fed.keep.is_none());
+        let bits = plain.map(|numbers| dispatch!(simd::level(), simd => bits_of_all(simd, numbers)));
+        let direct = bits.filter(|&bits| bits < NUMBER_MAX);
+        self.is_direct = direct.is_some();
+        if let Some(bits) = direct {
+            return self.make_room(Bound::of(bits as u64 + 1, fed.rows.len()), lanes, first);
+        }
+        let numbers = &mut self.numbers[..values.len()];
+        let (bits, all_fit) = dispatch!(simd::level(), simd => number_all(simd, values, numbers));
+        if let Some(keep) = fed.keep {
+            numbers.iter_mut().zip(keep).for_each(|(number, keep)| *number &= keep);
+        }
+        if !all_fit {
+            for (row, &value) in values.iter().enumerate().filter(|(_, value)| !value.number().1) {
+                if fed.keep.is_none_or(|keep| keep[row] != 0) {
+                    wide_of(&mut self.wide, fed.group(row)).add_whole(value.into());
+                }
+            }
+        }
+        self.make_room(Bound::of(bits as u64 + 1, fed.rows.len()), lanes, first);
+    }
+
+    fn numbers(&self, _: usize, rows: Range<usize>) -> &[i64] {
+        match N::plain(&self.values[rows.clone()]) {
+            Some(numbers) if self.is_direct => numbers,
+            _ => &self.numbers[..rows.len()],
+        }
+    }
+
+    fn merge(&mut self, later: &dyn LaneSum, lanes: &mut Lanes, first: usize, mapping: &Mapping<'_>) -> Result<()> {
+        let later = same::<Self>(later)?;
+        self.make_room(later.bound, lanes, first);
+        for (from, to) in mapping.pairs().filter(|&(from, _)| from < later.wide.len()) {
+            wide_of(&mut self.wide, to as u32).add_same(&later.wide[from]);
+        }
+        Ok(())
+    }
+
+    fn total(&self, lanes: &Lanes, first: usize, group: usize) -> Total {
+        let mut total = self.wide.get(group).copied().unwrap_or_default();
+        total.add_whole(i128::from(lanes.sum(group, first)));
+        Total::Whole(total)
+    }
+}
