@@ -14,6 +14,10 @@ use pelton::formats::{FormatKind, FormatOptions};
 use polars::prelude as pl;
 use polars::prelude::SerReader;
 
+/// As the command line: both engines get their memory from the same place.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Bytes of each file; 50 for each of `PELTON_BENCH_ROWS`, if that is set.
 fn file_bytes() -> usize {
     let rows = std::env::var("PELTON_BENCH_ROWS").ok().and_then(|rows| rows.parse::<usize>().ok());

@@ -11,6 +11,10 @@ mod project;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 
+/// As the command line: both engines get their memory from the same place.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A batch that stays in cache, and one that does not; or one of `PELTON_BENCH_ROWS` rows.
 fn sizes() -> Vec<(String, usize)> {
     match std::env::var("PELTON_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()) {

@@ -21,6 +21,10 @@ use pelton::generate::{Options, campaigns, generator, write_text};
 use pelton::prelude::*;
 use polars::prelude::{self as pl, IntoLazy, LazyFileListReader};
 
+/// As the command line: both engines get their memory from the same place.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Rows of each query; `PELTON_BENCH_ROWS` makes them fewer.
 fn rows() -> u64 {
     std::env::var("PELTON_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(2_000_000)

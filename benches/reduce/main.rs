@@ -24,6 +24,10 @@ use pelton::limits::ROWS_PER_READ_MAX;
 use polars::prelude as pl;
 use rayon::prelude::*;
 
+/// As the command line: both engines get their memory from the same place.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn total_rows() -> usize {
     std::env::var("PELTON_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(4_000_000)
 }

@@ -23,6 +23,10 @@ use polars::prelude::{
     Series, SortMultipleOptions, col,
 };
 
+/// As the command line: both engines get their memory from the same place.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Rows of each stream; `PELTON_BENCH_ROWS` makes them fewer.
 fn rows() -> usize {
     std::env::var("PELTON_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(1_000_000)

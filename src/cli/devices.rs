@@ -8,6 +8,7 @@ use super::answer;
 use super::exit::Exit;
 use super::figures;
 use crate::error::Result;
+use crate::kernels::cpu::simd;
 
 /// Shows what this machine has to compute with, as far as this program can use it.
 #[derive(Debug, Args)]
@@ -23,7 +24,7 @@ impl Devices {
             None => "unknown".to_owned(),
         };
         answer(&format!(
-            "cpu     {name} ({})\n        {}\n        SIMD seen: {}\nmemory  {memory}\n\
+            "cpu     {name} ({})\n        {}\n        SIMD: {}\nmemory  {memory}\n\
              gpu     none: this program is built without a GPU backend; everything runs on the CPU\n",
             std::env::consts::ARCH,
             figures::counted(threads as u64, "thread"),
@@ -33,26 +34,9 @@ impl Devices {
     }
 }
 
-/// The widest vector instructions of the processor.
+/// The vector instructions that kernels run on.
 pub(super) fn simd() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
-            return "AVX-512 (512 bits)";
-        }
-        if is_x86_feature_detected!("avx2") {
-            return "AVX2 (256 bits)";
-        }
-        "SSE2 (128 bits)"
-    }
-    #[cfg(target_arch = "aarch64")]
-    {
-        "NEON (128 bits)"
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    {
-        "unknown"
-    }
+    simd::level_name()
 }
 
 /// What Linux says; other systems are not asked.

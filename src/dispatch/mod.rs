@@ -73,7 +73,8 @@ impl Dispatcher {
                         Device::Auto => "the only backend in this program",
                         Device::Cpu | Device::Reference => "as asked",
                     };
-                    return Ok((Arc::clone(backend), reason.to_owned()));
+                    let manner = backend.manner().map(|manner| format!(", by {manner}")).unwrap_or_default();
+                    return Ok((Arc::clone(backend), format!("{reason}{manner}")));
                 }
                 Err(reason) => refusals.push(format!("{}: {reason}", backend.name())),
             }

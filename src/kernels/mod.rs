@@ -36,6 +36,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Short name used by `explain`, in progress records and benchmark ids, e.g. `cpu`.
     fn name(&self) -> &str;
 
+    /// What of the machine it uses, if there is a choice: which vector instructions, for example.
+    fn manner(&self) -> Option<String> {
+        None
+    }
+
     /// Whether `stage` can run here; if not, the reason, which `explain` prints.
     ///
     /// # Errors

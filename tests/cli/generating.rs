@@ -75,7 +75,7 @@ fn impossible_wishes_are_refused() {
 #[test]
 fn devices_are_told_plainly() {
     let told = standard_output(&run(&repository(), &["devices"]));
-    assert!(told.contains("cpu ") && told.contains("SIMD seen: "), "{told}");
+    assert!(told.contains("cpu ") && told.contains("SIMD: "), "{told}");
     assert!(told.contains("gpu     none: this program is built without a GPU backend"), "{told}");
 }
 

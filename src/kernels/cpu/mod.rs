@@ -41,6 +41,10 @@ impl Backend for CpuBackend {
         "cpu"
     }
 
+    fn manner(&self) -> Option<String> {
+        Some(format!("{} instructions", simd::level_name()))
+    }
+
     fn supports(&self, _stage: &Stage) -> Result<(), String> {
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! [`GroupIds`] gives each row of a batch a dense id; then each aggregate updates its own state at those ids. An
 //! aggregate knows nothing of keys, a key nothing of aggregates.
 //!
-//! Counts, sums, means, minima and maxima of numbers live in [`laned`]: `lanes` holds a row of 64-bit numbers a group,
+//! Counts, sums, means, minima and maxima of numbers live in `laned`: `lanes` holds a row of 64-bit numbers a group,
 //! `feed` knows the values under one filter, `lane_whole`, `lane_float` and `lane_least` say what numbers a row brings, `total` makes the
 //! results. The other aggregates have a file each, over the loop in `state`. `merge` puts the groups of partitions
 //! together, and the rows that were `deferred`.
