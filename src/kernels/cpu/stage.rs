@@ -132,13 +132,6 @@ impl PreparedStage for CpuStage {
     }
 
     fn combine(&self, partials: Vec<Partial>) -> Result<Vec<Partial>> {
-        self.combined(partials)
-    }
-}
-
-impl CpuStage {
-    /// Fewer partials of the same meaning; see [`PreparedStage::combine`].
-    fn combined(&self, partials: Vec<Partial>) -> Result<Vec<Partial>> {
         match self.end.as_ref() {
             // What these make of rows they can make of their own answer again.
             Ending::Limit(_) | Ending::Distinct(_) => {

@@ -27,9 +27,12 @@ use crate::kernels::cpu::native;
 use crate::kernels::cpu::simd;
 use crate::kernels::exact_sum::{F64_GRID, FloatTotal};
 
-/// Wide totals may have units this far below those of the lanes, and lanes units this far above: 105 bits of lanes, twice
-/// this and the sums of many flushes fit 192 bits.
+/// New wide totals have a unit this far below that of the lanes, for grids that come later.
 const UNIT_SPAN: i32 = 40;
+
+/// The lanes' unit may lie this far above that of the wide totals: 104 bits of full lanes, shifted by this, leave 27 of the
+/// 191 bits for the number of times that lanes are emptied, each time after a million rows or more of one group.
+const SHIFT_MAX: i32 = 60;
 
 /// A value off the grid costs about as much as this many rows on it: that many of them make another grid worth while.
 const ROWS_PER_MISFIT: usize = 16;
@@ -110,7 +113,7 @@ impl<N: FloatNative> FloatLaneSum<N> {
 
     /// Makes the wide totals fit for lanes with this unit.
     fn make_wide(&mut self, low: i32) {
-        if !self.wide.is_empty() && !(self.unit..=self.unit + 2 * UNIT_SPAN).contains(&low) {
+        if !self.wide.is_empty() && !(self.unit..=self.unit + SHIFT_MAX).contains(&low) {
             let shift = (self.unit - F64_GRID) as u32;
             for (group, total) in std::mem::take(&mut self.wide).iter().enumerate() {
                 if *total != Wide::default() {
@@ -261,7 +264,7 @@ impl<N: FloatNative> LaneSum for FloatLaneSum<N> {
             }
             Some(wide) if in_lanes == 0 => Total::Scaled(*wide, self.unit),
             // The grid may have changed since the lanes were last emptied.
-            Some(wide) if (self.unit..=self.unit + 2 * UNIT_SPAN).contains(&low) => {
+            Some(wide) if (self.unit..=self.unit + SHIFT_MAX).contains(&low) => {
                 let mut total = *wide;
                 total.add(in_lanes < 0, in_lanes.unsigned_abs(), (low - self.unit) as u32);
                 Total::Scaled(total, self.unit)

@@ -182,8 +182,7 @@ impl Laned {
 
 /// Whether rows may not count for this aggregate.
 fn can_miss(aggregate: &TypedAggregate) -> bool {
-    let sees_values = aggregate.function != AggregateFunction::Len;
-    aggregate.filter.is_some() || sees_values && aggregate.input.as_ref().is_some_and(|input| input.nullable)
+    aggregate.filter.is_some() || sees_values(aggregate) && aggregate.input.as_ref().is_some_and(|input| input.nullable)
 }
 
 /// The type of the values of a column, which may be a dictionary.
