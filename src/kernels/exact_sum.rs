@@ -132,6 +132,17 @@ impl Special {
         self.minus_infinite |= other.minus_infinite;
     }
 
+    /// What was met, as bits: 1 for NaN, 2 and 4 for the infinities.
+    pub(crate) fn flags(self) -> u8 {
+        u8::from(self.nan) | u8::from(self.infinite) << 1 | u8::from(self.minus_infinite) << 2
+    }
+
+    /// What these flags say; none for others than [`Special::flags`] gives.
+    pub(crate) fn from_flags(flags: u8) -> Option<Self> {
+        let special = Self { nan: flags & 1 != 0, infinite: flags & 2 != 0, minus_infinite: flags & 4 != 0 };
+        (flags < 8).then_some(special)
+    }
+
     /// The sum, if a finite one is out of the question.
     pub fn sum(self) -> Option<f64> {
         match (self.nan, self.infinite, self.minus_infinite) {
@@ -239,8 +250,8 @@ fn divide(limbs: &mut [u64], divisor: u64) -> bool {
 pub struct Moments<const L: usize, const M: usize> {
     /// How many numbers.
     pub count: u64,
-    sum: Fixed<L>,
-    squares: Fixed<M>,
+    pub(crate) sum: Fixed<L>,
+    pub(crate) squares: Fixed<M>,
 }
 
 impl<const L: usize, const M: usize> Default for Moments<L, M> {
@@ -301,7 +312,7 @@ impl<const L: usize, const M: usize> Moments<L, M> {
 pub struct FloatMoments {
     /// The finite values, on the grid of [`F64_GRID`].
     pub finite: Moments<F64_LIMBS, F64_SQUARE_LIMBS>,
-    infinite_or_nan: u64,
+    pub(crate) infinite_or_nan: u64,
 }
 
 impl FloatMoments {

@@ -18,6 +18,7 @@ pub mod reference_stage;
 pub mod repartition;
 mod site;
 pub mod sort;
+pub mod stored;
 pub mod user_function;
 
 use std::fmt;
@@ -82,6 +83,25 @@ pub trait PreparedStage: Send + Sync {
     fn combine(&self, partials: Vec<Partial>) -> Result<Vec<Partial>> {
         Ok(partials)
     }
+
+    /// Partials, in their order, as columns that can leave the process: see [`stored`].
+    ///
+    /// # Errors
+    /// As for [`PreparedStage::merge`]; `Unsupported` by a backend whose partials cannot be stored.
+    fn store(&self, partials: Vec<Partial>) -> Result<RecordBatch> {
+        drop(partials);
+        Err(cannot_store())
+    }
+
+    /// The partial that [`PreparedStage::store`] made columns of, in this or another process.
+    ///
+    /// # Errors
+    /// `InvalidOption` for columns that this stage does not store, `Unsupported` for another format, `Corrupt` for what
+    /// nothing can have stored.
+    fn restore(&self, batch: &RecordBatch) -> Result<Partial> {
+        let _ = batch;
+        Err(cannot_store())
+    }
 }
 
 /// The work on one partition.
@@ -127,6 +147,11 @@ impl fmt::Debug for Partial {
             Self::Groups(_) => f.write_str("Groups"),
         }
     }
+}
+
+fn cannot_store() -> Error {
+    Error::new(ErrorKind::Unsupported, "this backend cannot store what a stage holds")
+        .advice("run the stage on the cpu")
 }
 
 /// A row's number as kernels that move rows hold it.

@@ -11,7 +11,7 @@ use arrow_select::concat::concat_batches;
 
 use super::reduce::ReduceInput;
 use super::{Backend, Partial, Partitions, PreparedStage, StageTask};
-use super::{explode, filter, group_ids, join, project, reduce, repartition, sort, user_function};
+use super::{explode, filter, group_ids, join, project, reduce, repartition, sort, stored, user_function};
 use crate::columnar::{Field, RecordBatch, SchemaRef};
 use crate::error::Result;
 use crate::expr::{TypedAggregate, TypedExpr};
@@ -73,6 +73,19 @@ impl PreparedStage for ReferenceStage {
             partitions.push(rows.map(|batch| self.steps(batch)).collect::<Result<_>>()?);
         }
         if self.stage.end == End::Emit { Ok(partitions) } else { self.end(&partitions.concat()) }
+    }
+
+    fn store(&self, partials: Vec<Partial>) -> Result<RecordBatch> {
+        let rows = partials.into_iter().map(Partial::into_rows).collect::<Result<Partitions>>()?.concat();
+        let rows = concat_batches(&self.stage.input_schema, &rows)?;
+        Ok(rows.with_schema(stored::stamped(self.stage.input_schema.as_ref().clone()))?)
+    }
+
+    fn restore(&self, batch: &RecordBatch) -> Result<Partial> {
+        stored::check(batch, &self.stage.input_schema)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let schema = Arc::clone(&self.stage.input_schema);
+        Ok(Partial::Rows(vec![RecordBatch::try_new_with_options(schema, batch.columns().to_vec(), &options)?]))
     }
 }
 

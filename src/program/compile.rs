@@ -35,7 +35,7 @@ pub struct Program(pub(super) Arc<Compiled>);
 pub(super) struct Compiled {
     /// Of the rows that it takes.
     pub(super) input_schema: SchemaRef,
-    logical: Arc<LogicalPlan>,
+    pub(super) logical: Arc<LogicalPlan>,
     registry: Registry,
     pub(super) plan: QueryPlan,
     /// The stages of the plan, ready to run: each takes what the one before it gives.

@@ -4,6 +4,9 @@
 //! Chain ──compile──▶ Program ──run──▶ RecordBatch
 //! what to do         checked,   │
 //!                    fused      └──partial──▶ Partial ──merge──▶ Partial ──finish──▶ RecordBatch
+//!                                               │ ▲
+//!                                               ▼ │ to and from other processes
+//!                                            RecordBatch
 //! ```
 //!
 //! A [`Chain`] is a description without rows. [`Program::compile`] finds every mistake in it, with the words that a
@@ -17,6 +20,7 @@ mod chain;
 mod compile;
 mod pieces;
 mod run;
+mod stored;
 
 #[cfg(feature = "polars")]
 mod frames;

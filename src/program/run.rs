@@ -73,9 +73,9 @@ impl Program {
 /// # Ok::<(), Error>(())
 /// ```
 pub struct Partial {
-    program: Program,
+    pub(super) program: Program,
     /// Of the first stage, in the order of the rows.
-    parts: Vec<kernels::Partial>,
+    pub(super) parts: Vec<kernels::Partial>,
 }
 
 impl fmt::Debug for Partial {
@@ -93,7 +93,7 @@ impl Partial {
         if !Arc::ptr_eq(&self.program.0, &later.program.0) {
             let message = "partials of different programs cannot be merged";
             return Err(Error::new(ErrorKind::InvalidOption, message)
-                .advice("compile the chain once, and give clones of the program to all who make partials"));
+                .advice("compile the chain once, and give clones of the program to all who make partials; those of other processes come as batches"));
         }
         self.parts.extend(later.parts);
         if self.parts.len() > PARTIALS_HELD_MAX {

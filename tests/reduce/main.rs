@@ -12,4 +12,5 @@ mod data;
 mod exact_sum;
 mod gathered;
 mod polars_oracle;
+mod stored;
 mod twins;

@@ -17,6 +17,7 @@ pub mod simd;
 pub mod sort;
 mod sort_keys;
 mod stage;
+mod stored;
 mod words;
 
 use std::sync::Arc;

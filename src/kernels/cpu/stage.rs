@@ -16,6 +16,7 @@ use super::reduce::reduce_with::{Folded, ReduceWith};
 use super::reduce::{Groups, KeyedReduce};
 use super::repartition::{limit, repartition};
 use super::sort::{Keyed, Sorter, merge as merge_runs, merge_keyed};
+use super::stored;
 use crate::columnar::{DataType, Field, RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
 use crate::expr::TypedNode;
@@ -26,9 +27,9 @@ use crate::plan::stage::{BatchFunction, End, GroupFunction, NamedExpr, Registry,
 /// A stage whose expressions are compiled and whose join tables are built.
 pub(super) struct CpuStage {
     steps: Arc<[Ready]>,
-    end: Arc<Ending>,
+    pub(super) end: Arc<Ending>,
     /// Of the rows that reach the end.
-    end_schema: SchemaRef,
+    pub(super) end_schema: SchemaRef,
 }
 
 /// A step, ready to run.
@@ -43,14 +44,14 @@ enum Ready {
 }
 
 /// A function of the user's, with its name and the schema it promised.
-struct Function {
+pub(super) struct Function {
     name: String,
     call: Arc<dyn BatchFunction>,
     schema: SchemaRef,
 }
 
 /// The end of a stage, ready to run.
-enum Ending {
+pub(super) enum Ending {
     Emit,
     Limit(usize),
     Repartition(usize),
@@ -62,7 +63,7 @@ enum Ending {
 }
 
 /// What a task of a stage that groups hands over.
-enum Held {
+pub(super) enum Held {
     Groups(Groups),
     Folded(Folded),
     Run(Keyed),
@@ -156,10 +157,18 @@ impl PreparedStage for CpuStage {
             Ending::Sort { limit: None, .. } | Ending::ReduceWith { .. } => Ok(partials),
         }
     }
+
+    fn store(&self, partials: Vec<Partial>) -> Result<RecordBatch> {
+        stored::store(self, partials)
+    }
+
+    fn restore(&self, batch: &RecordBatch) -> Result<Partial> {
+        stored::restore(self, batch)
+    }
 }
 
 /// Takes partials back in the type they were handed over in.
-fn held<T>(partials: Vec<Partial>, pick: impl Fn(Held) -> Option<T>) -> Result<Vec<T>> {
+pub(super) fn held<T>(partials: Vec<Partial>, pick: impl Fn(Held) -> Option<T>) -> Result<Vec<T>> {
     let one = |partial| match partial {
         Partial::Groups(any) => any.downcast::<Held>().ok().and_then(|held| pick(*held)).ok_or_else(foreign),
         Partial::Rows(_) => Err(foreign()),
@@ -282,7 +291,7 @@ fn programs(columns: &[NamedExpr]) -> Result<Vec<Program>> {
     columns.iter().map(|column| Program::prepare(&column.expr)).collect()
 }
 
-fn evaluate(programs: &[Program], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+pub(super) fn evaluate(programs: &[Program], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
     programs.iter().map(|program| program.evaluate(batch)).collect()
 }
 

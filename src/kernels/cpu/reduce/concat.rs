@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
 use arrow_array::types::LargeUtf8Type;
-use arrow_array::{ArrayRef, GenericByteArray};
+use arrow_array::{ArrayRef, GenericByteArray, LargeBinaryArray};
 use arrow_buffer::{Buffer, OffsetBuffer};
 use arrow_schema::DataType;
 
 use super::extreme_bytes::each_bytes;
 use super::state::{Mapping, NOT_TAKEN, Refusal, Rows, State, needed, same};
-use crate::error::Result;
+use super::stored_lists;
+use crate::error::{Error, Result};
 use crate::kernels::cpu::native;
+use crate::kernels::stored;
 
 pub(super) struct Concat {
     data_type: DataType,
@@ -52,6 +55,25 @@ impl State for Concat {
             if group != NOT_TAKEN {
                 self.push(group, text);
             }
+        }
+        Ok(())
+    }
+
+    fn store(&self) -> Result<ArrayRef> {
+        let texts: ArrayRef = Arc::new(LargeBinaryArray::from_iter_values(self.texts().map(|(_, text)| text)));
+        stored_lists::column(self.groups, self.texts.iter().map(|&(group, _)| group), &texts)
+    }
+
+    fn restore(&mut self, column: &ArrayRef) -> Result<()> {
+        self.groups = column.len();
+        let (texts, groups) = stored_lists::items(column)?;
+        let texts = texts.as_binary_opt::<i64>().ok_or_else(|| Error::internal("texts are stored as bytes"))?;
+        for (text, group) in texts.iter().zip(groups) {
+            let text = text.unwrap_or_default();
+            if std::str::from_utf8(text).is_err() {
+                return Err(stored::corrupt("a text is not UTF-8"));
+            }
+            self.push(group, text);
         }
         Ok(())
     }

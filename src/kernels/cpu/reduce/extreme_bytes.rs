@@ -33,6 +33,12 @@ impl<const IS_MAX: bool> ExtremeBytes<IS_MAX> {
             *best = Some(value.into());
         }
     }
+
+    fn bytes(&self) -> ArrayRef {
+        let mut bytes = LargeBinaryBuilder::new();
+        self.best.iter().for_each(|best| bytes.append_option(best.as_deref()));
+        Arc::new(bytes.finish())
+    }
 }
 
 /// Runs `step` on each selected row and its bytes.
@@ -76,10 +82,18 @@ impl<const IS_MAX: bool> State for ExtremeBytes<IS_MAX> {
         Ok(())
     }
 
+    fn store(&self) -> Result<ArrayRef> {
+        Ok(self.bytes())
+    }
+
+    fn restore(&mut self, column: &ArrayRef) -> Result<()> {
+        let bytes = column.as_binary_opt::<i64>().ok_or_else(|| Error::internal("bytes are stored as bytes"))?;
+        self.best = bytes.iter().map(|best| best.map(Into::into)).collect();
+        Ok(())
+    }
+
     fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
-        let mut bytes = LargeBinaryBuilder::new();
-        self.best.iter().for_each(|best| bytes.append_option(best.as_deref()));
-        let bytes: ArrayRef = Arc::new(bytes.finish());
+        let bytes = self.bytes();
         let plain = if data_type::is_text(&self.data_type) { cast(&bytes, &DataType::LargeUtf8)? } else { bytes };
         cast(&plain, &self.data_type)
     }

@@ -1,6 +1,6 @@
 //! Minimum and maximum of decimals, which are wider than a lane.
 
-use arrow_array::ArrayRef;
+use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 
 use super::state::{Mapping, Refusal, Rows, Seen, State, each, needed, same};
@@ -44,6 +44,18 @@ impl<const IS_MAX: bool> State for ExtremeDecimal<IS_MAX> {
             self.best[to] = Self::better(self.best[to], later.best[from]);
         }
         self.seen.merge(&later.seen, mapping);
+        Ok(())
+    }
+
+    fn store(&self) -> Result<ArrayRef> {
+        native::column(&self.data_type, self.best.clone(), self.seen.validity())
+    }
+
+    fn restore(&mut self, column: &ArrayRef) -> Result<()> {
+        let values = native::values::<i128>(column)?;
+        let best = |(group, &value): (usize, &i128)| if column.is_valid(group) { value } else { Self::WORST };
+        self.best = values.iter().enumerate().map(best).collect();
+        self.seen.restore(column);
         Ok(())
     }
 

@@ -14,6 +14,7 @@
 use fearless_simd::{Simd, dispatch};
 use fearless_simd_macros::simd;
 
+use super::lane_sum::Wide;
 use crate::kernels::cpu::simd;
 
 /// Bits of each of the two numbers. Together they hold 84 bits below the top of the grid: mantissas of 53 bits of
@@ -22,6 +23,13 @@ pub(super) const BITS: u32 = 42;
 
 /// Tops lie this many powers of two apart, so that batches of like values choose the same.
 const RASTER: i32 = 8;
+
+/// Bits of a restored total: its high number then has 60 at most.
+const TOTAL_BITS: i32 = BITS as i32 + 60;
+
+/// The exponents of low units: the units, and how many of them make 1, must be floats.
+const LOWEST: i32 = -840 - 2 * BITS as i32;
+const HIGHEST: i32 = 1024 - 2 * BITS as i32;
 
 /// Adding this rounds a float below 2^51 to a whole number, which then stands in the low bits.
 const ROUNDER: f64 = 6_755_399_441_055_744.0;
@@ -46,7 +54,26 @@ impl Grid {
         let highest = values.iter().map(field).map(|field| if field == 0x7ff { 0 } else { field }).max()?;
         // A value with this exponent field lies below 2^(field - 1022).
         let top = (highest - 1022 + RASTER - 1).div_euclid(RASTER) * RASTER;
-        (highest > 0).then(|| Self { low: top.clamp(-840, 1024) - 2 * BITS as i32 })
+        (highest > 0).then(|| Self { low: (top - 2 * BITS as i32).clamp(LOWEST, HIGHEST) })
+    }
+
+    /// A grid for the lanes of restored totals, which lie between these powers of two: much like the one that they were
+    /// added on, and with all of their bits if that is possible.
+    pub(super) fn for_totals(extents: impl Iterator<Item = (i32, i32)>) -> Option<Self> {
+        let wider = |(least, most): (i32, i32), (low, top): (i32, i32)| (least.min(low), most.max(top));
+        let (least, most) = extents.reduce(wider)?;
+        // A total has a few bits more than its values.
+        let like_values = (most + RASTER - 1).div_euclid(RASTER) * RASTER - RASTER - 2 * BITS as i32;
+        let low = if most - least <= TOTAL_BITS { like_values.min(least) } else { like_values };
+        Some(Self { low: low.clamp(LOWEST, HIGHEST) })
+    }
+
+    /// A total in low units, if lanes can hold it and grow. `top` is the power of two above it.
+    pub(super) fn whole(self, total: &Wide, exponent: i32, top: i32) -> Option<i128> {
+        if exponent < self.low || top - self.low > TOTAL_BITS {
+            return None;
+        }
+        total.to_i128().map(|whole| whole << (exponent - self.low))
     }
 
     /// The exponent of the low unit.

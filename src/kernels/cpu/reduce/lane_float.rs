@@ -19,7 +19,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::float_split::{BITS, Grid};
-use super::lane_sum::{Bound, Fed, LaneSum, Total, Wide, same};
+use super::lane_sum::{Bound, Fed, LaneSum, Total, Wide, mixed, same};
 use super::lanes::{Lanes, ROWS};
 use super::state::Mapping;
 use crate::error::Result;
@@ -33,6 +33,9 @@ const UNIT_SPAN: i32 = 40;
 /// The lanes' unit may lie this far above that of the wide totals: 104 bits of full lanes, shifted by this, leave 27 of the
 /// 191 bits for the number of times that lanes are emptied, each time after a million rows or more of one group.
 const SHIFT_MAX: i32 = 60;
+
+/// How far above its unit a restored wide total may reach: 27 of the 191 bits are left, as above.
+const WIDE_RESTORED_MAX: i32 = 164;
 
 /// A value off the grid costs about as much as this many rows on it: that many of them make another grid worth while.
 const ROWS_PER_MISFIT: usize = 16;
@@ -169,6 +172,14 @@ fn whole(high: i64, low: i64) -> i128 {
     (i128::from(high) << BITS) + i128::from(low)
 }
 
+/// Between which powers of two the bits of a total lie that is not zero and has a unit of its own.
+fn extent(total: &Total) -> Option<(i32, i32)> {
+    let Total::Scaled(total, exponent) = total else { return None };
+    let limbs = total.magnitude().1;
+    let top = limbs.iter().rposition(|&limb| limb != 0)?;
+    Some((*exponent, exponent + 64 * top as i32 + 64 - limbs[top].leading_zeros() as i32))
+}
+
 impl<N: FloatNative> LaneSum for FloatLaneSum<N> {
     fn lanes(&self) -> usize {
         2
@@ -241,6 +252,37 @@ impl<N: FloatNative> LaneSum for FloatLaneSum<N> {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn restore(&mut self, totals: &[Total], lanes: &mut Lanes, first: usize) -> Result<()> {
+        self.grid = Grid::for_totals(totals.iter().filter_map(extent));
+        if let Some(grid) = self.grid {
+            self.unit = (grid.low() - UNIT_SPAN).max(F64_GRID);
+        }
+        let (mut highs, mut lows) = (vec![0; totals.len()], vec![0; totals.len()]);
+        for (group, total) in totals.iter().enumerate() {
+            match (total, extent(total)) {
+                (Total::Whole(_), _) => return Err(mixed()),
+                (Total::Float(total), _) => self.outside.entry(group as u32).or_default().merge(total),
+                (Total::Scaled(..), None) => {}
+                (Total::Scaled(total, exponent), Some((_, top))) => {
+                    if let Some(whole) = self.grid.and_then(|grid| grid.whole(total, *exponent, top)) {
+                        highs[group] = (whole >> BITS) as i64;
+                        lows[group] = (whole - (whole >> BITS << BITS)) as i64;
+                    } else if *exponent >= self.unit && top - self.unit <= WIDE_RESTORED_MAX {
+                        self.wide.resize(totals.len(), Wide::default());
+                        self.wide[group].add_fixed(total, (exponent - self.unit) as u32);
+                    } else {
+                        let outside = self.outside.entry(group as u32).or_default();
+                        outside.finite.add_fixed(total, (exponent - F64_GRID) as u32);
+                    }
+                }
+            }
+        }
+        lanes.sums_mut(first).zip(highs).for_each(|(slot, high)| *slot = high);
+        lanes.sums_mut(first + 1).zip(lows).for_each(|(slot, low)| *slot = low);
+        self.bound.settles(lanes, first, 2);
         Ok(())
     }
 

@@ -13,12 +13,13 @@ use super::lanes::Lanes;
 use super::state::{Ids, Mapping};
 use crate::error::{Error, Result};
 use crate::kernels::exact_sum::{self, Fixed, FloatTotal};
+use crate::kernels::stored;
 
 /// A total that no number of rows can make overflow.
 pub(super) type Wide = Fixed<3>;
 
 /// Lanes are looked at before they could be larger than this, so that the numbers of a few more rows always fit.
-const LANE_MAX: u64 = 1 << 62;
+pub(super) const LANE_MAX: u64 = 1 << 62;
 
 /// A bound on the numbers in some lanes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -77,6 +78,9 @@ pub(super) trait LaneSum: Send + Sync + std::any::Any {
 
     /// The total of a group.
     fn total(&self, lanes: &Lanes, first: usize, group: usize) -> Total;
+
+    /// Takes totals back, one a group, when nothing else has been taken in yet.
+    fn restore(&mut self, totals: &[Total], lanes: &mut Lanes, first: usize) -> Result<()>;
 }
 
 /// The sum of a group's values.
@@ -105,6 +109,11 @@ impl Total {
             Self::Float(total) => total.divided(count),
         }
     }
+}
+
+/// The error for totals that another kind of sum has stored.
+pub(super) fn mixed() -> Error {
+    stored::corrupt("totals of floats and of whole numbers are mixed up")
 }
 
 /// The later sum as one of the same kind.

@@ -14,7 +14,7 @@ use arrow_buffer::{ArrowNativeType, ScalarBuffer};
 use fearless_simd::{Simd, dispatch};
 use fearless_simd_macros::simd;
 
-use super::lane_sum::{Bound, Fed, LaneSum, Total, Wide, same};
+use super::lane_sum::{Bound, Fed, LANE_MAX, LaneSum, Total, Wide, mixed, same};
 use super::lanes::{Lanes, ROWS};
 use super::state::Mapping;
 use crate::error::Result;
@@ -187,5 +187,17 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
         let mut total = self.wide.get(group).copied().unwrap_or_default();
         total.add_whole(i128::from(lanes.sum(group, first)));
         Total::Whole(total)
+    }
+
+    fn restore(&mut self, totals: &[Total], lanes: &mut Lanes, first: usize) -> Result<()> {
+        for (group, (slot, total)) in lanes.sums_mut(first).zip(totals).enumerate() {
+            let Total::Whole(total) = total else { return Err(mixed()) };
+            match total.to_i128().and_then(|whole| i64::try_from(whole).ok()) {
+                Some(number) if number.unsigned_abs() <= LANE_MAX / 2 => *slot = number,
+                _ => wide_of(&mut self.wide, group as u32).add_same(total),
+            }
+        }
+        self.bound.settles(lanes, first, 1);
+        Ok(())
     }
 }

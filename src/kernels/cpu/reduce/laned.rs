@@ -30,10 +30,10 @@ static ZEROS: [i64; ROWS] = [0; ROWS];
 
 /// The aggregates in lanes.
 pub(super) struct Laned {
-    lanes: Lanes,
-    feeds: Vec<Feed>,
+    pub(super) lanes: Lanes,
+    pub(super) feeds: Vec<Feed>,
     /// The lane that counts all rows, if somebody asks for it.
-    rows: Option<usize>,
+    pub(super) rows: Option<usize>,
     /// For each aggregate of the reduce what it is made of, if it is in lanes.
     parts: Vec<Option<Part>>,
 }
@@ -173,7 +173,7 @@ impl Laned {
     }
 
     /// How many values each group has; none if each has some for sure and nobody asks how many.
-    fn counts(&self, feed: &Feed, groups: usize) -> Option<Vec<i64>> {
+    pub(super) fn counts(&self, feed: &Feed, groups: usize) -> Option<Vec<i64>> {
         let rows = self.rows?;
         let missed = |group| feed.missed.map_or(0, |lane| self.lanes.sum(group, lane));
         Some((0..groups).map(|group| self.lanes.sum(group, rows) - missed(group)).collect())
@@ -186,7 +186,7 @@ fn can_miss(aggregate: &TypedAggregate) -> bool {
 }
 
 /// The type of the values of a column, which may be a dictionary.
-fn values(data_type: &DataType) -> &DataType {
+pub(super) fn values(data_type: &DataType) -> &DataType {
     match data_type {
         DataType::Dictionary(_, values) => values,
         other => other,

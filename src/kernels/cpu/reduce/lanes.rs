@@ -77,6 +77,12 @@ impl Lanes {
         self.slots.chunks_exact_mut(width.max(1)).map(move |slot| &mut slot[lane])
     }
 
+    /// The number in a lane that keeps the least, of each group; they may be changed.
+    pub(super) fn leasts_mut(&mut self, lane: usize) -> impl Iterator<Item = &mut i64> {
+        let width = self.width();
+        self.slots.chunks_exact_mut(width.max(1)).map(move |slot| &mut slot[lane])
+    }
+
     /// The number in a lane that keeps the least.
     pub(super) fn least(&self, group: usize, lane: usize) -> i64 {
         self.slots[group * self.width() + lane]

@@ -6,7 +6,7 @@
 //! Counts, sums, means, minima and maxima of numbers live in `laned`: `lanes` holds a row of 64-bit numbers a group,
 //! `feed` knows the values under one filter, `lane_whole`, `lane_float` and `lane_least` say what numbers a row brings, `total` makes the
 //! results. The other aggregates have a file each, over the loop in `state`. `merge` puts the groups of partitions
-//! together, and the rows that were `deferred`.
+//! together, and the rows that were `deferred`; `stored` turns groups into columns that can leave the process, and back.
 
 mod concat;
 mod deferred;
@@ -29,6 +29,11 @@ mod pick;
 mod quantile;
 pub mod reduce_with;
 mod state;
+mod stored;
+mod stored_lanes;
+mod stored_lists;
+mod stored_moments;
+mod stored_total;
 mod total;
 mod truth;
 mod variance;

@@ -4,6 +4,7 @@ use arrow_array::{ArrayRef, BooleanArray, UInt32Array};
 use arrow_schema::DataType;
 
 use super::state::{Ids, Mapping, NOT_TAKEN, Refusal, Rows, State, needed, same};
+use super::stored_lists;
 use crate::error::Result;
 use crate::kernels::cpu::group_ids::pairs::Pairs;
 use crate::kernels::cpu::group_ids::{self, Ticket};
@@ -60,6 +61,21 @@ impl State for NUnique {
         self.values.assign(&keys, &mut values)?;
         let mut known: Vec<u32> = taken.iter().map(|pair| groups[pair.0 as usize]).collect();
         self.pairs.assign(&mut known, &values, (mapping.groups, self.values.len()));
+        Ok(())
+    }
+
+    fn store(&self) -> Result<ArrayRef> {
+        let values: UInt32Array = self.pairs.pairs().iter().map(|pair| pair.1).collect();
+        let values = arrow_select::take::take(&self.values.keys()?, &values, None)?;
+        stored_lists::column(self.groups, self.pairs.pairs().iter().map(|pair| pair.0), &values)
+    }
+
+    fn restore(&mut self, column: &ArrayRef) -> Result<()> {
+        self.groups = column.len();
+        let (values, mut groups) = stored_lists::items(column)?;
+        let mut ids = Vec::with_capacity(groups.len());
+        self.values.assign(&values, &mut ids)?;
+        self.pairs.assign(&mut groups, &ids, (self.groups, self.values.len()));
         Ok(())
     }
 

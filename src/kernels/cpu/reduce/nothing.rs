@@ -28,6 +28,15 @@ impl State for Nothing {
         Ok(())
     }
 
+    fn store(&self) -> Result<ArrayRef> {
+        Ok(new_null_array(&DataType::Null, self.groups))
+    }
+
+    fn restore(&mut self, column: &ArrayRef) -> Result<()> {
+        self.groups = column.len();
+        Ok(())
+    }
+
     fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
         Ok(new_null_array(&self.data_type, self.groups))
     }

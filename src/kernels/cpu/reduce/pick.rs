@@ -2,11 +2,15 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "a column of picked values is kept below 2^32 rows")]
 
-use arrow_array::{Array, ArrayRef, UInt32Array, new_empty_array};
-use arrow_schema::DataType;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, StructArray, UInt32Array, new_empty_array};
+use arrow_schema::{DataType, Field, Fields};
 
 use super::state::{Mapping, Refusal, Rows, State, needed, same};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::cpu::native;
 
 /// Picked values beyond this many per group are forgotten ones: then only the valid are kept.
 const STALE_FACTOR: usize = 4;
@@ -104,6 +108,24 @@ impl<const IS_LAST: bool> State for Pick<IS_LAST> {
         }
         self.append(&later.column()?, winners)?;
         self.forget_stale()
+    }
+
+    /// Null where no row was seen, else the value, which may be null itself.
+    fn store(&self) -> Result<ArrayRef> {
+        let value = Field::new("value", self.data_type.clone(), true);
+        let seen: Vec<bool> = self.places.iter().map(|&place| place != NOTHING).collect();
+        let (fields, columns) = (Fields::from(vec![value]), vec![self.values()?]);
+        Ok(Arc::new(StructArray::try_new_with_length(fields, columns, native::validity(&seen), seen.len())?))
+    }
+
+    fn restore(&mut self, column: &ArrayRef) -> Result<()> {
+        let seen = column.as_struct_opt().filter(|seen| seen.num_columns() == 1);
+        let seen = seen.ok_or_else(|| Error::internal("first and last are stored as structs"))?;
+        self.len = seen.len();
+        self.picked = vec![Arc::clone(seen.column(0))];
+        let place = |group: usize| if seen.is_valid(group) { group as u32 } else { NOTHING };
+        self.places = (0..seen.len()).map(place).collect();
+        Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {

@@ -6,6 +6,7 @@ use arrow_array::types::Float64Type;
 use arrow_schema::DataType;
 
 use super::state::{Mapping, NOT_TAKEN, Refusal, Rows, State, needed, same};
+use super::stored_lists;
 use crate::error::Result;
 use crate::kernels::cpu::native;
 use crate::kernels::reduce::interpolate;
@@ -42,6 +43,20 @@ impl State for Quantile {
         let groups = mapping.table();
         let taken = later.values.iter().map(|&(group, value)| (groups[group as usize], value));
         self.values.extend(taken.filter(|&(group, _)| group != NOT_TAKEN));
+        Ok(())
+    }
+
+    fn store(&self) -> Result<ArrayRef> {
+        let values = self.values.iter().map(|&(_, value)| value).collect();
+        let values = native::column::<f64>(&DataType::Float64, values, None)?;
+        stored_lists::column(self.groups, self.values.iter().map(|&(group, _)| group), &values)
+    }
+
+    fn restore(&mut self, column: &ArrayRef) -> Result<()> {
+        self.groups = column.len();
+        let (values, groups) = stored_lists::items(column)?;
+        let values = native::values::<f64>(&values)?;
+        self.values = groups.into_iter().zip(values.iter().copied()).collect();
         Ok(())
     }
 

@@ -19,6 +19,12 @@ pub(super) trait State: Send + Sync + Any {
     /// Takes some groups of another state of the same kind in, whose rows come after those of this one.
     fn merge(&mut self, later: &dyn State, mapping: &Mapping<'_>) -> Result<()>;
 
+    /// What was seen, as a column with a row a group.
+    fn store(&self) -> Result<ArrayRef>;
+
+    /// Takes the groups of a stored column in; there are none yet.
+    fn restore(&mut self, column: &ArrayRef) -> Result<()>;
+
     /// One value a group.
     fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal>;
 }
@@ -213,6 +219,12 @@ impl Seen {
     pub(super) fn merge(&mut self, later: &Self, mapping: &Mapping<'_>) {
         self.is_complete = (self.is_complete || self.flags.is_empty()) && later.is_complete;
         merge_slots(&mut self.flags, &later.flags, mapping, |flag, later| *flag |= later);
+    }
+
+    /// The groups that have a value, in a column with a row a group.
+    pub(super) fn restore(&mut self, column: &ArrayRef) {
+        self.flags = (0..column.len()).map(|group| column.is_valid(group)).collect();
+        self.is_complete = column.null_count() == 0;
     }
 
     pub(super) fn validity(&self) -> Option<NullBuffer> {

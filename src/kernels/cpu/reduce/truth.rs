@@ -20,6 +20,11 @@ impl<const IS_ANY: bool> Truth<IS_ANY> {
     pub(super) fn new() -> Self {
         Self { decided: Vec::new(), seen: Seen::default() }
     }
+
+    fn column(&self) -> ArrayRef {
+        let values = BooleanBuffer::collect_bool(self.decided.len(), |group| self.decided[group] == IS_ANY);
+        Arc::new(BooleanArray::new(values, self.seen.validity()))
+    }
 }
 
 impl<const IS_ANY: bool> State for Truth<IS_ANY> {
@@ -39,8 +44,18 @@ impl<const IS_ANY: bool> State for Truth<IS_ANY> {
         Ok(())
     }
 
+    fn store(&self) -> Result<ArrayRef> {
+        Ok(self.column())
+    }
+
+    fn restore(&mut self, column: &ArrayRef) -> Result<()> {
+        let values = column.as_boolean_opt().ok_or_else(|| Error::internal("any and all are stored as booleans"))?;
+        self.decided = values.iter().map(|value| value == Some(IS_ANY)).collect();
+        self.seen.restore(column);
+        Ok(())
+    }
+
     fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
-        let values = BooleanBuffer::collect_bool(self.decided.len(), |group| self.decided[group] == IS_ANY);
-        Ok(Arc::new(BooleanArray::new(values, self.seen.validity())))
+        Ok(self.column())
     }
 }

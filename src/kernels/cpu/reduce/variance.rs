@@ -7,16 +7,20 @@
 )]
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
-use arrow_array::ArrayRef;
+use arrow_array::builder::BinaryBuilder;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef};
 use arrow_buffer::ArrowNativeType;
 use arrow_schema::DataType;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::state::{Mapping, Refusal, Rows, State, each, merge_slots, needed, same};
+use super::stored_moments::{self, StoredMoments};
 use super::window::Window;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::cpu::native;
 use crate::kernels::exact_sum::{F64_GRID, FloatMoments, Moments};
 
@@ -66,6 +70,15 @@ impl<N: ArrowNativeType + Into<i128>, const L: usize, const M: usize> State for 
         Ok(())
     }
 
+    fn store(&self) -> Result<ArrayRef> {
+        stored_moments::whole_column(&self.slots)
+    }
+
+    fn restore(&mut self, column: &ArrayRef) -> Result<()> {
+        self.slots = stored_moments::whole(column)?;
+        Ok(())
+    }
+
     fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
         let variance = |slot: &Moments<L, M>| slot.variance(0, self.scale, self.wanted.ddof);
         self.wanted.column(self.slots.iter().map(variance).collect())
@@ -90,6 +103,13 @@ impl<N> FloatVariance<N> {
     pub(super) fn new(wanted: Wanted) -> Self {
         let outside = HashMap::with_hasher(FixedState::default());
         Self { wanted, window: None, slots: Vec::new(), rows: 0, outside, values: PhantomData }
+    }
+
+    /// All values of a group: those outside and those of its slot.
+    fn with_slot(&self, outside: &FloatMoments, slot: &Moments<2, 4>) -> FloatMoments {
+        let mut all = outside.clone();
+        all.finite.add_moments(slot, self.window.map_or(0, |window| (window.grid() - F64_GRID) as u32));
+        all
     }
 
     /// Moves the groups of `slots` into the totals outside.
@@ -155,15 +175,42 @@ impl<N: ArrowNativeType + Into<f64>> State for FloatVariance<N> {
         Ok(())
     }
 
+    fn store(&self) -> Result<ArrayRef> {
+        let mut column = BinaryBuilder::new();
+        for (group, slot) in self.slots.iter().enumerate() {
+            column.append_value(match self.outside.get(&(group as u32)) {
+                None => stored_moments::in_window(slot, self.window),
+                Some(outside) => stored_moments::of_any_size(&self.with_slot(outside, slot)),
+            });
+        }
+        Ok(Arc::new(column.finish()))
+    }
+
+    fn restore(&mut self, column: &ArrayRef) -> Result<()> {
+        let column = column.as_binary_opt::<i32>().ok_or_else(|| Error::internal("variances are stored as bytes"))?;
+        self.slots = vec![Moments::default(); column.len()];
+        for (group, bytes) in column.iter().enumerate() {
+            match stored_moments::read(bytes.unwrap_or_default())? {
+                StoredMoments::AnySize(moments) => drop(self.outside.insert(group as u32, moments)),
+                StoredMoments::InWindow(slot, window) => {
+                    self.window = self.window.or(window);
+                    if window.is_none() || window == self.window {
+                        self.slots[group] = slot;
+                        self.rows = self.rows.max(slot.count);
+                    } else {
+                        Self::move_outside(&mut self.outside, std::iter::once((group, slot)), window);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
         let grid = self.window.map_or(F64_GRID, Window::grid);
         let variance = |(group, slot): (usize, &Moments<2, 4>)| match self.outside.get(&(group as u32)) {
             None => slot.variance(grid, 0, self.wanted.ddof),
-            Some(outside) => {
-                let mut all = (**outside).clone();
-                all.finite.add_moments(slot, (grid - F64_GRID) as u32);
-                all.variance(self.wanted.ddof)
-            }
+            Some(outside) => self.with_slot(outside, slot).variance(self.wanted.ddof),
         };
         self.wanted.column(self.slots.iter().enumerate().map(variance).collect())
     }

@@ -23,6 +23,16 @@ impl Window {
         Some(Self { low: highest.next_multiple_of(16).saturating_sub(WINDOW).max(1) })
     }
 
+    /// The window from this exponent field on; none if there cannot be one.
+    pub(super) fn with_low(low: u32) -> Option<Self> {
+        (1..=2047 - WINDOW).contains(&low).then_some(Self { low })
+    }
+
+    /// The lowest exponent field inside.
+    pub(super) fn low(self) -> u32 {
+        self.low
+    }
+
     /// The exponent of the grid's unit.
     pub(super) fn grid(self) -> i32 {
         F64_GRID + self.low as i32 - 1
