@@ -37,6 +37,7 @@
 //! | [`expr`] | what is computed per row, typed once against a schema |
 //! | [`plan`] | from description to fused stages |
 //! | [`runtime`] | the loop around one micro-batch: cut, read, compute, write, commit |
+//! | [`checkpoint`] | what a query leaves on storage so that it can go on after any death |
 //! | [`connectors`] | where rows come from and go to |
 //! | [`formats`] | bytes to columns and back |
 //! | [`dispatch`] | which backend runs a stage, and why |
@@ -70,6 +71,9 @@ pub mod connectors;
 pub mod formats;
 pub mod generate;
 pub mod kernels;
+
+// What outlives a process.
+pub mod checkpoint;
 
 // The loop around micro-batches, and what users write: with a stream, and without.
 pub mod dispatch;

@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod checkpoint;
 mod completions;
 mod devices;
 mod exit;
@@ -41,6 +42,7 @@ enum Command {
     Explain(explain::Explain),
     Devices(devices::Devices),
     Bench(bench::Bench),
+    Checkpoint(checkpoint::Checkpoint),
     Generate(generate::Generate),
     Completions(completions::Completions),
 }
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Explain(explain) => explain.execute(),
         Command::Devices(devices) => devices.execute(),
         Command::Bench(bench) => bench.execute(),
+        Command::Checkpoint(checkpoint) => checkpoint.execute(),
         Command::Generate(generate) => generate.execute(),
         Command::Completions(completions) => completions.execute(),
     };

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::PipelineArguments;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
 use super::progress::{Display, Show};
+use super::{PipelineArguments, tell};
 use crate::error::Result;
+use crate::runtime::Recovery;
 
 /// Runs a pipeline until its input ends or Ctrl-C stops it.
 ///
@@ -43,6 +44,7 @@ impl Run {
         let interrupts = Interrupts::listen(display.is_seen())?;
         let query = Arc::new(context.start()?);
         interrupts.concern(&query);
+        query.recovery().into_iter().flat_map(said).for_each(|line| tell(&line));
         let result = query.await_termination();
         display.finish();
         let totals = result?;
@@ -52,4 +54,23 @@ impl Run {
         display.summarize(&totals);
         Ok(Exit::Well)
     }
+}
+
+/// Where the query goes on, for people; nothing if it is new.
+fn said(recovery: &Recovery) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(batch) = recovery.committed {
+        lines.push(format!("going on after batch {batch}"));
+    }
+    if let (Some(first), Some(last)) = (recovery.repeated.first(), recovery.repeated.last()) {
+        lines.push(match first == last {
+            true => format!("batch {first} was begun and not committed: it is run again"),
+            false => format!("batches {first} to {last} were begun and not committed: they are run again"),
+        });
+    }
+    for source in &recovery.lost {
+        let what = "what it gave to the batches that are run again is lost: it cannot be read again in another process";
+        lines.push(format!("source \"{source}\": {what}"));
+    }
+    lines
 }

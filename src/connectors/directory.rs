@@ -347,6 +347,23 @@ impl Source for DirectorySource {
         Ok(())
     }
 
+    /// One range that names each file once. Files that have been removed free their names, here as there.
+    fn compact(&self, committed: Vec<OffsetRange>) -> Result<Vec<OffsetRange>> {
+        let mut parts: BTreeMap<PathBuf, FilePart> = BTreeMap::new();
+        let mut last = None;
+        for range in &committed {
+            for part in range.parse::<Vec<FilePart>>()? {
+                last = Some(part.name.clone());
+                parts.insert(part.name.clone(), part);
+            }
+        }
+        // The file that was read last comes last: the next batch may go on in it.
+        let last = last.and_then(|name| parts.remove(&name));
+        parts.retain(|name, _| self.known.contains_key(name.as_path()));
+        let parts: Vec<FilePart> = parts.into_values().chain(last).collect();
+        if parts.is_empty() { Ok(Vec::new()) } else { Ok(vec![OffsetRange::write(&parts)?]) }
+    }
+
     fn backlog(&self) -> Backlog {
         let begun = self.begun.as_ref();
         Backlog {

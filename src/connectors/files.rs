@@ -6,7 +6,8 @@
 //! attempt left beyond them is removed. Partitions without rows have no file.
 //!
 //! The directory belongs to one run of one query: another would take the same names. A sink therefore refuses a
-//! directory that holds files of an earlier run, unless it is told what to do with them ([`Existing`]).
+//! directory that holds files of an earlier run, unless it is told what to do with them ([`Existing`]), or the query goes
+//! on from a checkpoint: then the files are those of the same run.
 //!
 //! [`DirectorySource`]: crate::connectors::directory::DirectorySource
 
@@ -145,6 +146,11 @@ impl FilesSink {
 }
 
 impl Sink for FilesSink {
+    fn resume(&mut self, _: u64) -> Result<()> {
+        self.existing = Existing::Continue;
+        Ok(())
+    }
+
     fn open(&mut self, schema: &SchemaRef) -> Result<()> {
         // What the format cannot hold is better told now than after the first batch.
         (self.make_encoder)(Box::new(io::sink()), schema)?;

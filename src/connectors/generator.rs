@@ -188,6 +188,10 @@ impl Source for GeneratorSource {
         Ok(())
     }
 
+    fn compact(&self, mut committed: Vec<OffsetRange>) -> Result<Vec<OffsetRange>> {
+        Ok(committed.pop().into_iter().collect())
+    }
+
     fn backlog(&self) -> Backlog {
         Backlog { files: None, bytes: None, rows: (self.total < u64::MAX).then_some(self.total - self.next) }
     }

@@ -107,7 +107,8 @@ pub enum Replay {
 /// 2. `read` of a range gives the same rows in the same order each time, in however many partitions, until the range
 ///    is committed. *(tested)*
 /// 3. After `resume(ranges)` on a fresh source, `next_range` continues after the last of them. Called at most once,
-///    before anything else. Sources that cannot replay in another process start anew. *(tested)*
+///    before anything else. Sources that cannot replay in another process start anew. `compact(ranges)` does as well.
+///    *(tested)*
 /// 4. Nothing is lost: what cannot be read is an error or is counted in the reader's report. *(tested)*
 /// 5. Calls return soon. A source that waits for its peer does so on a thread of its own. *(cannot be checked: the
 ///    query then stops slowly)*
@@ -144,6 +145,15 @@ pub trait Source: Send {
     fn resume(&mut self, committed: &[OffsetRange]) -> Result<()> {
         let _ = committed;
         Ok(())
+    }
+
+    /// Makes committed ranges into fewer ones that mean the same to [`Source::resume`]. What is kept of a long life stays
+    /// short by this.
+    ///
+    /// # Errors
+    /// `Corrupt` for ranges that this source did not write.
+    fn compact(&self, committed: Vec<OffsetRange>) -> Result<Vec<OffsetRange>> {
+        Ok(committed)
     }
 
     /// What waits to be read, if the source knows.
@@ -205,7 +215,19 @@ pub enum Repeat {
 ///    file of this batch. *(tested)*
 /// 3. A batch without rows is written too, so that a sink may note that it was there. *(tested)*
 /// 4. `repeat` keeps its word. *(tested)*
+/// 5. After `resume(next)`, before `open`, what batches before `next` wrote is kept. Batches from `next` on may have been
+///    written by an earlier life of the query; they come again. *(tested)*
 pub trait Sink: Send {
+    /// Says that an earlier life of the query wrote the batches before this one, and perhaps some from it on. Called at
+    /// most once, before [`Sink::open`].
+    ///
+    /// # Errors
+    /// A place that does not hold what was written.
+    fn resume(&mut self, next_batch: u64) -> Result<()> {
+        let _ = next_batch;
+        Ok(())
+    }
+
     /// Prepares for rows of this schema.
     ///
     /// # Errors

@@ -242,6 +242,10 @@ impl Source for TailSource {
         Ok(())
     }
 
+    fn compact(&self, mut committed: Vec<OffsetRange>) -> Result<Vec<OffsetRange>> {
+        Ok(committed.pop().into_iter().collect())
+    }
+
     fn backlog(&self) -> Backlog {
         let bytes = self.current.as_ref().and_then(|current| {
             let length = current.file.metadata().ok()?.len();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::dstream::DStream;
+use crate::checkpoint::{CheckpointOptions, FolderStore};
 use crate::clock::{Clock, SystemClock};
 use crate::columnar::Schema;
 use crate::connectors::directory::DirectorySource;
@@ -19,7 +20,7 @@ use crate::plan::stage::{Registry, SourceId};
 use crate::plan::{self, LogicalPlan};
 use crate::runtime::executor::Executor;
 use crate::runtime::progress::Listener;
-use crate::runtime::{Progress, QueryDefinition, QueryOptions, RunningQuery, Trigger};
+use crate::runtime::{CheckpointPlace, Progress, QueryDefinition, QueryOptions, RunningQuery, Trigger};
 
 /// Where a streaming query begins.
 ///
@@ -95,6 +96,40 @@ impl StreamingContext {
     /// Starts a query of this name. Without options: a batch a second, a partition a core, whatever device is fastest.
     pub fn builder(name: impl Into<String>) -> ContextBuilder {
         ContextBuilder::new(name.into())
+    }
+
+    /// A query that goes on where its checkpoint stands, or begins anew if there is none yet. `create` describes it, each
+    /// time alike; it is given the builder with name and checkpoint.
+    ///
+    /// ```
+    /// use pelton::prelude::*;
+    ///
+    /// # fn main() -> Result<()> {
+    /// let folder = tempfile::tempdir().map_err(|error| Error::io("", "make a folder", error))?;
+    /// let rows = || -> Result<u64> {
+    ///     let context = StreamingContext::get_or_create("lines", folder.path().join("checkpoint"), |builder| {
+    ///         let context = builder.trigger(Trigger::AvailableNow).build()?;
+    ///         context.text_file_stream(folder.path())?.print(0)?;
+    ///         Ok(context)
+    ///     })?;
+    ///     Ok(context.start()?.await_termination()?.rows_in)
+    /// };
+    /// std::fs::write(folder.path().join("a.txt"), "1\n2\n").map_err(|error| Error::io("", "write", error))?;
+    /// assert_eq!(rows()?, 2);
+    /// std::fs::write(folder.path().join("b.txt"), "3\n").map_err(|error| Error::io("", "write", error))?;
+    /// assert_eq!(rows()?, 1, "what was read before is not read again");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What `create` says.
+    pub fn get_or_create(
+        name: impl Into<String>,
+        checkpoint: impl AsRef<Path>,
+        create: impl FnOnce(ContextBuilder) -> Result<Self>,
+    ) -> Result<Self> {
+        create(Self::builder(name).checkpoint(checkpoint))
     }
 
     /// A stream of the rows of any source.
@@ -213,6 +248,7 @@ impl ContextBuilder {
             clock: Arc::new(SystemClock::new()),
             pool: None,
             listeners: Vec::new(),
+            checkpoint: None,
         };
         Self { options, device: Device::Auto, threads: None, partitions: None }
     }
@@ -277,6 +313,21 @@ impl ContextBuilder {
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.options.clock = Arc::new(clock);
+        self
+    }
+
+    /// A folder in which the query writes down how far it has come. Started again with the same folder, it goes on there:
+    /// with the same cuts, and files that are the same byte for byte.
+    #[must_use]
+    pub fn checkpoint(self, directory: impl AsRef<Path>) -> Self {
+        let store = Arc::new(FolderStore::new(directory.as_ref()));
+        self.checkpoint_at(CheckpointPlace { store, options: CheckpointOptions::default() })
+    }
+
+    /// As [`ContextBuilder::checkpoint`], on any storage and with options.
+    #[must_use]
+    pub fn checkpoint_at(mut self, place: CheckpointPlace) -> Self {
+        self.options.checkpoint = Some(place);
         self
     }
 

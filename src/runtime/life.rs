@@ -2,12 +2,14 @@
 //!
 //! Each query has a thread of its own; tasks run on the pool. The loop is the only one that touches sources and sinks.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::executor::{Computed, Readers};
+use super::journal::{Journal, Resumed};
 use super::micro_batch::MicroBatch;
 use super::progress::{Phases, Progress, Queue};
 use super::scheduler::{QueryDefinition, QueryOptions, Shared, Tick};
@@ -34,6 +36,9 @@ pub(super) struct Life {
     shared: Arc<Shared>,
     ticked: Receiver<Tick>,
     next_batch_id: u64,
+    journal: Option<Journal>,
+    /// Batches that an earlier life of the query began and did not commit: they come first, as they were.
+    pending: VecDeque<MicroBatch>,
 }
 
 impl Life {
@@ -43,8 +48,15 @@ impl Life {
         options: QueryOptions,
         shared: Arc<Shared>,
         ticked: Receiver<Tick>,
+        resumed: Option<Resumed>,
     ) -> Self {
-        Self { definition, schemas, options, shared, ticked, next_batch_id: 0 }
+        let (journal, next_batch_id, pending) = match resumed {
+            Some(Resumed { journal, next_batch, pending, .. }) => {
+                (Some(journal), next_batch + pending.len() as u64, pending.into())
+            }
+            None => (None, 0, VecDeque::new()),
+        };
+        Self { definition, schemas, options, shared, ticked, next_batch_id, journal, pending }
     }
 
     pub(super) fn run(mut self) {
@@ -56,9 +68,10 @@ impl Life {
         };
         let result = result.and_then(|()| self.wind_down());
         self.stop_sources();
-        let Self { definition, shared, .. } = self;
-        // Connectors are gone before anybody is told that the query has ended.
+        let Self { definition, journal, shared, .. } = self;
+        // Connectors are gone and the checkpoint is free before anybody is told that the query has ended.
         drop(definition);
+        drop(journal);
         shared.end(result);
     }
 
@@ -98,6 +111,9 @@ impl Life {
     }
 
     fn run_once(&mut self) -> Result<()> {
+        while let Some(batch) = self.pending.pop_front() {
+            self.run_batch(&batch, Duration::ZERO)?;
+        }
         self.options.limits = ReadLimits { is_lifted: true, ..ReadLimits::default() };
         if let Cut::Batch(batch) = self.cut(None)? {
             self.run_batch(&batch, Duration::ZERO)?;
@@ -139,8 +155,11 @@ impl Life {
         Ok(())
     }
 
-    /// Cuts a batch off the sources, or off those of one kind.
+    /// Cuts a batch off the sources, or off those of one kind, and writes down what it reads. What is pending comes first.
     fn cut(&mut self, only: Option<Replay>) -> Result<Cut> {
+        if let Some(batch) = self.pending.pop_front() {
+            return Ok(Cut::Batch(batch));
+        }
         let time = self.now();
         let limits = self.options.limits;
         let mut all_ended = true;
@@ -161,6 +180,7 @@ impl Life {
             return Ok(if all_ended { Cut::Ended } else { Cut::Nothing });
         }
         let batch = MicroBatch { id: self.next_batch_id, time, ranges };
+        self.retried(&mut 0, |life| life.journal.as_ref().map_or(Ok(()), |journal| journal.begin(&batch)))?;
         self.next_batch_id += 1;
         Ok(Cut::Batch(batch))
     }
@@ -173,6 +193,10 @@ impl Life {
         let computed_at = self.now();
         let written = self.write(batch, &computed, &mut retries)?;
         let written_at = self.now();
+        self.retried(&mut retries, |life| match &mut life.journal {
+            Some(journal) => journal.commit(batch, written.rows, &life.definition.sources),
+            None => Ok(()),
+        })?;
         for ((name, source), range) in self.definition.sources.iter_mut().zip(&batch.ranges) {
             if let Some(range) = range {
                 source.commit(range).map_err(|error| error.context(format!("while committing to \"{name}\"")))?;

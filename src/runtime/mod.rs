@@ -14,18 +14,22 @@
 //! | [`scheduler`] | the loop above, retries, stopping |
 //! | [`executor`] | how stages run over a batch's partitions |
 //! | [`progress`] | what is told about a batch |
+//! | [`journal`] | what is written to the checkpoint around a batch, and how a query goes on from it |
 //!
 //! A batch is written only when all of it has been computed, and its ranges are committed only when all sinks have
-//! written it. If reading or computing fails in a way that may pass, the batch runs again from its ranges; if a sink
+//! written it. With a checkpoint, what a batch reads is written down before it is computed, and that it is done after all
+//! sinks have it: a query that was killed runs the batches in between again, with the same cuts. If reading or computing fails in a way that may pass, the batch runs again from its ranges; if a sink
 //! fails so, that sink alone is tried again.
 
 pub mod executor;
+pub mod journal;
 mod life;
 pub mod micro_batch;
 pub mod progress;
 pub mod scheduler;
 pub mod trigger;
 
+pub use journal::{CheckpointPlace, Recovery};
 pub use micro_batch::MicroBatch;
 pub use progress::{Progress, Totals};
 pub use scheduler::{QueryDefinition, QueryOptions, RunningQuery, StopMode};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded};
 
 use super::executor::Executor;
+use super::journal::{CheckpointPlace, Journal, Recovery};
 use super::life::Life;
 use super::progress::{Listener, Progress, ProgressLog, Totals};
 use super::trigger::Trigger;
@@ -38,6 +39,8 @@ pub struct QueryOptions {
     pub pool: Option<Arc<rayon::ThreadPool>>,
     /// Told about each batch.
     pub listeners: Vec<Listener>,
+    /// Where the query writes down how far it has come; none: it begins anew each time.
+    pub checkpoint: Option<CheckpointPlace>,
 }
 
 impl fmt::Debug for QueryOptions {
@@ -84,6 +87,7 @@ pub(super) struct Shared {
     pub(super) abandon: AtomicBool,
     pub(super) wake: Wake,
     pub(super) log: ProgressLog,
+    recovery: Option<Recovery>,
     /// How the query ended, once it has.
     ended: Mutex<Option<Ended>>,
     end: Condvar,
@@ -122,12 +126,15 @@ impl Shared {
 }
 
 impl RunningQuery {
-    /// Opens the sinks and starts the query's thread.
+    /// Goes to where the checkpoint stands, if there is one, opens the sinks and starts the query's thread.
     ///
     /// # Errors
-    /// A sink that cannot be opened, or a thread that cannot be started.
+    /// A checkpoint of another query or that is damaged or in use, a sink that cannot be opened, or a thread that cannot
+    /// be started.
     pub fn start(mut definition: QueryDefinition, options: QueryOptions) -> Result<Self> {
         let schemas = definition.executor.output_schemas();
+        let place = options.checkpoint.as_ref();
+        let resumed = place.map(|place| Journal::open(place, &options.name, &mut definition)).transpose()?;
         for ((name, sink), schema) in definition.sinks.iter_mut().zip(&schemas) {
             sink.open(schema).map_err(|error| error.context(format!("while opening sink \"{name}\"")))?;
         }
@@ -137,11 +144,12 @@ impl RunningQuery {
             abandon: AtomicBool::new(false),
             wake: Wake::new(),
             log: ProgressLog::default(),
+            recovery: resumed.as_ref().map(|resumed| resumed.recovery.clone()),
             ended: Mutex::new(None),
             end: Condvar::new(),
         });
         let (ticks, ticked) = bounded(0);
-        let life = Life::new(definition, schemas, options, Arc::clone(&shared), ticked);
+        let life = Life::new(definition, schemas, options, Arc::clone(&shared), ticked, resumed);
         let thread = std::thread::Builder::new().name(format!("pelton-{}", shared.name));
         let guard = Arc::clone(&shared);
         let work = move || {
@@ -159,6 +167,11 @@ impl RunningQuery {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.shared.name
+    }
+
+    /// Where the query went on from its checkpoint; `None` without a checkpoint.
+    pub fn recovery(&self) -> Option<&Recovery> {
+        self.shared.recovery.as_ref()
     }
 
     /// Runs one batch now, if there is anything to read, and says what it did. For queries with [`Trigger::Manual`].

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 mod bench;
+mod checkpoints;
 mod generating;
 mod mistakes;
 mod operations;

@@ -68,12 +68,16 @@ fn continues_after_what_was_committed(fresh: &mut dyn FnMut() -> Box<dyn Source>
         if let Some(planned) = all.get(done) {
             assert_eq!(rows(second.as_mut(), planned, 3), rows(first.as_mut(), planned, 1));
         }
+        let mut third = fresh();
+        third.resume(&first.compact(all[..done].to_vec()).unwrap()).unwrap();
         let read = |source: &mut dyn Source, ranges: &[OffsetRange]| {
             let parts: Vec<_> = ranges.iter().map(|range| rows(source, range, 1)).collect();
             concat_batches(&source.schema(), &parts).unwrap()
         };
-        let rest = ranges(second.as_mut(), limits);
-        assert_eq!(read(second.as_mut(), &rest), read(first.as_mut(), &all[done..]), "after {done} ranges, {limits:?}");
+        for source in [&mut second, &mut third] {
+            let rest = ranges(source.as_mut(), limits);
+            assert_eq!(read(source.as_mut(), &rest), read(first.as_mut(), &all[done..]), "{done} ranges, {limits:?}");
+        }
     }
 }
 

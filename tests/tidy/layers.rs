@@ -6,7 +6,7 @@ use super::TextFile;
 
 /// A module and what it may name, from the bottom up. A path stands for everything below it, except for modules that
 /// have a line of their own.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("limits", &[]),
     ("error", &[]),
     ("clock", &["error", "limits"]),
@@ -19,10 +19,23 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("kernels", &["plan::stage", "expr", "columnar", "error", "limits", "clock"]),
     ("kernels::cpu", &["kernels", "plan::stage", "expr", "columnar", "error", "limits", "clock"]),
     ("connectors", &["kernels::Partitions", "formats", "generate", "columnar", "error", "limits", "clock"]),
+    ("checkpoint", &["connectors", "columnar", "error", "limits", "clock"]),
     ("dispatch", &["kernels", "kernels::cpu", "plan", "expr", "columnar", "error", "limits", "clock"]),
     (
         "runtime",
-        &["dispatch", "connectors", "kernels", "plan", "formats", "expr", "columnar", "error", "limits", "clock"],
+        &[
+            "dispatch",
+            "checkpoint",
+            "connectors",
+            "kernels",
+            "plan",
+            "formats",
+            "expr",
+            "columnar",
+            "error",
+            "limits",
+            "clock",
+        ],
     ),
     ("program", &["runtime", "dispatch", "kernels", "plan", "expr", "columnar", "error", "limits", "clock"]),
     (
@@ -30,6 +43,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
         &[
             "runtime",
             "dispatch",
+            "checkpoint",
             "connectors",
             "kernels",
             "kernels::cpu",
@@ -50,6 +64,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "program",
             "runtime",
             "dispatch",
+            "checkpoint",
             "connectors",
             "kernels",
             "kernels::cpu",

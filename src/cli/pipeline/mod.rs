@@ -11,6 +11,7 @@
 //! bottom while it is built, and the first mistake is told with line and column. `docs/pipelines.md` lists every key.
 //! Paths are relative to the directory in which the program runs, as on a command line.
 
+mod checkpoint;
 mod document;
 mod expressions;
 mod files;
@@ -41,7 +42,7 @@ use crate::runtime::progress::Listener;
 use crate::runtime::{Progress, Trigger};
 use crate::suggest;
 
-const KEYS: &[&str] = &["name", "trigger", "partitions", "threads", "retries", "device", "limits"];
+const KEYS: &[&str] = &["name", "trigger", "partitions", "threads", "retries", "device", "limits", "checkpoint"];
 const TABLES: &[&str] = &["source", "table", "stream", "sink"];
 
 /// A pipeline file that has been read: TOML, not yet understood.
@@ -198,6 +199,9 @@ impl Pipeline {
             let retries = u32::try_from(node.whole(0)?).map_err(|_| node.expected("a smaller number"))?;
             builder = builder.retries(retries, Duration::from_millis(100));
         }
+        if let Some(node) = keys.optional("checkpoint") {
+            builder = builder.checkpoint_at(checkpoint::place(node)?);
+        }
         let devices = [("auto", Device::Auto), ("cpu", Device::Cpu), ("reference", Device::Reference)];
         if let Some(device) = keys.choice("device", &devices)? {
             builder = builder.device(device);
@@ -237,6 +241,7 @@ mod tests {
             source::SOCKET_KEYS,
             source::GENERATOR_KEYS,
             source::LIMITS_KEYS,
+            checkpoint::KEYS,
             files::KEYS,
             files::READER_KEYS,
             files::WRITER_KEYS,

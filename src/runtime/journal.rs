@@ -1,0 +1,128 @@
+//! The checkpoint of a running query: what is written down around each batch, and how a query goes on from it.
+//!
+//! The loop in `life` calls [`Journal::begin`] when a batch has been cut and [`Journal::commit`] when all sinks have it.
+
+use std::sync::Arc;
+
+use super::micro_batch::MicroBatch;
+use super::scheduler::QueryDefinition;
+use crate::checkpoint::{Checkpoint, CheckpointOptions, CommitEntry, Identity, OffsetEntry, Store};
+use crate::connectors::{OffsetRange, Replay, Source};
+use crate::error::Result;
+
+/// Where a query keeps its checkpoint, and how.
+#[derive(Debug, Clone)]
+pub struct CheckpointPlace {
+    /// The storage.
+    pub store: Arc<dyn Store>,
+    /// How often, and how long.
+    pub options: CheckpointOptions,
+}
+
+/// Where a query went on when it started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// The newest batch that an earlier life of the query committed.
+    pub committed: Option<u64>,
+    /// Batches that were begun and are run again.
+    pub repeated: Vec<u64>,
+    /// Sources whose rows of those batches are lost, because they cannot be read again in another process.
+    pub lost: Vec<String>,
+}
+
+/// A checkpoint in use.
+#[derive(Debug)]
+pub(super) struct Journal {
+    checkpoint: Checkpoint,
+    /// The names of the sources, in their order.
+    sources: Vec<String>,
+}
+
+/// A journal, and what to begin with.
+pub(super) struct Resumed {
+    pub(super) journal: Journal,
+    pub(super) next_batch: u64,
+    /// Batches to run before any other, in order.
+    pub(super) pending: Vec<MicroBatch>,
+    pub(super) recovery: Recovery,
+}
+
+impl Journal {
+    /// Opens the checkpoint and brings sources and sinks to where it stands.
+    pub(super) fn open(place: &CheckpointPlace, query: &str, definition: &mut QueryDefinition) -> Result<Resumed> {
+        let sources = unique_names(definition.sources.iter().map(|(name, _)| name.as_str()));
+        let operators = definition.executor.operators();
+        let identity = Identity { query: query.to_owned(), sources: sources.clone(), operators };
+        let (checkpoint, resumption) = Checkpoint::open(Arc::clone(&place.store), place.options, &identity)
+            .map_err(|error| error.context("while opening the checkpoint"))?;
+        let mut recovery = Recovery { committed: resumption.committed(), ..Recovery::default() };
+        let mut pending: Vec<MicroBatch> = Vec::new();
+        for entry in &resumption.pending {
+            recovery.repeated.push(entry.batch);
+            let ranges = sources.iter().map(|name| entry.ranges.get(name).cloned()).collect();
+            pending.push(MicroBatch { id: entry.batch, time: entry.time, ranges });
+        }
+        for (index, (name, (_, source))) in sources.iter().zip(&mut definition.sources).enumerate() {
+            if source.replay() != Replay::Always {
+                let lost = pending.iter_mut().filter_map(|batch| batch.ranges[index].take()).count();
+                if lost > 0 {
+                    recovery.lost.push(name.clone());
+                }
+                continue;
+            }
+            let mut read = resumption.positions.ranges.get(name).cloned().unwrap_or_default();
+            read.extend(pending.iter().filter_map(|batch| batch.ranges[index].clone()));
+            if !read.is_empty() {
+                source.resume(&read).map_err(|error| error.context(format!("while source \"{name}\" goes on")))?;
+            }
+        }
+        let is_new = resumption.next_batch == 0 && pending.is_empty();
+        for (name, sink) in definition.sinks.iter_mut().filter(|_| !is_new) {
+            let resumed = sink.resume(resumption.next_batch);
+            resumed.map_err(|error| error.context(format!("while sink \"{name}\" goes on")))?;
+        }
+        let journal = Self { checkpoint, sources };
+        Ok(Resumed { journal, next_batch: resumption.next_batch, pending, recovery })
+    }
+
+    /// Writes down what a batch reads.
+    pub(super) fn begin(&self, batch: &MicroBatch) -> Result<()> {
+        let ranges = self.ranges(batch).collect();
+        let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges, watermarks: Default::default() };
+        self.checkpoint.begin_batch(&entry)
+    }
+
+    /// Writes down that a batch is done.
+    pub(super) fn commit(
+        &mut self,
+        batch: &MicroBatch,
+        rows_out: u64,
+        sources: &[(String, Box<dyn Source>)],
+    ) -> Result<()> {
+        let entry = CommitEntry { batch: batch.id, rows_out, watermarks: Default::default() };
+        let ranges = self.ranges(batch).collect::<Vec<_>>();
+        let names = self.sources.clone();
+        self.checkpoint.commit_batch(&entry, ranges, |name, ranges| {
+            match names.iter().position(|known| known == name) {
+                Some(index) => sources[index].1.compact(ranges),
+                None => Ok(ranges),
+            }
+        })
+    }
+
+    fn ranges<'a>(&'a self, batch: &'a MicroBatch) -> impl Iterator<Item = (String, OffsetRange)> + 'a {
+        let named = self.sources.iter().zip(&batch.ranges);
+        named.filter_map(|(name, range)| Some((name.clone(), range.clone()?)))
+    }
+}
+
+/// The names, made different: a second `logs` becomes `logs#2`.
+fn unique_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut unique: Vec<String> = Vec::new();
+    for name in names {
+        let numbered = (2..).map(|number| format!("{name}#{number}"));
+        let free = std::iter::once(name.to_owned()).chain(numbered).find(|name| !unique.contains(name));
+        unique.extend(free);
+    }
+    unique
+}

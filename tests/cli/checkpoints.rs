@@ -1,0 +1,60 @@
+//! Pipelines that go on from a checkpoint, and `pelton checkpoint`.
+
+use std::fs;
+
+use crate::{run, standard_error, standard_output, with_pipeline};
+
+const PIPELINE: &str = r#"
+trigger = "available_now"
+checkpoint = { path = "checkpoint", sync = false, snapshot_every = 2, retain = 4 }
+limits = { rows = 100 }
+[[source]]
+name = "people"
+type = "generator"
+kind = "people"
+rows = 500
+rows_per_batch = 100
+[[sink]]
+type = "files"
+from = "people"
+path = "out"
+format = "csv"
+"#;
+
+#[test]
+fn a_pipeline_goes_on_where_it_stood() {
+    let directory = with_pipeline(PIPELINE);
+    let output = run(directory.path(), &["run", "p.toml", "--progress", "none"]);
+    assert_eq!(output.status.code(), Some(0), "{}", standard_error(&output));
+    let files = || fs::read_dir(directory.path().join("out")).unwrap().count();
+    let before = files();
+    let output = run(directory.path(), &["run", "p.toml", "--progress", "none"]);
+    assert_eq!(output.status.code(), Some(0), "{}", standard_error(&output));
+    assert!(standard_error(&output).contains("going on after batch 4"), "{}", standard_error(&output));
+    assert_eq!(files(), before, "nothing came twice");
+}
+
+#[test]
+fn a_checkpoint_is_shown_verified_and_rolled_back() {
+    let directory = with_pipeline(PIPELINE);
+    run(directory.path(), &["run", "p.toml", "--progress", "none"]);
+    let shown = standard_output(&run(directory.path(), &["checkpoint", "show", "checkpoint"]));
+    assert!(shown.contains("query      p\nsource     people\ncommitted  batch 4\n"), "{shown}");
+    let output = run(directory.path(), &["checkpoint", "rollback", "checkpoint", "--to", "2"]);
+    assert_eq!(output.status.code(), Some(0), "{}", standard_error(&output));
+    let shown = standard_output(&run(directory.path(), &["checkpoint", "show", "checkpoint"]));
+    assert!(shown.contains("committed  batch 2\nbegun      batch 3,"), "{shown}");
+    let output = run(directory.path(), &["run", "p.toml", "--progress", "none"]);
+    assert!(standard_error(&output).contains("batches 3 to 4 were begun"), "{}", standard_error(&output));
+
+    let file = directory.path().join("checkpoint/commits/00000000000000000004");
+    let mut content = fs::read(&file).unwrap();
+    content[40] ^= 1;
+    fs::write(&file, content).unwrap();
+    let output = run(directory.path(), &["checkpoint", "verify", "checkpoint"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(standard_output(&output).contains("damaged    commits/00000000000000000004"));
+    assert!(standard_error(&output).contains("rollback --to 3"), "{}", standard_error(&output));
+    let output = run(directory.path(), &["checkpoint", "show", "nowhere"]);
+    assert!(standard_error(&output).contains("there is no checkpoint here"), "{}", standard_error(&output));
+}

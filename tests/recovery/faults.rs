@@ -1,0 +1,80 @@
+//! A fault at each step that a checkpoint makes on its folder: as an error, and as a death in the middle of the step.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::queries::{self, Query};
+use crate::{Site, lay_out, undisturbed};
+
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// The step fails, as on a full disk.
+    Error,
+    /// The thread dies before the step: nothing is tidied up.
+    Death,
+}
+
+/// Runs the query with a fault at step `at`; whether it was reached.
+fn run_with_fault(site: &Site, query: &Query, at: usize, fault: Fault) -> bool {
+    let steps = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&steps);
+    let store = site.store().sync(true).on_step(move |step, _| {
+        if seen.fetch_add(1, Ordering::SeqCst) != at {
+            return Ok(());
+        }
+        match fault {
+            Fault::Error => Err(io::Error::other(format!("no {step:?} today"))),
+            Fault::Death => panic!("killed before {step:?}"),
+        }
+    });
+    // The first steps are made by the caller's thread.
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| site.run(query, store)));
+    let is_reached = steps.load(Ordering::SeqCst) > at;
+    assert_eq!(is_reached, !matches!(outcome, Ok(Ok(()))), "{}: {fault:?} at step {at}", query.name);
+    is_reached
+}
+
+#[test]
+fn a_fault_at_any_step_of_the_checkpoint_changes_no_byte_of_the_output() {
+    let input = tempfile::tempdir().unwrap();
+    lay_out(input.path(), 8);
+    for query in queries::ALL {
+        let expected = undisturbed(input.path(), query);
+        for fault in [Fault::Error, Fault::Death] {
+            let mut at = 0;
+            loop {
+                let folder = tempfile::tempdir().unwrap();
+                let site = Site::new(input.path(), folder.path());
+                let is_reached = run_with_fault(&site, query, at, fault);
+                site.run(query, site.store()).unwrap();
+                assert_eq!(site.written(), expected, "{}: {fault:?} at step {at}", query.name);
+                if !is_reached {
+                    break;
+                }
+                // Every step at first, where a checkpoint begins; then every third one.
+                at += if at < 40 { 1 } else { 3 };
+            }
+            assert!(at > 60, "{}: there were steps to fail at", query.name);
+        }
+    }
+}
+
+#[test]
+fn a_query_that_dies_again_and_again_still_ends_with_the_same_bytes() {
+    let input = tempfile::tempdir().unwrap();
+    lay_out(input.path(), 8);
+    for query in queries::ALL {
+        let expected = undisturbed(input.path(), query);
+        for seed in 0..10 {
+            let mut random = crate::common::Random::new(seed);
+            let folder = tempfile::tempdir().unwrap();
+            let site = Site::new(input.path(), folder.path());
+            for _ in 0..20 {
+                run_with_fault(&site, query, random.below(20), random.pick(&[Fault::Error, Fault::Death]));
+            }
+            site.run(query, site.store()).unwrap();
+            assert_eq!(site.written(), expected, "{}, seed {seed}", query.name);
+        }
+    }
+}
