@@ -8,6 +8,12 @@ pub const ROWS_PER_READ_MAX: usize = 16_384;
 /// up. The rows of one piece lie in whole tiles.
 pub const ROWS_PER_THREAD_MIN: usize = 4 * ROWS_PER_READ_MAX;
 
+/// Groups of a task that is kept for the next batch: some ten MiB. A larger one gives its memory back.
+pub const GROUPS_KEPT_MAX: usize = 1 << 17;
+
+/// Tasks of one stage that are kept for the next batch.
+pub const TASKS_KEPT_MAX: usize = 64;
+
 /// Partials that wait to be merged. More are put together, so that a long row of batches does not hold them all.
 pub const PARTIALS_HELD_MAX: usize = 32;
 

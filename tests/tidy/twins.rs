@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::TextFile;
 
 /// Parts of the CPU backend that are not operations of their own, and what they are.
-const CPU_ONLY: [(&str, &str); 9] = [
+const CPU_ONLY: [(&str, &str); 10] = [
     ("bytes", "text and binary columns as byte strings"),
     ("eval", "expressions over whole columns; kernels::reference says what they mean"),
     ("join_index", "the hash tables of a join"),
@@ -13,6 +13,7 @@ const CPU_ONLY: [(&str, &str); 9] = [
     ("row_keys", "several key columns as one byte string a row"),
     ("simd", "which vector instructions kernels run on"),
     ("sort_keys", "keys in a form that is quick to compare"),
+    ("spare", "tasks that wait for the next batch"),
     ("stage", "a fused stage: the steps one after the other"),
     ("words", "values of fixed width as words that compare as the values do"),
 ];

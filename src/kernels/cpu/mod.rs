@@ -16,6 +16,7 @@ mod row_keys;
 pub mod simd;
 pub mod sort;
 mod sort_keys;
+mod spare;
 mod stage;
 mod stored;
 mod words;

@@ -3,7 +3,10 @@
 //! Dates, timestamps, durations and decimals are integers here: a kernel is written once per native type, not once per
 //! Arrow type.
 
-use arrow_array::{Array, ArrayRef, make_array};
+use std::sync::{Arc, LazyLock};
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, PrimitiveArray, downcast_primitive, make_array};
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow_data::ArrayData;
 use arrow_schema::DataType;
@@ -41,13 +44,31 @@ pub(super) use with_native;
 
 /// The values of a primitive column, those under nulls included.
 pub(super) fn values<N: ArrowNativeType>(array: &dyn Array) -> Result<ScalarBuffer<N>> {
-    let data = array.to_data();
-    match (data.buffers(), array.data_type().primitive_width()) {
-        ([buffer], Some(width)) if width == size_of::<N>() => {
-            Ok(ScalarBuffer::new(buffer.clone(), data.offset(), data.len()))
+    match buffer(array) {
+        Some(buffer) if array.data_type().primitive_width() == Some(size_of::<N>()) => {
+            Ok(ScalarBuffer::new(buffer, 0, array.len()))
         }
         _ => Err(Error::internal(format!("a column of type {} met a kernel of another type", array.data_type()))),
     }
+}
+
+/// The bytes of the values, without asking for memory as [`Array::to_data`] does.
+fn buffer(array: &dyn Array) -> Option<Buffer> {
+    macro_rules! of_type {
+        ($arrow:ty) => {
+            array.as_primitive_opt::<$arrow>().map(|array| array.values().inner().clone())
+        };
+    }
+    downcast_primitive! {
+        array.data_type() => (of_type),
+        _ => None
+    }
+}
+
+/// The values of no batch, without asking for memory.
+pub(super) fn no_values<N: ArrowNativeType>() -> ScalarBuffer<N> {
+    static NOTHING: LazyLock<Buffer> = LazyLock::new(|| Buffer::from_vec(Vec::<u128>::new()));
+    ScalarBuffer::new(NOTHING.clone(), 0, 0)
 }
 
 /// A primitive column with these values.
@@ -56,8 +77,25 @@ pub(super) fn column<N: ArrowNativeType>(
     values: Vec<N>,
     nulls: Option<NullBuffer>,
 ) -> Result<ArrayRef> {
-    let builder = ArrayData::builder(data_type.clone()).len(values.len()).add_buffer(Buffer::from_vec(values));
-    Ok(make_array(builder.nulls(nulls).build()?))
+    if data_type.primitive_width() != Some(size_of::<N>()) {
+        return Err(Error::internal(format!("values of another type were made a column of type {data_type}")));
+    }
+    let len = values.len();
+    array(data_type, Buffer::from_vec(values), len, nulls)
+}
+
+/// The column over the bytes of its values.
+fn array(data_type: &DataType, values: Buffer, len: usize, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
+    macro_rules! of_type {
+        ($arrow:ty) => {{
+            let values = ScalarBuffer::new(values, 0, len);
+            Ok(Arc::new(PrimitiveArray::<$arrow>::try_new(values, nulls)?.with_data_type(data_type.clone())))
+        }};
+    }
+    downcast_primitive! {
+        data_type => (of_type),
+        other => Err(Error::internal(format!("{other} is not a primitive type")))
+    }
 }
 
 /// A column of the same type with other values; children and what else the type has stay as they are.
@@ -80,6 +118,6 @@ pub(super) unsafe fn with_buffers(
 
 /// The bitmap of a column whose values are there where `present` says so; none if all are.
 pub(super) fn validity(present: &[bool]) -> Option<NullBuffer> {
-    let validity = NullBuffer::new(BooleanBuffer::from(present));
-    (validity.null_count() > 0).then_some(validity)
+    let all = present.iter().all(|&is_present| is_present);
+    (!all).then(|| NullBuffer::new(BooleanBuffer::collect_bool(present.len(), |row| present[row])))
 }

@@ -16,6 +16,7 @@ use super::reduce::reduce_with::{Folded, ReduceWith};
 use super::reduce::{Groups, KeyedReduce};
 use super::repartition::{limit, repartition};
 use super::sort::{Keyed, Sorter, merge as merge_runs, merge_keyed};
+use super::spare::Spare;
 use super::stored;
 use crate::columnar::{DataType, Field, RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
@@ -30,6 +31,8 @@ pub(super) struct CpuStage {
     pub(super) end: Arc<Ending>,
     /// Of the rows that reach the end.
     pub(super) end_schema: SchemaRef,
+    /// Of a keyed reduce.
+    spare: Spare,
 }
 
 /// A step, ready to run.
@@ -62,9 +65,8 @@ pub(super) enum Ending {
     Sort { keys: Vec<Program>, options: Vec<SortOptions>, limit: Option<usize> },
 }
 
-/// What a task of a stage that groups hands over.
+/// What a task of a stage that groups hands over; a keyed reduce hands over the task itself.
 pub(super) enum Held {
-    Groups(Groups),
     Folded(Folded),
     Run(Keyed),
 }
@@ -79,15 +81,37 @@ impl CpuStage {
             end_schema = schema;
         }
         let end = Arc::new(Ending::prepare(stage, registry)?);
-        Ok(Self { steps: steps.into(), end, end_schema })
+        Ok(Self { steps: steps.into(), end, end_schema, spare: Spare::default() })
+    }
+
+    fn task(&self, state: State) -> Box<CpuTask> {
+        let (steps, end) = (Arc::clone(&self.steps), Arc::clone(&self.end));
+        Box::new(CpuTask { steps, end, state, columns: Columns::default() })
+    }
+
+    /// The partial that is these groups.
+    pub(super) fn partial_of(&self, groups: Groups) -> Partial {
+        Partial::Groups(self.task(State::Reduce(groups)))
+    }
+
+    /// All groups in one task, in the order of the partials; none without partials.
+    pub(super) fn combined(&self, partials: Vec<Partial>) -> Result<Option<Box<CpuTask>>> {
+        let mut tasks = reduce_tasks(partials)?.into_iter();
+        let Some(mut all) = tasks.next() else { return Ok(None) };
+        for mut later in tasks {
+            all.groups()?.take_over(later.groups()?)?;
+            self.spare.keep(later);
+        }
+        Ok(Some(all))
     }
 }
 
 impl PreparedStage for CpuStage {
     fn begin(&self) -> Result<Box<dyn StageTask>> {
-        let state = self.end.begin(&self.end_schema)?;
-        let (steps, end) = (Arc::clone(&self.steps), Arc::clone(&self.end));
-        Ok(Box::new(CpuTask { steps, end, state, columns: Columns::default() }))
+        match self.spare.take() {
+            Some(task) => Ok(task),
+            None => Ok(self.task(self.end.begin(&self.end_schema)?)),
+        }
     }
 
     fn merge(&self, partials: Vec<Partial>) -> Result<Partitions> {
@@ -112,8 +136,11 @@ impl PreparedStage for CpuStage {
                 Ok(partitions)
             }
             Ending::Reduce { reduce, .. } => {
-                let groups = held(partials, |held| if let Held::Groups(groups) = held { Some(groups) } else { None })?;
-                Ok(vec![vec![reduce.finish_all(groups)?]])
+                let mut tasks = reduce_tasks(partials)?;
+                let groups = tasks.iter_mut().map(|task| task.groups()).collect::<Result<Vec<_>>>();
+                let answer = reduce.finish_each(&mut groups?)?;
+                tasks.into_iter().for_each(|task| self.spare.keep(task));
+                Ok(vec![vec![answer]])
             }
             Ending::ReduceWith { key_types, name, call, .. } => {
                 let mut folded = held(partials, |held| if let Held::Folded(rows) = held { Some(rows) } else { None })?;
@@ -143,11 +170,8 @@ impl PreparedStage for CpuStage {
                 Ok(vec![Partial::Rows(rows.into_iter().flatten().collect())])
             }
             Ending::Reduce { .. } => {
-                let groups = held(partials, |held| if let Held::Groups(groups) = held { Some(groups) } else { None })?;
-                let mut groups = groups.into_iter();
-                let Some(mut all) = groups.next() else { return Ok(Vec::new()) };
-                groups.try_for_each(|later| all.merge(later))?;
-                Ok(vec![Partial::Groups(Box::new(Held::Groups(all)))])
+                let all = self.combined(partials)?;
+                Ok(all.into_iter().map(|task| Partial::Groups(task)).collect())
             }
             Ending::Sort { options, limit: limit @ Some(_), .. } => {
                 let runs = held(partials, |held| if let Held::Run(run) = held { Some(run) } else { None })?;
@@ -171,6 +195,15 @@ impl PreparedStage for CpuStage {
 pub(super) fn held<T>(partials: Vec<Partial>, pick: impl Fn(Held) -> Option<T>) -> Result<Vec<T>> {
     let one = |partial| match partial {
         Partial::Groups(any) => any.downcast::<Held>().ok().and_then(|held| pick(*held)).ok_or_else(foreign),
+        Partial::Rows(_) => Err(foreign()),
+    };
+    partials.into_iter().map(one).collect()
+}
+
+/// Takes the tasks of a keyed reduce back.
+fn reduce_tasks(partials: Vec<Partial>) -> Result<Vec<Box<CpuTask>>> {
+    let one = |partial| match partial {
+        Partial::Groups(any) => any.downcast().map_err(|_| foreign()),
         Partial::Rows(_) => Err(foreign()),
     };
     partials.into_iter().map(one).collect()
@@ -296,7 +329,7 @@ pub(super) fn evaluate(programs: &[Program], batch: &RecordBatch) -> Result<Vec<
 }
 
 /// The work on one partition.
-struct CpuTask {
+pub(super) struct CpuTask {
     steps: Arc<[Ready]>,
     end: Arc<Ending>,
     state: State,
@@ -312,6 +345,12 @@ struct Columns {
 }
 
 impl Columns {
+    fn clear(&mut self) {
+        self.keys.clear();
+        self.inputs.clear();
+        self.filters.clear();
+    }
+
     fn evaluate(
         &mut self,
         batch: &RecordBatch,
@@ -319,9 +358,7 @@ impl Columns {
         inputs: &[Option<Program>],
         filters: &[Option<Program>],
     ) -> Result<()> {
-        self.keys.clear();
-        self.inputs.clear();
-        self.filters.clear();
+        self.clear();
         for key in keys {
             self.keys.push(key.evaluate(batch)?);
         }
@@ -366,10 +403,14 @@ impl StageTask for CpuTask {
             .try_for_each(|start| self.push_tile(steps, batch.slice(start, ROWS_PER_READ_MAX.min(rows - start))))
     }
 
-    fn finish(self: Box<Self>) -> Result<Partial> {
+    fn finish(mut self: Box<Self>) -> Result<Partial> {
+        if matches!(self.state, State::Reduce(_)) {
+            self.columns.clear();
+            return Ok(Partial::Groups(self));
+        }
         let held = match self.state {
             State::Rows { rows, .. } | State::Distinct(_, rows) => return Ok(Partial::Rows(rows)),
-            State::Reduce(groups) => Held::Groups(groups),
+            State::Reduce(_) => return Err(foreign()),
             State::ReduceWith(reduce) => Held::Folded(reduce.finish(true)?),
             State::Sort(sorter) => Held::Run(sorter.finish()?),
         };
@@ -378,6 +419,11 @@ impl StageTask for CpuTask {
 }
 
 impl CpuTask {
+    /// The groups of a keyed reduce.
+    pub(super) fn groups(&mut self) -> Result<&mut Groups> {
+        if let State::Reduce(groups) = &mut self.state { Ok(groups) } else { Err(foreign()) }
+    }
+
     fn push_tile(&mut self, steps: &[Ready], mut batch: RecordBatch) -> Result<()> {
         for step in steps {
             if batch.num_rows() == 0 {

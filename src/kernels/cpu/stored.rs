@@ -21,11 +21,10 @@ use crate::kernels::{Partial, PreparedStage};
 pub(super) fn store(stage: &CpuStage, partials: Vec<Partial>) -> Result<RecordBatch> {
     let schema = &stage.end_schema;
     match stage.end.as_ref() {
-        Ending::Reduce { reduce, .. } => {
-            let all = stage.combine(partials)?;
-            let groups = held(all, |held| if let Held::Groups(groups) = held { Some(groups) } else { None })?.pop();
-            groups.map_or_else(|| reduce.begin(), Ok)?.store()
-        }
+        Ending::Reduce { reduce, .. } => match stage.combined(partials)? {
+            Some(mut all) => all.groups()?.store(),
+            None => reduce.begin()?.store(),
+        },
         Ending::Sort { options, limit, .. } => {
             let runs = held(partials, |held| if let Held::Run(run) = held { Some(run) } else { None })?;
             with_columns(schema, Vec::new(), &merge_keyed(schema, runs, options, *limit)?.batch)
@@ -47,7 +46,7 @@ pub(super) fn store(stage: &CpuStage, partials: Vec<Partial>) -> Result<RecordBa
 /// What [`store`] stored.
 pub(super) fn restore(stage: &CpuStage, batch: &RecordBatch) -> Result<Partial> {
     let held = match stage.end.as_ref() {
-        Ending::Reduce { reduce, .. } => Held::Groups(reduce.restore(batch)?),
+        Ending::Reduce { reduce, .. } => return Ok(stage.partial_of(reduce.restore(batch)?)),
         Ending::Sort { keys, .. } => {
             let batch = rows(&stage.end_schema, batch)?;
             Held::Run(Keyed { keys: evaluate(keys, &batch)?, batch })

@@ -223,4 +223,12 @@ impl Ticket for BytesTicket {
         };
         Ok(arrow_cast::cast(&plain, &self.data_type)?)
     }
+
+    fn clear(&mut self) {
+        self.keys.bytes.clear();
+        self.keys.ends.truncate(1);
+        self.null_id = None;
+        self.short.clear();
+        self.long.clear();
+    }
 }

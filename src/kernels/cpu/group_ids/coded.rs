@@ -38,6 +38,11 @@ impl Ticket for BooleanTicket {
     fn keys(&self) -> Result<ArrayRef> {
         Ok(Arc::new(BooleanArray::from(self.keys.clone())))
     }
+
+    fn clear(&mut self) {
+        self.ids = [None; 3];
+        self.keys.clear();
+    }
 }
 
 /// The one id of a column in which everything is null.
@@ -59,6 +64,10 @@ impl Ticket for NullTicket {
 
     fn keys(&self) -> Result<ArrayRef> {
         Ok(new_null_array(&DataType::Null, self.len()))
+    }
+
+    fn clear(&mut self) {
+        self.is_seen = false;
     }
 }
 
@@ -118,5 +127,10 @@ impl Ticket for DictionaryTicket {
             let message = format!("{} different keys do not fit {}", self.values.len(), self.data_type);
             Error::new(ErrorKind::Overflow, message).advice("cast the key to its plain type")
         })
+    }
+
+    fn clear(&mut self) {
+        self.latest = None;
+        self.values.clear();
     }
 }

@@ -35,6 +35,9 @@ pub(crate) trait Ticket: Send + Sync {
 
     /// The value of each id.
     fn keys(&self) -> Result<ArrayRef>;
+
+    /// Forgets all values, but keeps the memory for about as many.
+    fn clear(&mut self);
 }
 
 /// The ticket for columns of this type.
@@ -145,6 +148,16 @@ impl GroupIds {
             firsts = column.groups();
         }
         Ok(())
+    }
+
+    /// Forgets all groups, but keeps the memory for about as many.
+    pub fn clear(&mut self) {
+        for column in &mut self.columns {
+            column.ticket.clear();
+            if let Some(pairs) = &mut column.pairs {
+                pairs.clear();
+            }
+        }
     }
 
     /// The keys of each group: a column for each key column, a row for each id.

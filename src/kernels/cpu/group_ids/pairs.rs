@@ -32,6 +32,19 @@ impl Pairs {
         Self { pairs: Vec::new(), index: Index::Grid { width: 0, ids: Vec::new() } }
     }
 
+    /// Forgets all pairs, but keeps the memory for about as many.
+    pub(crate) fn clear(&mut self) {
+        match &mut self.index {
+            Index::Grid { width, ids } => {
+                for &(first, second) in &self.pairs {
+                    ids[(first as usize) << *width | second as usize] = NONE;
+                }
+            }
+            Index::Hash(table) => table.clear(),
+        }
+        self.pairs.clear();
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.pairs.len()
     }

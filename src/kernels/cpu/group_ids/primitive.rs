@@ -329,4 +329,16 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
         let nulls = super::null_at(self.null_id, self.keys.len());
         native::column(&self.data_type, self.keys.clone(), nulls)
     }
+
+    fn clear(&mut self) {
+        match &mut self.index {
+            Index::Range { low, ids } => {
+                let keys = self.keys.iter().enumerate().filter(|&(id, _)| Some(id as u32) != self.null_id);
+                keys.for_each(|(_, key)| ids[key.distance(*low)] = NONE);
+            }
+            Index::Hash(table) => table.clear(),
+        }
+        self.keys.clear();
+        (self.null_id, self.rows_seen, self.bounds, self.is_sparse) = (None, 0, None, !N::IS_RANGE);
+    }
 }

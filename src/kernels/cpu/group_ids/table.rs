@@ -87,6 +87,19 @@ impl<W: Word> Table<W> {
         Self { slots: vec![(W::default(), NONE); slots], len: 0, most, shift: 64 - slots.trailing_zeros() }
     }
 
+    /// Forgets all keys. A table that has become much too large for them gives its memory back: cleaning it would cost
+    /// more than the next keys do.
+    pub(super) fn clear(&mut self) {
+        /// A table grows when it holds a sixteenth or more of its slots.
+        const SLOTS_PER_KEY_MAX: usize = 256;
+        if self.slots.len() > SMALLEST && self.len * SLOTS_PER_KEY_MAX < self.slots.len() {
+            *self = Self::new();
+        } else if self.len > 0 {
+            self.slots.fill((W::default(), NONE));
+            self.len = 0;
+        }
+    }
+
     /// The id of each key that lies where its hash says, [`NONE`] for the others; says whether there are others. No
     /// branch hangs on the data, so that many looks into memory are under way at once.
     #[inline]

@@ -78,7 +78,7 @@ impl State for Concat {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
+    fn finish(&mut self) -> Result<ArrayRef, Refusal> {
         let separator = self.separator.as_bytes();
         let mut lengths = vec![0; self.groups];
         let mut present = vec![false; self.groups];

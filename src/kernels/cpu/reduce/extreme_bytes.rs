@@ -92,7 +92,7 @@ impl<const IS_MAX: bool> State for ExtremeBytes<IS_MAX> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
+    fn finish(&mut self) -> Result<ArrayRef, Refusal> {
         let bytes = self.bytes();
         let plain = if data_type::is_text(&self.data_type) { cast(&bytes, &DataType::LargeUtf8)? } else { bytes };
         cast(&plain, &self.data_type)

@@ -59,8 +59,8 @@ impl<const IS_MAX: bool> State for ExtremeDecimal<IS_MAX> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
+    fn finish(&mut self) -> Result<ArrayRef, Refusal> {
         let validity = self.seen.validity();
-        Ok(native::column(&self.data_type, self.best, validity)?)
+        Ok(native::column(&self.data_type, std::mem::take(&mut self.best), validity)?)
     }
 }

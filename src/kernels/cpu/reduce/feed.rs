@@ -55,6 +55,17 @@ impl Feed {
         Ok(())
     }
 
+    /// Forgets all groups and the batch, but keeps the memory.
+    pub(super) fn clear(&mut self) {
+        if let Some((sum, _)) = &mut self.sum {
+            sum.clear();
+        }
+        for (least, _) in self.min.iter_mut().chain(&mut self.max) {
+            least.clear();
+        }
+        self.selection = None;
+    }
+
     /// Whether rows of the present batch do not count.
     pub(super) fn misses_rows(&self) -> bool {
         self.selection.is_some()

@@ -79,7 +79,7 @@ impl<N: FloatNative> FloatLaneSum<N> {
         let floats = vec![0.0; ROWS];
         let outside = HashMap::with_hasher(FixedState::default());
         Self {
-            values: Vec::new().into(),
+            values: native::no_values(),
             floats,
             highs: vec![0; ROWS],
             lows: vec![0; ROWS],
@@ -253,6 +253,13 @@ impl<N: FloatNative> LaneSum for FloatLaneSum<N> {
             }
         }
         Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.values = native::no_values();
+        (self.grid, self.bound, self.rows_on_grid) = (None, Bound::default(), 0);
+        self.wide.clear();
+        self.outside.clear();
     }
 
     fn restore(&mut self, totals: &[Total], lanes: &mut Lanes, first: usize) -> Result<()> {

@@ -119,6 +119,9 @@ pub(super) trait LaneLeast: Send + Sync {
     /// Computes the numbers of up to [`ROWS`] rows; `keep` has all bits set for a row that counts and none for another.
     fn feed(&mut self, rows: Range<usize>, keep: Option<&[i64]>);
 
+    /// Forgets the batch.
+    fn clear(&mut self);
+
     /// The numbers computed last.
     fn numbers(&self) -> &[i64];
 
@@ -134,7 +137,7 @@ pub(super) struct LeastOf<N: ArrowNativeType, const IS_MAX: bool> {
 
 impl<N: Rank, const IS_MAX: bool> LeastOf<N, IS_MAX> {
     pub(super) fn new() -> Self {
-        Self { values: Vec::new().into(), numbers: vec![0; ROWS] }
+        Self { values: native::no_values(), numbers: vec![0; ROWS] }
     }
 
     #[inline(always)]
@@ -170,6 +173,10 @@ impl<N: Rank, const IS_MAX: bool> LaneLeast for LeastOf<N, IS_MAX> {
         let values = &self.values[rows];
         let numbers = &mut self.numbers[..values.len()];
         dispatch!(simd::level(), simd => number_all::<_, N, IS_MAX>(simd, values, keep, numbers));
+    }
+
+    fn clear(&mut self) {
+        self.values = native::no_values();
     }
 
     fn numbers(&self) -> &[i64] {

@@ -79,6 +79,9 @@ pub(super) trait LaneSum: Send + Sync + std::any::Any {
     /// The total of a group.
     fn total(&self, lanes: &Lanes, first: usize, group: usize) -> Total;
 
+    /// Forgets all groups and the batch, but keeps the memory.
+    fn clear(&mut self);
+
     /// Takes totals back, one a group, when nothing else has been taken in yet.
     fn restore(&mut self, totals: &[Total], lanes: &mut Lanes, first: usize) -> Result<()>;
 }

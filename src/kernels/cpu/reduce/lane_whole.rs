@@ -92,7 +92,7 @@ pub(super) struct WholeLaneSum<N: ArrowNativeType> {
 
 impl<N: WholeNative> WholeLaneSum<N> {
     pub(super) fn new() -> Self {
-        let (values, numbers) = (Vec::new().into(), vec![0; ROWS]);
+        let (values, numbers) = (native::no_values(), vec![0; ROWS]);
         Self { values, numbers, is_direct: false, bound: Bound::default(), wide: Vec::new() }
     }
 
@@ -187,6 +187,12 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
         let mut total = self.wide.get(group).copied().unwrap_or_default();
         total.add_whole(i128::from(lanes.sum(group, first)));
         Total::Whole(total)
+    }
+
+    fn clear(&mut self) {
+        self.values = native::no_values();
+        self.bound = Bound::default();
+        self.wide.clear();
     }
 
     fn restore(&mut self, totals: &[Total], lanes: &mut Lanes, first: usize) -> Result<()> {

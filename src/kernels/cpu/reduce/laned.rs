@@ -87,6 +87,12 @@ impl Laned {
         self.parts[place].is_some()
     }
 
+    /// Forgets all groups and the batch, but keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.lanes.clear();
+        self.feeds.iter_mut().for_each(Feed::clear);
+    }
+
     /// Takes a batch in, by the ids of its rows; `selection` tells which rows count for an aggregate.
     pub(super) fn take_in(
         &mut self,

@@ -53,6 +53,12 @@ impl Lanes {
         self.groups
     }
 
+    /// Forgets all groups, but keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.groups = 0;
+        self.slots.clear();
+    }
+
     /// Makes room for new groups.
     pub(super) fn grow(&mut self, groups: usize) {
         if groups > self.groups {

@@ -30,19 +30,23 @@ impl KeyedReduce {
     ///
     /// # Errors
     /// As for [`Groups::merge`] and [`Groups::finish`].
-    pub fn finish_all(&self, partials: Vec<Groups>) -> Result<RecordBatch> {
+    pub fn finish_all(&self, mut partials: Vec<Groups>) -> Result<RecordBatch> {
+        self.finish_each(&mut partials.iter_mut().collect::<Vec<_>>())
+    }
+
+    /// As [`KeyedReduce::finish_all`]; the groups are not needed any more, but their memory may be.
+    pub(in crate::kernels::cpu) fn finish_each(&self, partials: &mut [&mut Groups]) -> Result<RecordBatch> {
         let threads = rayon::current_num_threads();
-        let groups: usize = partials.iter().map(Groups::len).sum();
+        let groups: usize = partials.iter().map(|partial| partial.len()).sum();
         let deferred: usize = partials.iter().map(|partial| partial.deferred.rows()).sum();
         let is_large = partials.len() > 1 && threads > 1 && groups >= GROUPS_WORTH_DEALING;
         if !self.0.keys.is_empty() && (is_large || deferred > 0) {
             let shares = (groups + deferred).div_ceil(ROWS_PER_SHARE).max(threads).min(SHARES_MAX);
-            return finish_dealt(self, &partials, shares);
+            return finish_dealt(self, &partials.iter().map(|partial| &**partial).collect::<Vec<_>>(), shares);
         }
-        let mut partials = partials.into_iter();
-        let Some(mut first) = partials.next() else { return self.begin()?.finish() };
-        partials.try_for_each(|later| first.merge(later))?;
-        first.finish()
+        let Some((first, later)) = partials.split_first_mut() else { return self.begin()?.finish() };
+        later.iter_mut().try_for_each(|later| first.take_over(later))?;
+        first.answer()
     }
 }
 
@@ -90,7 +94,7 @@ struct Hand {
     keys: Vec<ArrayRef>,
 }
 
-fn finish_dealt(reduce: &KeyedReduce, partials: &[Groups], shares: usize) -> Result<RecordBatch> {
+fn finish_dealt(reduce: &KeyedReduce, partials: &[&Groups], shares: usize) -> Result<RecordBatch> {
     let hands = partials.par_iter().map(|partial| {
         let blocks = partial.deferred.blocks();
         let rows = blocks.into_par_iter().map(|(first, block)| deal(block, partial.len() + first, shares));
@@ -121,7 +125,7 @@ fn deal_groups(partial: &Groups, shares: usize) -> Result<Vec<Hand>> {
     hands.collect()
 }
 
-fn reduce_share(reduce: &KeyedReduce, partials: &[Groups], hands: &[Hands], share: usize) -> Result<Share> {
+fn reduce_share(reduce: &KeyedReduce, partials: &[&Groups], hands: &[Hands], share: usize) -> Result<Share> {
     let mut groups = reduce.begin()?;
     groups.may_defer = false;
     let mut origins: Vec<(u32, u32)> = Vec::new();
@@ -150,7 +154,7 @@ fn reduce_share(reduce: &KeyedReduce, partials: &[Groups], hands: &[Hands], shar
 }
 
 /// Each group's number, counted through all shares, in the order of first appearance.
-fn first_appearance(partials: &[Groups], shares: &[Share]) -> UInt32Array {
+fn first_appearance(partials: &[&Groups], shares: &[Share]) -> UInt32Array {
     // A bit for each place where a group may have appeared first, and how many are set before each word of them.
     let mut starts = vec![0];
     for partial in partials {
@@ -252,7 +256,8 @@ mod tests {
                 ];
                 let inputs = [key, key, key, key, &Utf8, &Int64, &Float64, &Float64];
                 let reduce = KeyedReduce::prepare(&fields, &aggregates).unwrap();
-                let dealt = finish_dealt(&reduce, &partials(&reduce, &keys, &inputs), 3).unwrap();
+                let dealt =
+                    finish_dealt(&reduce, &partials(&reduce, &keys, &inputs).iter().collect::<Vec<_>>(), 3).unwrap();
                 let mut whole = reduce.begin().unwrap();
                 for partial in partials(&reduce, &keys, &inputs) {
                     whole.merge(partial).unwrap();

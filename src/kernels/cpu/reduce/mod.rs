@@ -93,6 +93,9 @@ struct Prepared {
     keys: Vec<Field>,
     aggregates: Vec<TypedAggregate>,
     schema: SchemaRef,
+    /// Inputs and filters of no rows.
+    no_inputs: Vec<Option<ArrayRef>>,
+    no_filters: Vec<Option<BooleanArray>>,
 }
 
 impl KeyedReduce {
@@ -102,7 +105,14 @@ impl KeyedReduce {
     /// `Unsupported` for a type that cannot be a key or that an aggregate does not take.
     pub fn prepare(keys: &[Field], aggregates: &[TypedAggregate]) -> Result<Self> {
         let schema = Arc::new(Schema::new(reduce::output_fields(keys, aggregates)));
-        let prepared = Self(Arc::new(Prepared { keys: keys.to_vec(), aggregates: aggregates.to_vec(), schema }));
+        let input = |one: &TypedAggregate| Some(arrow_array::new_empty_array(&one.input.as_ref()?.data_type));
+        let prepared = Self(Arc::new(Prepared {
+            keys: keys.to_vec(),
+            aggregates: aggregates.to_vec(),
+            schema,
+            no_inputs: aggregates.iter().map(input).collect(),
+            no_filters: vec![None; aggregates.len()],
+        }));
         prepared.begin()?;
         Ok(prepared)
     }
@@ -122,21 +132,15 @@ impl KeyedReduce {
             laned,
             states,
             row_ids: Vec::new(),
+            inputs: Vec::new(),
             may_defer: true,
             defers: false,
             deferred: Deferred::default(),
         };
         if self.0.keys.is_empty() {
-            // There is a group before there is a row: the states must know.
-            groups.take_in(&[], &self.no_inputs(), &vec![None; self.0.aggregates.len()], 0)?;
+            groups.take_in_nothing()?;
         }
         Ok(groups)
-    }
-
-    /// The inputs of no rows.
-    fn no_inputs(&self) -> Vec<Option<ArrayRef>> {
-        let inputs = self.0.aggregates.iter().map(|aggregate| aggregate.input.as_ref());
-        inputs.map(|input| Some(arrow_array::new_empty_array(&input?.data_type))).collect()
     }
 
     /// The schema of the answer: keys, then aggregates.
@@ -154,6 +158,8 @@ pub struct Groups {
     states: Vec<Option<Box<dyn State>>>,
     /// Ids of the rows of the latest batch; kept for its memory.
     row_ids: Vec<u32>,
+    /// Inputs of the aggregates without dictionaries; kept for its memory.
+    inputs: Vec<Option<ArrayRef>>,
     may_defer: bool,
     /// Whether rows are put off from now on.
     defers: bool,
@@ -197,6 +203,12 @@ impl Groups {
         })
     }
 
+    /// Without keys there is a group before there is a row: the states must know.
+    fn take_in_nothing(&mut self) -> Result<()> {
+        let prepared = Arc::clone(&self.prepared);
+        self.take_in(&[], &prepared.no_inputs, &prepared.no_filters, 0)
+    }
+
     fn take_in(
         &mut self,
         keys: &[ArrayRef],
@@ -221,16 +233,16 @@ impl Groups {
         self.defers = self.may_defer && has_keys && deferred::is_worth_it(groups, groups - before, len);
         let ids = if has_keys { Ids::Each(&self.row_ids) } else { Ids::One };
         let aggregates = &self.prepared.aggregates;
-        let inputs = inputs
-            .iter()
-            .zip(aggregates)
-            .map(|(input, aggregate)| input.as_ref().map(|input| plain(input, aggregate)).transpose());
-        let inputs = inputs.collect::<Result<Vec<_>>>()?;
+        self.inputs.clear();
+        for (input, aggregate) in inputs.iter().zip(aggregates) {
+            self.inputs.push(input.as_ref().map(|input| plain(input, aggregate)).transpose()?);
+        }
+        let inputs = &self.inputs;
         let selection = |place: usize| {
             let values = inputs[place].as_ref().filter(|_| !is_null_kept(&aggregates[place].function));
             selection(values, filters[place].as_ref())
         };
-        self.laned.take_in(ids, (len, groups), &inputs, selection)?;
+        self.laned.take_in(ids, (len, groups), inputs, selection)?;
         for (place, state) in self.states.iter_mut().enumerate() {
             if let Some(state) = state {
                 state.update(&Rows { ids, len, groups, selection: selection(place) }, inputs[place].as_ref())?;
@@ -261,22 +273,51 @@ impl Groups {
     /// # Errors
     /// `Unsupported` when there are more groups than ids.
     pub fn merge(&mut self, mut later: Self) -> Result<()> {
+        self.take_over(&mut later)
+    }
+
+    /// As [`Groups::merge`]; the later groups are not needed any more, but their memory may be.
+    pub(in crate::kernels::cpu) fn take_over(&mut self, later: &mut Self) -> Result<()> {
         self.settle()?;
         later.settle()?;
-        merge::merge(self, &later)
+        merge::merge(self, later)
+    }
+
+    /// Forgets all groups and rows, but keeps the memory for about as many.
+    ///
+    /// # Errors
+    /// None after [`KeyedReduce::prepare`] went well.
+    pub(in crate::kernels::cpu) fn clear(&mut self) -> Result<()> {
+        self.ids.clear();
+        self.laned.clear();
+        for (state, aggregate) in self.states.iter_mut().zip(&self.prepared.aggregates) {
+            if let Some(state) = state {
+                *state = make(aggregate)?;
+            }
+        }
+        self.row_ids.clear();
+        self.inputs.clear();
+        (self.may_defer, self.defers, self.deferred) = (true, false, Deferred::default());
+        if self.prepared.keys.is_empty() { self.take_in_nothing() } else { Ok(()) }
     }
 
     /// One row a group, in the order of the groups' first rows: the keys, then the aggregates.
     ///
     /// # Errors
     /// `Overflow`, naming column and key, when a total does not fit its type.
-    pub fn finish(self) -> Result<RecordBatch> {
+    pub fn finish(mut self) -> Result<RecordBatch> {
         if self.deferred.rows() > 0 {
             return KeyedReduce(Arc::clone(&self.prepared)).finish_all(vec![self]);
         }
+        self.answer()
+    }
+
+    /// As [`Groups::finish`], of groups without rows that are put off; they must be cleared before they take rows in again.
+    fn answer(&mut self) -> Result<RecordBatch> {
         let groups = self.len();
         let mut columns = self.ids.keys()?;
-        for (place, (state, aggregate)) in self.states.into_iter().zip(&self.prepared.aggregates).enumerate() {
+        columns.reserve_exact(self.states.len());
+        for (place, (state, aggregate)) in self.states.iter_mut().zip(&self.prepared.aggregates).enumerate() {
             let column = match state {
                 Some(state) => state.finish(),
                 None => self.laned.finish(place, aggregate, groups),

@@ -79,7 +79,7 @@ impl State for NUnique {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
+    fn finish(&mut self) -> Result<ArrayRef, Refusal> {
         let mut counts = vec![0_i64; self.groups];
         self.pairs.pairs().iter().for_each(|pair| counts[pair.0 as usize] += 1);
         Ok(native::column(&DataType::Int64, counts, None)?)

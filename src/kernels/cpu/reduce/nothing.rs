@@ -37,7 +37,7 @@ impl State for Nothing {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
+    fn finish(&mut self) -> Result<ArrayRef, Refusal> {
         Ok(new_null_array(&self.data_type, self.groups))
     }
 }

@@ -128,7 +128,7 @@ impl<const IS_LAST: bool> State for Pick<IS_LAST> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
+    fn finish(&mut self) -> Result<ArrayRef, Refusal> {
         Ok(self.values()?)
     }
 }

@@ -60,7 +60,7 @@ impl State for Quantile {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
+    fn finish(&mut self) -> Result<ArrayRef, Refusal> {
         // Values lie group by group: `ends` says where each group's end.
         let mut ends = vec![0_usize; self.groups + 1];
         self.values.iter().for_each(|&(group, _)| ends[group as usize + 1] += 1);

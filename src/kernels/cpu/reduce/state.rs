@@ -25,8 +25,8 @@ pub(super) trait State: Send + Sync + Any {
     /// Takes the groups of a stored column in; there are none yet.
     fn restore(&mut self, column: &ArrayRef) -> Result<()>;
 
-    /// One value a group.
-    fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal>;
+    /// One value a group. Nothing may be taken in afterwards.
+    fn finish(&mut self) -> Result<ArrayRef, Refusal>;
 }
 
 /// Why there is no result.

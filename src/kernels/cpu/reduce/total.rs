@@ -27,13 +27,16 @@ pub(super) fn sums(
     });
     macro_rules! whole {
         ($native:ty, $limit:expr) => {{
-            let sums = (0..groups).map(|group| match total(group) {
-                Total::Whole(total) => {
-                    narrowed::<$native>(&total, $limit).ok_or_else(|| out_of_range(&total, group, data_type))
-                }
-                Total::Scaled(..) | Total::Float(_) => Ok(<$native>::default()),
-            });
-            Ok(native::column(data_type, sums.collect::<Result<Vec<_>, _>>()?, nulls)?)
+            let mut sums = Vec::with_capacity(groups);
+            for group in 0..groups {
+                sums.push(match total(group) {
+                    Total::Whole(total) => {
+                        narrowed::<$native>(&total, $limit).ok_or_else(|| out_of_range(&total, group, data_type))?
+                    }
+                    Total::Scaled(..) | Total::Float(_) => <$native>::default(),
+                });
+            }
+            Ok(native::column(data_type, sums, nulls)?)
         }};
     }
     match data_type {

@@ -55,7 +55,7 @@ impl<const IS_ANY: bool> State for Truth<IS_ANY> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
+    fn finish(&mut self) -> Result<ArrayRef, Refusal> {
         Ok(self.column())
     }
 }

@@ -79,7 +79,7 @@ impl<N: ArrowNativeType + Into<i128>, const L: usize, const M: usize> State for 
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
+    fn finish(&mut self) -> Result<ArrayRef, Refusal> {
         let variance = |slot: &Moments<L, M>| slot.variance(0, self.scale, self.wanted.ddof);
         self.wanted.column(self.slots.iter().map(variance).collect())
     }
@@ -206,7 +206,7 @@ impl<N: ArrowNativeType + Into<f64>> State for FloatVariance<N> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<ArrayRef, Refusal> {
+    fn finish(&mut self) -> Result<ArrayRef, Refusal> {
         let grid = self.window.map_or(F64_GRID, Window::grid);
         let variance = |(group, slot): (usize, &Moments<2, 4>)| match self.outside.get(&(group as u32)) {
             None => slot.variance(grid, 0, self.wanted.ddof),
