@@ -1,3 +1,5 @@
+//! `pelton bench` beside DataFusion.
+
 fn main() {
     let _ = datafusion::prelude::SessionContext::new();
 }
