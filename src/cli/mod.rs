@@ -3,7 +3,7 @@
 //! One file per subcommand. Answers go to standard output, everything about them (progress, errors) to standard error.
 //! Nothing here computes: a subcommand reads its arguments, calls the library, and says how it went by an exit code.
 
-mod bench;
+pub mod bench;
 mod check;
 mod checkpoint;
 mod completions;
@@ -85,6 +85,28 @@ pub fn main() -> ExitCode {
         Command::Generate(generate) => generate.execute(),
         Command::Completions(completions) => completions.execute(),
     };
+    exit_of(result)
+}
+
+/// Runs `bench` with the arguments of this process, beside an engine that this program does not know.
+pub fn bench_beside(other: &dyn bench::OtherEngine) -> ExitCode {
+    #[derive(Debug, Parser)]
+    #[command(max_term_width = 100, arg_required_else_help = true)]
+    struct BenchLine {
+        #[command(flatten)]
+        bench: bench::Bench,
+    }
+    match BenchLine::try_parse() {
+        Ok(line) => exit_of(line.bench.execute_beside(Some(other))),
+        Err(answer) => {
+            // As in `main`.
+            drop(answer.print());
+            if answer.use_stderr() { Exit::Usage.into() } else { Exit::Well.into() }
+        }
+    }
+}
+
+fn exit_of(result: Result<Exit>) -> ExitCode {
     let exit = result.unwrap_or_else(|error| {
         let exit = Exit::of(&error);
         if exit != Exit::Well {

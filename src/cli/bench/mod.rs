@@ -11,6 +11,7 @@ mod data;
 mod engine;
 mod file;
 mod measure;
+mod peer;
 #[cfg(feature = "polars")]
 mod polars;
 mod report;
@@ -28,6 +29,7 @@ use super::exit::Exit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::THREADS_MAX;
 use chain::Query;
+pub use peer::{ChainText, OtherChain, OtherEngine};
 use session::{Session, Task};
 use suite::{Chain, GROUPBY, SCAN, Suite, TPCH};
 
@@ -137,8 +139,17 @@ const ROWS_MAX: usize = 4_000_000_000;
 
 impl Bench {
     pub(super) fn execute(&self) -> Result<Exit> {
+        self.execute_beside(None)
+    }
+
+    /// Measures another engine, too, if one is given.
+    pub(super) fn execute_beside(&self, other: Option<&dyn OtherEngine>) -> Result<Exit> {
         let options = self.options();
         let threads = options.threads()?;
+        if options.polars && other.is_some() {
+            return Err(Error::new(ErrorKind::InvalidOption, "one engine is measured beside ours")
+                .advice("leave --polars out, or use pelton bench"));
+        }
         if options.polars {
             if !cfg!(feature = "polars") {
                 return Err(Error::new(ErrorKind::Unsupported, "this program is built without Polars")
@@ -149,7 +160,7 @@ impl Bench {
             }
         }
         let (suite, tasks) = self.tasks()?;
-        Session::new(suite, options, threads)?.run(&tasks)?;
+        Session::new(suite, options, threads, other)?.run(&tasks)?;
         Ok(Exit::Well)
     }
 
@@ -226,6 +237,13 @@ impl OfFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A command line that is nothing but `bench`.
+    #[derive(clap::Parser)]
+    pub(super) struct Line {
+        #[command(flatten)]
+        pub(super) bench: Bench,
+    }
 
     #[test]
     fn rows_are_counted_with_units() {

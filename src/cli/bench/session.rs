@@ -12,6 +12,7 @@ use super::answers::{Other, compare};
 use super::chain::{Query, TypedQuery};
 use super::engine::Engine;
 use super::measure::{Run, in_turn};
+use super::peer::{ChainText, OtherEngine};
 use super::report::{Measured, Peer, Setup, html, json, table::Table};
 use super::{Options, bandwidth, data, suite};
 use crate::cli::{answer, devices};
@@ -42,6 +43,7 @@ pub(super) enum Rows {
 pub(super) struct Session<'a> {
     suite: String,
     options: &'a Options,
+    other: Option<&'a dyn OtherEngine>,
     pool: Arc<ThreadPool>,
     status: Status,
 }
@@ -50,7 +52,12 @@ pub(super) struct Session<'a> {
 type Kept = Option<(suite::Rows, RecordBatch)>;
 
 impl<'a> Session<'a> {
-    pub(super) fn new(suite: String, options: &'a Options, threads: usize) -> Result<Self> {
+    pub(super) fn new(
+        suite: String,
+        options: &'a Options,
+        threads: usize,
+        other: Option<&'a dyn OtherEngine>,
+    ) -> Result<Self> {
         for file in options.json.iter().chain(&options.html) {
             // Found out now, not after minutes of measuring.
             let opened = fs::OpenOptions::new().write(true).create(true).truncate(false).open(file);
@@ -60,13 +67,13 @@ impl<'a> Session<'a> {
         let pool = pool.build().map_err(|error| {
             Error::new(ErrorKind::Connector, format!("cannot start {threads} threads: {error}")).because(error)
         })?;
-        Ok(Self { suite, options, pool: Arc::new(pool), status: Status::new() })
+        Ok(Self { suite, options, other, pool: Arc::new(pool), status: Status::new() })
     }
 
     /// Measures every case and writes all reports.
     pub(super) fn run(&self, tasks: &[Task]) -> Result<()> {
         let setup = self.setup();
-        let table = Table::new(tasks.iter().map(|task| task.name.as_str()), self.options.polars, &setup);
+        let table = Table::new(tasks.iter().map(|task| task.name.as_str()), &setup);
         self.status.clear();
         answer(&table.header(&setup))?;
         let mut results = Vec::with_capacity(tasks.len());
@@ -104,15 +111,21 @@ impl<'a> Session<'a> {
             runs: self.runs(),
             batch_rows: self.options.batch_rows,
             at_once: self.options.at_once,
+            peer: self.peer_name(),
         }
     }
 
     fn checked(&self) -> String {
         let reference = format!("the first {REFERENCE_ROWS} rows against the reference, bit for bit");
-        match self.options.polars {
-            true => format!("answers checked: {reference}; all rows against Polars, floats within 1e-9"),
-            false => format!("answers checked: {reference}"),
+        match self.peer_name() {
+            Some(peer) => format!("answers checked: {reference}; all rows against {peer}, floats within 1e-9"),
+            None => format!("answers checked: {reference}"),
         }
+    }
+
+    /// The engine that is measured beside ours.
+    fn peer_name(&self) -> Option<&'static str> {
+        self.other.map(OtherEngine::name).or_else(|| self.options.polars.then_some("Polars"))
     }
 
     fn measure(&self, task: &Task, place: &str, kept: &mut Kept) -> Result<Measured> {
@@ -125,7 +138,10 @@ impl<'a> Session<'a> {
         let batches = self.cut(&rows);
         let run = || if self.options.at_once { engine.run(&batches) } else { engine.run_in_turn(&batches) };
         let first = run()?;
-        let peer = self.peer(&typed, &rows, &first)?;
+        let peer = match self.other {
+            Some(other) => self.other(other, query, &rows, &first)?,
+            None => self.peer(&typed, &rows, &first)?,
+        };
 
         self.status.say(&format!("{place}: measuring"));
         let mut engines: Vec<Run<'_>> = vec![Box::new(|| Ok(Box::new(run()?) as Box<dyn Any>))];
@@ -145,7 +161,7 @@ impl<'a> Session<'a> {
             answer_rows: first.num_rows() as u64,
             bytes: typed.bytes(&rows)?,
             ours,
-            polars: times.next().map_or(refused, Peer::Measured),
+            peer: times.next().map_or(refused, Peer::Measured),
         })
     }
 
@@ -175,6 +191,24 @@ impl<'a> Session<'a> {
         let all = rows.num_rows();
         let size = self.options.batch_rows.unwrap_or(all).max(1);
         (0..all.max(1)).step_by(size).map(|from| rows.slice(from, size.min(all - from))).collect()
+    }
+
+    /// The other engine, once it has given the same answer.
+    fn other<'q>(
+        &self,
+        other: &dyn OtherEngine,
+        query: &Query,
+        rows: &RecordBatch,
+        ours: &RecordBatch,
+    ) -> Result<Asked<'q>> {
+        let prepared = other.prepare(&ChainText::of(query), rows, self.pool.current_num_threads());
+        match prepared.and_then(|chain| Ok((chain.answer()?, chain))) {
+            Ok((answer, chain)) => {
+                compare(ours, &answer, query.keys.len(), Other { name: other.name(), rounds: true, sums: &[] })?;
+                Ok(Asked::Runs(Box::new(move || chain.run())))
+            }
+            Err(error) => Ok(Asked::Refuses(error.message().to_owned())),
+        }
     }
 
     /// Polars, if it is asked for, once it has given the same answer.
@@ -210,7 +244,6 @@ impl<'a> Session<'a> {
 }
 
 /// What became of the wish for a peer.
-#[cfg_attr(not(feature = "polars"), expect(dead_code, reason = "only Polars can be asked"))]
 enum Asked<'a> {
     No,
     Refuses(String),
@@ -241,5 +274,78 @@ impl Status {
             // If it cannot be written, nobody misses it.
             drop(output.write_all(text.as_bytes()).and_then(|()| output.flush()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::bench::peer::OtherChain;
+    use crate::program::Program;
+
+    /// Stands in for another engine: ours again, on what it is told; and it spoils an answer if it is asked to.
+    struct Stand {
+        is_wrong: bool,
+        refuses: bool,
+    }
+
+    struct StandChain(Program, RecordBatch, bool);
+
+    impl OtherEngine for Stand {
+        fn name(&self) -> &'static str {
+            "Stand"
+        }
+
+        fn prepare(&self, chain: &ChainText, rows: &RecordBatch, threads: usize) -> Result<Box<dyn OtherChain>> {
+            assert_eq!(threads, 2);
+            if self.refuses {
+                return Err(Error::new(ErrorKind::Unsupported, "not today"));
+            }
+            assert_eq!(
+                chain.query("rows"),
+                "SELECT k, sum(i) AS total FROM (SELECT * FROM rows WHERE i > 5) GROUP BY 1"
+            );
+            let (filter, aggregate) = (chain.filter.as_deref().unwrap(), chain.aggregates[0].as_str());
+            let filter = crate::expr::parse::parse_expr(filter)?;
+            let aggregate = crate::expr::parse::parse_aggregate(aggregate)?;
+            let chain =
+                crate::program::Chain::new().filter(filter).key_by([crate::expr::col("k")]).aggregate([aggregate]);
+            let program = Program::compile(&rows.schema(), &chain, Device::Cpu)?;
+            Ok(Box::new(StandChain(program, rows.clone(), self.is_wrong)))
+        }
+    }
+
+    impl OtherChain for StandChain {
+        fn run(&self) -> Result<Box<dyn Any>> {
+            Ok(Box::new(self.answer()?))
+        }
+
+        fn answer(&self) -> Result<RecordBatch> {
+            let rows = if self.2 { self.1.slice(1, self.1.num_rows() - 1) } else { self.1.clone() };
+            self.0.run(&rows)
+        }
+    }
+
+    fn measured(other: &Stand) -> Result<Measured> {
+        let line = <crate::cli::bench::tests::Line as clap::Parser>::parse_from(["bench", "groupby", "--runs", "2"]);
+        let session = Session::new("test".to_owned(), line.bench.options(), 2, Some(other))?;
+        let chain = suite::Chain { filter: Some("i > 5"), keys: &["k"], aggregates: &["sum(i) as total"], select: &[] };
+        let rows = Rows::Made(suite::GROUPBY.cases[1].rows, 3000);
+        let task = Task { name: "one".to_owned(), rows, query: Query::parse(&chain)? };
+        session.measure(&task, "1/1", &mut None)
+    }
+
+    #[test]
+    fn another_engine_is_checked_and_measured() {
+        let measured = measured(&Stand { is_wrong: false, refuses: false }).unwrap();
+        assert!(measured.times_peer().is_some_and(|ratio| ratio > 0.0));
+    }
+
+    #[test]
+    fn a_wrong_answer_of_another_engine_is_an_error_and_a_refusal_is_not() {
+        let error = measured(&Stand { is_wrong: true, refuses: false }).unwrap_err();
+        assert!(error.to_string().contains("of Stand"), "{error}");
+        let refused = measured(&Stand { is_wrong: false, refuses: true }).unwrap();
+        assert!(matches!(refused.peer, Peer::Refused(reason) if reason == "not today"));
     }
 }

@@ -1,7 +1,10 @@
 //! The results for programs. The keys are documented in docs/bench.md; a key never changes its meaning, a changed meaning
 //! gets another `format`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{Measured, Peer, Setup, UNOPTIMISED};
 use crate::cli::bench::data::SEED;
@@ -44,9 +47,9 @@ struct Line<'a> {
     rows_per_second: f64,
     bytes_per_second: f64,
     share_of_memory: f64,
-    polars: Option<Seconds>,
-    polars_refused: Option<&'a str>,
-    times_polars: Option<f64>,
+    /// Under the name of the other engine.
+    #[serde(flatten)]
+    peer: BTreeMap<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -86,10 +89,16 @@ pub(in crate::cli::bench) fn write(setup: &Setup, results: &[Measured]) -> Resul
 }
 
 fn line<'a>(setup: &Setup, measured: &'a Measured) -> Line<'a> {
-    let refused = match &measured.polars {
+    let refused = match &measured.peer {
         Peer::Refused(reason) => Some(reason.as_str()),
         Peer::NotAsked | Peer::Measured(_) => None,
     };
+    let name = setup.peer.unwrap_or("Polars").to_lowercase();
+    let peer = BTreeMap::from([
+        (format!("times_{name}"), json!(measured.times_peer())),
+        (format!("{name}_refused"), json!(refused)),
+        (name, json!(measured.peer_times().map(Seconds::from))),
+    ]);
     Line {
         case: &measured.case,
         rows: measured.rows,
@@ -100,16 +109,12 @@ fn line<'a>(setup: &Setup, measured: &'a Measured) -> Line<'a> {
         rows_per_second: measured.rows_per_second(),
         bytes_per_second: measured.bytes_per_second(),
         share_of_memory: measured.bytes_per_second() / setup.bandwidth,
-        polars: measured.polars_times().map(Seconds::from),
-        polars_refused: refused,
-        times_polars: measured.times_polars(),
+        peer,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
     use crate::cli::bench::report::sample;
 

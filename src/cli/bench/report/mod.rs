@@ -24,6 +24,8 @@ pub(super) struct Setup {
     pub(super) batch_rows: Option<usize>,
     /// Whether the engine gets all micro-batches at once.
     pub(super) at_once: bool,
+    /// The name of the engine measured beside ours.
+    pub(super) peer: Option<&'static str>,
 }
 
 impl Setup {
@@ -46,10 +48,10 @@ pub(super) struct Measured {
     /// Bytes of the columns that the query reads.
     pub(super) bytes: u64,
     pub(super) ours: Times,
-    pub(super) polars: Peer,
+    pub(super) peer: Peer,
 }
 
-/// What Polars gave.
+/// What the other engine gave.
 #[derive(Debug, Clone)]
 pub(super) enum Peer {
     NotAsked,
@@ -69,13 +71,13 @@ impl Measured {
         self.bytes as f64 / seconds(&self.ours)
     }
 
-    /// How many times as long as ours Polars takes.
-    pub(super) fn times_polars(&self) -> Option<f64> {
-        self.polars_times().map(|polars| seconds(polars) / seconds(&self.ours))
+    /// How many times as long as ours the other engine takes.
+    pub(super) fn times_peer(&self) -> Option<f64> {
+        self.peer_times().map(|theirs| seconds(theirs) / seconds(&self.ours))
     }
 
-    pub(super) fn polars_times(&self) -> Option<&Times> {
-        match &self.polars {
+    pub(super) fn peer_times(&self) -> Option<&Times> {
+        match &self.peer {
             Peer::Measured(times) => Some(times),
             Peer::NotAsked | Peer::Refused(_) => None,
         }
@@ -103,14 +105,15 @@ pub(super) fn sample() -> (Setup, Vec<Measured>) {
         runs: 3,
         batch_rows: Some(65_536),
         at_once: false,
+        peer: Some("Polars"),
     };
-    let measured = |case: &str, polars| Measured {
+    let measured = |case: &str, peer| Measured {
         case: case.to_owned(),
         rows: 4_000_000,
         answer_rows: 100,
         bytes: 80_000_000,
         ours: times(&[4, 5, 9]).unwrap(),
-        polars,
+        peer,
     };
     let results = vec![
         measured("int/100", Peer::Measured(times(&[20, 25, 30]).unwrap())),

@@ -6,40 +6,26 @@ use super::{Measured, Peer, Setup, UNOPTIMISED};
 use crate::cli::figures::{bytes, grouped};
 
 /// The header of each column of figures; each holds its widest usual value.
-const COLUMNS: [&str; 10] = [
-    "       rows",
-    "   rows out",
-    "      read",
-    "   best ms",
-    " median ms",
-    " Mrows/s",
-    "  GB/s",
-    "% of memory",
-    " Polars ms",
-    "× Polars",
-];
-
-/// Figures about Polars, at the end of the columns.
-const POLARS_COLUMNS: usize = 2;
+const COLUMNS: [&str; 8] =
+    ["       rows", "   rows out", "      read", "   best ms", " median ms", " Mrows/s", "  GB/s", "% of memory"];
 
 /// Writes lines that stand under each other.
 #[derive(Debug)]
 pub(in crate::cli::bench) struct Table {
     name_width: usize,
-    with_polars: bool,
+    columns: Vec<String>,
     bandwidth: f64,
 }
 
 impl Table {
     /// A table for cases of these names.
-    pub(in crate::cli::bench) fn new<'a>(
-        names: impl IntoIterator<Item = &'a str>,
-        with_polars: bool,
-        setup: &Setup,
-    ) -> Self {
+    pub(in crate::cli::bench) fn new<'a>(names: impl IntoIterator<Item = &'a str>, setup: &Setup) -> Self {
         let widths = names.into_iter().map(|name| name.chars().count());
         let name_width = widths.max().unwrap_or(0).max("case".len());
-        Self { name_width, with_polars, bandwidth: setup.bandwidth }
+        let peer =
+            setup.peer.into_iter().flat_map(|peer| [format!("{:>10}", format!("{peer} ms")), format!("× {peer}")]);
+        let columns = COLUMNS.iter().map(|&column| column.to_owned()).chain(peer).collect();
+        Self { name_width, columns, bandwidth: setup.bandwidth }
     }
 
     /// The circumstances, and the names of the columns.
@@ -60,7 +46,7 @@ impl Table {
             text.push_str("this program was built without optimisation: its times mean nothing\n");
         }
         text.push_str(&format!("\n{:<width$}", "case", width = self.name_width));
-        self.columns().iter().for_each(|column| text.push_str(&format!("  {column}")));
+        self.columns.iter().for_each(|column| text.push_str(&format!("  {column}")));
         text.push('\n');
         text
     }
@@ -78,7 +64,7 @@ impl Table {
             format!("{:.0}", 100.0 * measured.bytes_per_second() / self.bandwidth),
         ];
         let mut note = String::new();
-        match (&measured.polars, measured.times_polars()) {
+        match (&measured.peer, measured.times_peer()) {
             (Peer::Measured(times), Some(ratio)) => cells.extend([millis(times.median()), three_digits(ratio)]),
             (Peer::Refused(reason), _) => {
                 cells.extend(["-".to_owned(), "-".to_owned()]);
@@ -87,16 +73,12 @@ impl Table {
             _ => {}
         }
         let mut line = format!("{:<width$}", measured.case, width = self.name_width);
-        for (cell, column) in cells.iter().zip(self.columns()) {
+        for (cell, column) in cells.iter().zip(&self.columns) {
             line.push_str(&format!("  {cell:>width$}", width = column.chars().count()));
         }
         line.push_str(&note);
         line.push('\n');
         line
-    }
-
-    fn columns(&self) -> &'static [&'static str] {
-        if self.with_polars { &COLUMNS } else { &COLUMNS[..COLUMNS.len() - POLARS_COLUMNS] }
     }
 }
 
@@ -124,7 +106,7 @@ mod tests {
     #[test]
     fn figures_stand_under_their_columns() {
         let (setup, results) = sample();
-        let table = Table::new(results.iter().map(|result| result.case.as_str()), true, &setup);
+        let table = Table::new(results.iter().map(|result| result.case.as_str()), &setup);
         let header = table.header(&setup);
         let columns = header.lines().last().unwrap();
         let line = table.line(&results[0]);
@@ -139,9 +121,10 @@ mod tests {
     }
 
     #[test]
-    fn without_polars_there_are_no_columns_for_it() {
+    fn without_another_engine_there_are_no_columns_for_it() {
         let (setup, results) = sample();
-        let table = Table::new(["two/100"], false, &setup);
+        let setup = Setup { peer: None, ..setup };
+        let table = Table::new(["two/100"], &setup);
         assert!(!table.header(&setup).contains("Polars"));
         assert!(table.line(&results[2]).trim_end().ends_with(" 50"));
     }
