@@ -84,6 +84,12 @@ pub trait PreparedStage: Send + Sync {
         Ok(partials)
     }
 
+    /// How a keyed reduce finds the groups of its rows: what is possible before the first run, and what the rows of the
+    /// latest run made of it afterwards. For people; none if there is nothing to tell.
+    fn group_ids(&self) -> Option<String> {
+        None
+    }
+
     /// Partials, in their order, as columns that can leave the process: see [`stored`].
     ///
     /// # Errors

@@ -74,12 +74,19 @@ impl Program {
         Arc::clone(&self.0.plan.stage(self.0.plan.outputs[0]).output_schema)
     }
 
-    /// What it does: the chain as it was said, the fused stages, and what each runs on and why.
+    /// How the first stage that groups by keys finds its groups, as [`Program::explain`] says it.
+    pub fn group_ids(&self) -> Option<String> {
+        self.0.placed.iter().find_map(|placed| placed.stage.group_ids())
+    }
+
+    /// What it does: the chain as it was said, the fused stages, what each runs on and why, and how groups are found: which
+    /// ways are possible, or, after a run, which one the latest rows made it take.
     pub fn explain(&self) -> String {
         let Compiled { logical, registry, plan, placed, .. } = self.0.as_ref();
         let runs_on = |stage: &Stage| {
-            let Placed { backend, reason, .. } = &placed[stage.id.0];
-            format!("{backend} ({reason})")
+            let Placed { backend, reason, stage } = &placed[stage.id.0];
+            let group_ids = stage.group_ids().map_or(String::new(), |text| format!("\n  {text}"));
+            format!("{backend} ({reason}){group_ids}")
         };
         let stages = explain::physical(plan, registry, &["rows".to_owned()], &runs_on);
         format!("{}\n{stages}", explain::logical(logical))

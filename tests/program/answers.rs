@@ -115,3 +115,23 @@ fn explain_tells_the_chain_the_stages_and_what_they_run_on() {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }
 }
+
+#[test]
+fn explain_tells_how_groups_can_be_found_and_after_a_run_how_they_were() {
+    let chain = Chain::new().key_by([col("k"), col("t")]).count();
+    let program = Program::compile(&schema(), &chain, Device::Cpu).unwrap();
+    let before = "group ids: k by a range of integers or a hash table, t by a hash table of bytes, pairs of ids by";
+    assert!(program.explain().contains(before), "{}", program.explain());
+    program.run(&rows(0, 1000)).unwrap();
+    let after = program.explain();
+    assert!(after.contains("group ids of the latest run: k by a range of "), "{after}");
+    assert!(after.contains("t by a hash table of bytes, paired by a grid of ") && after.contains(" groups"), "{after}");
+
+    // Keys too far apart for a range.
+    let far = Chain::new().select([(col("k") * 1_000_000_007).alias("k")]).count_by_value(col("k"));
+    let program = Program::compile(&schema(), &far, Device::Cpu).unwrap();
+    program.run(&rows(0, 1000)).unwrap();
+    assert!(program.explain().contains("k by a hash table; "), "{}", program.explain());
+    let nothing = Program::compile(&schema(), &Chain::new().count(), Device::Cpu).unwrap();
+    assert!(!nothing.explain().contains("group ids"), "{}", nothing.explain());
+}

@@ -4,6 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
 use pelton::prelude::*;
 
 use crate::common::{Range, ranged_batch};
@@ -88,4 +90,12 @@ pub(crate) fn rows(from: usize, rows: usize) -> RecordBatch {
         arrow_select::concat::concat_batches(&schema(), &parts.collect::<Vec<_>>()).unwrap()
     });
     ALL.slice(from, rows)
+}
+
+/// The batch after a journey as bytes.
+pub(crate) fn through_ipc(batch: &RecordBatch) -> RecordBatch {
+    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref()).unwrap();
+    writer.write(batch).unwrap();
+    let bytes = writer.into_inner().unwrap();
+    StreamReader::try_new(bytes.as_slice(), None).unwrap().next().unwrap().unwrap()
 }

@@ -10,6 +10,7 @@ mod chains;
 mod frames;
 mod mistakes;
 mod partials;
+mod random;
 mod stored;
 mod threads;
 

@@ -2,22 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow_ipc::reader::StreamReader;
-use arrow_ipc::writer::StreamWriter;
 use pelton::kernels::stored;
 use pelton::prelude::*;
 
-use crate::chains::{cases, rows, schema};
+use crate::chains::{cases, rows, schema, through_ipc};
 
 const ALL: usize = 60_000;
-
-/// The batch after a journey as bytes.
-fn through_ipc(batch: &RecordBatch) -> RecordBatch {
-    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref()).unwrap();
-    writer.write(batch).unwrap();
-    let bytes = writer.into_inner().unwrap();
-    StreamReader::try_new(bytes.as_slice(), None).unwrap().next().unwrap().unwrap()
-}
 
 fn sum_by_key() -> Chain {
     Chain::new().filter(col("n").gt(3)).key_by([col("k")]).aggregate([col("f").sum().alias("sum")])

@@ -32,6 +32,11 @@ impl Engine {
         Ok(Self { program: Program::compile(schema, &chain, device)?, pool: Arc::clone(pool) })
     }
 
+    /// How the groups of the latest run were found.
+    pub(super) fn group_ids(&self) -> Option<String> {
+        self.program.group_ids()
+    }
+
     /// The answer for all rows of these batches, which the engine gets at once.
     pub(super) fn run(&self, batches: &[RecordBatch]) -> Result<RecordBatch> {
         self.pool.install(|| self.program.run_all(batches))

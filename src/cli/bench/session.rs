@@ -161,6 +161,7 @@ impl<'a> Session<'a> {
             answer_rows: first.num_rows() as u64,
             bytes: typed.bytes(&rows)?,
             ours,
+            group_ids: engine.group_ids(),
             peer: times.next().map_or(refused, Peer::Measured),
         })
     }

@@ -1,7 +1,7 @@
 //! A fused stage on the CPU: each batch goes through all steps while it lies in the cache, and into the end.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatchOptions};
@@ -9,6 +9,7 @@ use arrow_schema::SortOptions;
 
 use super::explode::explode;
 use super::filter::Filter;
+use super::group_ids::method::{Chosen, possible};
 use super::join::PreparedJoin;
 use super::project::Program;
 use super::reduce::distinct::Distinct;
@@ -33,6 +34,8 @@ pub(super) struct CpuStage {
     pub(super) end_schema: SchemaRef,
     /// Of a keyed reduce.
     spare: Spare,
+    /// How a keyed reduce has found its groups in the latest run.
+    chosen: Mutex<Option<Chosen>>,
 }
 
 /// A step, ready to run.
@@ -81,7 +84,7 @@ impl CpuStage {
             end_schema = schema;
         }
         let end = Arc::new(Ending::prepare(stage, registry)?);
-        Ok(Self { steps: steps.into(), end, end_schema, spare: Spare::default() })
+        Ok(Self { steps: steps.into(), end, end_schema, spare: Spare::default(), chosen: Mutex::default() })
     }
 
     fn task(&self, state: State) -> Box<CpuTask> {
@@ -137,6 +140,10 @@ impl PreparedStage for CpuStage {
             }
             Ending::Reduce { reduce, .. } => {
                 let mut tasks = reduce_tasks(partials)?;
+                if let (Some(task), false) = (tasks.first_mut(), reduce.keys().is_empty()) {
+                    let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+                    task.groups()?.tell(chosen.get_or_insert_default());
+                }
                 let groups = tasks.iter_mut().map(|task| task.groups()).collect::<Result<Vec<_>>>();
                 let answer = reduce.finish_each(&mut groups?)?;
                 tasks.into_iter().for_each(|task| self.spare.keep(task));
@@ -179,6 +186,15 @@ impl PreparedStage for CpuStage {
                 Ok(vec![Partial::Groups(Box::new(Held::Run(run)))])
             }
             Ending::Sort { limit: None, .. } | Ending::ReduceWith { .. } => Ok(partials),
+        }
+    }
+
+    fn group_ids(&self) -> Option<String> {
+        let Ending::Reduce { reduce, .. } = self.end.as_ref() else { return None };
+        let names = reduce.keys().iter().map(|key| key.name().as_str());
+        match &*self.chosen.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(chosen) => Some(chosen.text(names)),
+            None => possible(names.zip(reduce.keys().iter().map(Field::data_type))),
         }
     }
 

@@ -47,6 +47,7 @@ struct Line<'a> {
     rows_per_second: f64,
     bytes_per_second: f64,
     share_of_memory: f64,
+    group_ids: Option<&'a str>,
     /// Under the name of the other engine.
     #[serde(flatten)]
     peer: BTreeMap<String, Value>,
@@ -109,6 +110,7 @@ fn line<'a>(setup: &Setup, measured: &'a Measured) -> Line<'a> {
         rows_per_second: measured.rows_per_second(),
         bytes_per_second: measured.bytes_per_second(),
         share_of_memory: measured.bytes_per_second() / setup.bandwidth,
+        group_ids: measured.group_ids.as_deref(),
         peer,
     }
 }
@@ -133,7 +135,7 @@ mod tests {
             json!({
                 "case": "int/100", "rows": 4_000_000, "answer_rows": 100, "bytes": 80_000_000,
                 "best_seconds": 0.004, "median_seconds": 0.005, "rows_per_second": 8e8, "bytes_per_second": 1.6e10,
-                "share_of_memory": 0.5, "polars": { "best_seconds": 0.02, "median_seconds": 0.025 },
+                "share_of_memory": 0.5, "group_ids": "group ids of the latest run: k by a hash table", "polars": { "best_seconds": 0.02, "median_seconds": 0.025 },
                 "polars_refused": null, "times_polars": 5.0
             })
         );

@@ -48,6 +48,8 @@ pub(super) struct Measured {
     /// Bytes of the columns that the query reads.
     pub(super) bytes: u64,
     pub(super) ours: Times,
+    /// How groups were found.
+    pub(super) group_ids: Option<String>,
     pub(super) peer: Peer,
 }
 
@@ -113,6 +115,7 @@ pub(super) fn sample() -> (Setup, Vec<Measured>) {
         answer_rows: 100,
         bytes: 80_000_000,
         ours: times(&[4, 5, 9]).unwrap(),
+        group_ids: Some("group ids of the latest run: k by a hash table".to_owned()),
         peer,
     };
     let results = vec![

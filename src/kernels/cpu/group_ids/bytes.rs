@@ -19,6 +19,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::Ticket;
+use super::method::Method;
 use super::table::{NONE, Table, Word};
 use crate::columnar::data_type;
 use crate::error::{Error, Result};
@@ -222,6 +223,10 @@ impl Ticket for BytesTicket {
             Arc::new(GenericByteArray::<LargeBinaryType>::try_new(offsets, values, nulls)?)
         };
         Ok(arrow_cast::cast(&plain, &self.data_type)?)
+    }
+
+    fn method(&self) -> Method {
+        Method::Bytes
     }
 
     fn clear(&mut self) {

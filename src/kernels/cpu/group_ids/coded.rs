@@ -9,6 +9,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
 use arrow_schema::DataType;
 
 use super::Ticket;
+use super::method::Method;
 use super::table::NONE;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -39,6 +40,10 @@ impl Ticket for BooleanTicket {
         Ok(Arc::new(BooleanArray::from(self.keys.clone())))
     }
 
+    fn method(&self) -> Method {
+        Method::Places
+    }
+
     fn clear(&mut self) {
         self.ids = [None; 3];
         self.keys.clear();
@@ -64,6 +69,10 @@ impl Ticket for NullTicket {
 
     fn keys(&self) -> Result<ArrayRef> {
         Ok(new_null_array(&DataType::Null, self.len()))
+    }
+
+    fn method(&self) -> Method {
+        Method::Places
     }
 
     fn clear(&mut self) {
@@ -127,6 +136,10 @@ impl Ticket for DictionaryTicket {
             let message = format!("{} different keys do not fit {}", self.values.len(), self.data_type);
             Error::new(ErrorKind::Overflow, message).advice("cast the key to its plain type")
         })
+    }
+
+    fn method(&self) -> Method {
+        Method::Codes
     }
 
     fn clear(&mut self) {

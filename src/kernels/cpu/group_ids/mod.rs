@@ -6,6 +6,7 @@
 
 mod bytes;
 mod coded;
+pub(crate) mod method;
 pub(crate) mod pairs;
 mod primitive;
 mod table;
@@ -18,6 +19,7 @@ use arrow_schema::DataType;
 
 use self::bytes::BytesTicket;
 use self::coded::{BooleanTicket, DictionaryTicket, NullTicket};
+use self::method::Method;
 use self::pairs::Pairs;
 use self::primitive::PrimitiveTicket;
 use crate::columnar::data_type;
@@ -35,6 +37,9 @@ pub(crate) trait Ticket: Send + Sync {
 
     /// The value of each id.
     fn keys(&self) -> Result<ArrayRef>;
+
+    /// How ids are found at present.
+    fn method(&self) -> Method;
 
     /// Forgets all values, but keeps the memory for about as many.
     fn clear(&mut self);
@@ -148,6 +153,11 @@ impl GroupIds {
             firsts = column.groups();
         }
         Ok(())
+    }
+
+    /// How ids are found at present: for each key its own way, and the way of the pairs that it ends.
+    pub(crate) fn methods(&self) -> impl Iterator<Item = (Method, Option<Method>)> {
+        self.columns.iter().map(|column| (column.ticket.method(), column.pairs.as_ref().map(Pairs::method)))
     }
 
     /// Forgets all groups, but keeps the memory for about as many.

@@ -5,6 +5,7 @@
 use fearless_simd::{Simd, dispatch};
 use fearless_simd_macros::simd;
 
+use super::method::Method;
 use super::table::{NONE, Table};
 use crate::kernels::cpu::simd;
 
@@ -30,6 +31,14 @@ enum Index {
 impl Pairs {
     pub(crate) fn new() -> Self {
         Self { pairs: Vec::new(), index: Index::Grid { width: 0, ids: Vec::new() } }
+    }
+
+    /// How ids are found at present.
+    pub(crate) fn method(&self) -> Method {
+        match &self.index {
+            Index::Grid { ids, .. } => Method::Grid(ids.len()),
+            Index::Hash(_) => Method::PairTable,
+        }
     }
 
     /// Forgets all pairs, but keeps the memory for about as many.

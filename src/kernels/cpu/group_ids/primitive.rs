@@ -15,6 +15,7 @@ use fearless_simd::{Simd, dispatch};
 use fearless_simd_macros::simd;
 
 use super::Ticket;
+use super::method::Method;
 use super::table::{NONE, Table, Word};
 use crate::error::Result;
 use crate::kernels::cpu::native;
@@ -328,6 +329,13 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
     fn keys(&self) -> Result<ArrayRef> {
         let nulls = super::null_at(self.null_id, self.keys.len());
         native::column(&self.data_type, self.keys.clone(), nulls)
+    }
+
+    fn method(&self) -> Method {
+        match &self.index {
+            Index::Range { ids, .. } => Method::Range(ids.len() - 1),
+            Index::Hash(_) => Method::Table,
+        }
     }
 
     fn clear(&mut self) {

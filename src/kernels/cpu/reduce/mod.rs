@@ -53,6 +53,7 @@ use self::state::{Ids, Refusal, Rows, State};
 use crate::error::{Error, Place, Result};
 use crate::expr::TypedAggregate;
 use crate::kernels::cpu::group_ids::GroupIds;
+use crate::kernels::cpu::group_ids::method::Chosen;
 use crate::kernels::reduce;
 
 /// Rows taken in at once: more are cut, so that no accumulator can overflow inside one call.
@@ -141,6 +142,11 @@ impl KeyedReduce {
             groups.take_in_nothing()?;
         }
         Ok(groups)
+    }
+
+    /// The keys, in order.
+    pub(in crate::kernels::cpu) fn keys(&self) -> &[Field] {
+        &self.0.keys
     }
 
     /// The schema of the answer: keys, then aggregates.
@@ -261,6 +267,13 @@ impl Groups {
     /// How many groups there are, without those of rows that were put off. Without keys it is always one.
     pub fn len(&self) -> usize {
         if self.prepared.keys.is_empty() { 1 } else { self.ids.len() }
+    }
+
+    /// Writes down how the ids of the groups are found.
+    pub(in crate::kernels::cpu) fn tell(&self, chosen: &mut Chosen) {
+        chosen.columns.clear();
+        chosen.columns.extend(self.ids.methods());
+        (chosen.groups, chosen.put_off) = (self.len(), self.deferred.rows());
     }
 
     /// Whether there is no group.
