@@ -41,7 +41,7 @@
 //! | [`connectors`] | where rows come from and go to |
 //! | [`formats`] | bytes to columns and back |
 //! | [`dispatch`] | which backend runs a stage, and why |
-//! | [`kernels`] | what can be done to a batch: contracts, references, and the fast CPU twins |
+//! | [`kernels`] | what can be done to a batch: contracts, references, the fast CPU twins, the GPU |
 //! | [`columnar`] | Arrow columns, single values, tables for people, Polars frames |
 //! | [`generate`] | seeded sample streams |
 //! | [`error`], [`limits`], [`clock`] | what goes wrong, fixed numbers, time |
@@ -51,7 +51,7 @@
 //! # Features
 //!
 //! `cli` (default) is everything a pipeline file can say, with `sql`, `parquet` and `compression`. `polars` takes Polars
-//! frames in and out and adds `DStream::transform`. Without default features the core builds in about a minute.
+//! frames in and out and adds `DStream::transform`. `gpu` (default) runs stages as compute shaders where that is asked for. Without default features the core builds in about a minute.
 
 pub mod error;
 pub mod limits;

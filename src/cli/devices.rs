@@ -24,14 +24,40 @@ impl Devices {
             None => "unknown".to_owned(),
         };
         answer(&format!(
-            "cpu     {name} ({})\n        {}\n        SIMD: {}\nmemory  {memory}\n\
-             gpu     none: this program is built without a GPU backend; everything runs on the CPU\n",
+            "cpu     {name} ({})\n        {}\n        SIMD: {}\nmemory  {memory}\n{}",
             std::env::consts::ARCH,
             figures::counted(threads as u64, "thread"),
             simd(),
+            gpus(),
         ))?;
         Ok(Exit::Well)
     }
+}
+
+/// The adapters, with what they can do.
+#[cfg(feature = "gpu")]
+fn gpus() -> String {
+    let adapters = crate::kernels::gpu::adapters();
+    if adapters.is_empty() {
+        return "gpu     none: there is no adapter for Vulkan, Metal or DX12; everything runs on the CPU\n".to_owned();
+    }
+    let one = |adapter: &crate::kernels::gpu::AdapterInfo| {
+        let note =
+            if adapter.is_software() { "\n        computes on the CPU: for tests, taken only by name" } else { "" };
+        format!(
+            "gpu     {adapter}\n        {}\n        buffers of {}, {} of one seen by a shader\n        driver: {}{note}\n",
+            adapter.tier,
+            figures::bytes(adapter.buffer_bytes_max),
+            figures::bytes(adapter.binding_bytes_max),
+            adapter.driver,
+        )
+    };
+    adapters.iter().map(one).collect()
+}
+
+#[cfg(not(feature = "gpu"))]
+fn gpus() -> String {
+    "gpu     none: this program is built without the feature `gpu`; everything runs on the CPU\n".to_owned()
 }
 
 /// The vector instructions that kernels run on.

@@ -23,15 +23,37 @@ pub enum Device {
     Auto,
     /// The CPU.
     Cpu,
+    /// A GPU; what does not run there runs on the CPU.
+    Gpu,
     /// The slow, obvious kernels that all others are tested against. For finding out who is wrong.
     Reference,
+}
+
+/// What the user wants stages to run on, in full. A [`Device`] alone will do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// The device.
+    pub device: Device,
+    /// Part of the name of the GPU's adapter; without it `PELTON_ADAPTER`, else the most able one that is no software.
+    pub adapter: Option<String>,
+    /// Whether it is an error if a stage or a batch does not run on the device that was asked for.
+    pub strict: bool,
+}
+
+impl From<Device> for Placement {
+    fn from(device: Device) -> Self {
+        Self { device, ..Self::default() }
+    }
 }
 
 /// The backends of a query.
 #[derive(Debug, Clone)]
 pub struct Dispatcher {
-    device: Device,
+    placement: Placement,
+    /// Those that serve the wish, the first choice first.
     backends: Vec<Arc<dyn Backend>>,
+    /// Why the first choice is not there at all.
+    missing: Option<String>,
 }
 
 /// A stage in its place.
@@ -52,12 +74,20 @@ impl fmt::Debug for Placed {
 
 impl Dispatcher {
     /// The backends that serve this wish.
-    pub fn new(device: Device) -> Self {
-        let backend: Arc<dyn Backend> = match device {
-            Device::Auto | Device::Cpu => Arc::new(CpuBackend::new()),
-            Device::Reference => Arc::new(ReferenceBackend::new()),
+    pub fn new(placement: impl Into<Placement>) -> Self {
+        let placement = placement.into();
+        let cpu = || -> Arc<dyn Backend> { Arc::new(CpuBackend::new()) };
+        let (backends, missing) = match placement.device {
+            Device::Auto | Device::Cpu => (vec![cpu()], None),
+            Device::Reference => (vec![Arc::new(ReferenceBackend::new()) as Arc<dyn Backend>], None),
+            Device::Gpu => match gpu(&placement) {
+                Ok(gpu) if placement.strict => (vec![gpu], None),
+                Ok(gpu) => (vec![gpu, cpu()], None),
+                Err(error) => (Vec::new(), Some(error)),
+            },
         };
-        Self { device, backends: vec![backend] }
+        let missing = missing.map(|error| error.to_string());
+        Self { placement, backends, missing }
     }
 
     /// A stage's backend and the reason for it.
@@ -69,18 +99,32 @@ impl Dispatcher {
         for backend in &self.backends {
             match backend.supports(stage) {
                 Ok(()) => {
-                    let reason = match self.device {
-                        Device::Auto => "the only backend in this program",
-                        Device::Cpu | Device::Reference => "as asked",
-                    };
                     let manner = backend.manner().map(|manner| format!(", by {manner}")).unwrap_or_default();
-                    return Ok((Arc::clone(backend), format!("{reason}{manner}")));
+                    return Ok((
+                        Arc::clone(backend),
+                        format!("{}{manner}", self.reason(stage, backend.as_ref(), &refusals)),
+                    ));
                 }
                 Err(reason) => refusals.push(format!("{}: {reason}", backend.name())),
             }
         }
+        refusals.extend(self.missing.clone());
         let message = format!("stage {} runs nowhere: {}", stage.id.0, refusals.join("; "));
         Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    /// Why a stage runs on this backend.
+    fn reason(&self, stage: &Stage, backend: &dyn Backend, refusals: &[String]) -> String {
+        if let Some(refusal) = refusals.first() {
+            return format!("not on the {refusal}");
+        }
+        match self.placement.device {
+            Device::Auto => "a GPU is used only if it is asked for".to_owned(),
+            _ => match backend.leaves(stage) {
+                Some(rest) => format!("as asked, with {rest} on the cpu"),
+                None => "as asked".to_owned(),
+            },
+        }
     }
 
     /// Chooses a backend and prepares the stage there.
@@ -91,4 +135,18 @@ impl Dispatcher {
         let (backend, reason) = self.choose(stage)?;
         Ok(Placed { backend: backend.name().to_owned(), reason, stage: backend.prepare(stage, registry)? })
     }
+}
+
+#[cfg(feature = "gpu")]
+fn gpu(placement: &Placement) -> Result<Arc<dyn Backend>> {
+    use crate::kernels::gpu::{GpuBackend, Wish};
+    let adapter = placement.adapter.clone().or_else(|| std::env::var("PELTON_ADAPTER").ok());
+    let backend = GpuBackend::open(Wish { adapter, ..Wish::default() })?;
+    Ok(Arc::new(if placement.strict { backend.strict() } else { backend }))
+}
+
+#[cfg(not(feature = "gpu"))]
+fn gpu(_: &Placement) -> Result<Arc<dyn Backend>> {
+    Err(Error::new(ErrorKind::Unsupported, "this program is built without the feature `gpu`")
+        .advice("use device = \"cpu\" or \"auto\""))
 }

@@ -8,6 +8,8 @@ pub mod cpu;
 pub mod exact_sum;
 pub mod explode;
 pub mod filter;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod group_ids;
 pub mod hash;
 pub mod join;
@@ -47,6 +49,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     /// The reason, in one sentence.
     fn supports(&self, stage: &Stage) -> Result<(), String>;
+
+    /// What of a stage that it supports it leaves to the CPU, if anything.
+    fn leaves(&self, _stage: &Stage) -> Option<&'static str> {
+        None
+    }
 
     /// Does all work that does not depend on data. Called once, when a query starts.
     ///
@@ -90,6 +97,11 @@ pub trait PreparedStage: Send + Sync {
         None
     }
 
+    /// What there is to be known since somebody last asked.
+    fn notice(&self) -> Notice {
+        Notice::default()
+    }
+
     /// Partials, in their order, as columns that can leave the process: see [`stored`].
     ///
     /// # Errors
@@ -107,6 +119,29 @@ pub trait PreparedStage: Send + Sync {
     fn restore(&self, batch: &RecordBatch) -> Result<Partial> {
         let _ = batch;
         Err(cannot_store())
+    }
+}
+
+/// What a backend wants people to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notice {
+    /// Pieces of a batch that a device could not finish and that were run again on the CPU.
+    pub fallen_back: u64,
+    /// Why, the last time.
+    pub reason: Option<String>,
+}
+
+impl Notice {
+    /// Adds what another backend wants people to know.
+    pub fn add(&mut self, other: Self) {
+        self.fallen_back += other.fallen_back;
+        self.reason = other.reason.or_else(|| self.reason.take());
+    }
+
+    /// The sentence for people, if there is something to say.
+    pub fn warning(&self) -> Option<String> {
+        let reason = self.reason.as_ref().filter(|_| self.fallen_back > 0)?;
+        Some(format!("{} pieces of the batch were run again on the CPU: {reason}", self.fallen_back))
     }
 }
 

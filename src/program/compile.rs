@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::chain::Chain;
 use crate::columnar::SchemaRef;
-use crate::dispatch::{Device, Dispatcher, Placed};
+use crate::dispatch::{Dispatcher, Placed, Placement};
 use crate::error::{Error, Result};
 use crate::plan::explain;
 use crate::plan::stage::{Registry, SourceId, Stage, StageId, StageInput};
@@ -53,7 +53,7 @@ impl Program {
     ///
     /// # Errors
     /// `InvalidQuery` or `Unsupported`: any mistake in the chain, with the operation it stands in.
-    pub fn compile(schema: &SchemaRef, chain: &Chain, device: Device) -> Result<Self> {
+    pub fn compile(schema: &SchemaRef, chain: &Chain, device: impl Into<Placement>) -> Result<Self> {
         let logical = chain.plan(schema);
         let plan = plan::plan(&[Arc::clone(&logical)])?;
         if !plan.stages.iter().all(follows_the_one_before) || plan.outputs != [StageId(plan.stages.len() - 1)] {

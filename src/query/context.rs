@@ -11,7 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::columnar::Schema;
 use crate::connectors::directory::DirectorySource;
 use crate::connectors::{ReadLimits, Sink, Source};
-use crate::dispatch::{Device, Dispatcher};
+use crate::dispatch::{Device, Dispatcher, Placement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::{Format, FormatKind, FormatOptions};
 use crate::limits::THREADS_MAX;
@@ -49,7 +49,7 @@ use crate::runtime::{CheckpointPlace, Progress, QueryDefinition, QueryOptions, R
 #[derive(Debug)]
 pub struct StreamingContext {
     options: QueryOptions,
-    device: Device,
+    placement: Placement,
     draft: Arc<Mutex<Draft>>,
 }
 
@@ -87,7 +87,7 @@ fn already_started() -> Error {
 #[derive(Debug, Clone)]
 pub struct ContextBuilder {
     options: QueryOptions,
-    device: Device,
+    placement: Placement,
     threads: Option<NonZeroUsize>,
     partitions: Option<usize>,
 }
@@ -178,7 +178,7 @@ impl StreamingContext {
         }
         let plans = draft.outputs.iter().map(|output| Arc::clone(&output.plan)).collect::<Vec<_>>();
         let plan = plan::plan(&plans)?;
-        let dispatcher = Dispatcher::new(self.device);
+        let dispatcher = Dispatcher::new(self.placement.clone());
         let names = draft.sources.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
         let runs_on = |stage: &plan::stage::Stage| match dispatcher.choose(stage) {
             Ok((backend, reason)) => format!("{} ({reason})", backend.name()),
@@ -197,7 +197,7 @@ impl StreamingContext {
     /// As [`StreamingContext::start`].
     pub fn check(&self) -> Result<()> {
         let draft = self.draft();
-        prepare(&draft, self.device).map(drop)
+        prepare(&draft, &self.placement).map(drop)
     }
 
     /// Starts the query.
@@ -209,7 +209,7 @@ impl StreamingContext {
         if draft.started {
             return Err(already_started());
         }
-        let executor = prepare(&draft, self.device)?;
+        let executor = prepare(&draft, &self.placement)?;
         draft.started = true;
         let sources = std::mem::take(&mut draft.sources);
         let sinks = draft.outputs.drain(..).map(|output| (output.name, output.sink)).collect();
@@ -226,14 +226,14 @@ impl StreamingContext {
     }
 }
 
-fn prepare(draft: &Draft, device: Device) -> Result<Executor> {
+fn prepare(draft: &Draft, placement: &Placement) -> Result<Executor> {
     if draft.outputs.is_empty() {
         return Err(
             Error::invalid_query("the query has no output").advice("end a stream with write, print or foreach_batch")
         );
     }
     let plans = draft.outputs.iter().map(|output| Arc::clone(&output.plan)).collect::<Vec<_>>();
-    Executor::prepare(plan::plan(&plans)?, &draft.registry, &Dispatcher::new(device))
+    Executor::prepare(plan::plan(&plans)?, &draft.registry, &Dispatcher::new(placement.clone()))
 }
 
 impl ContextBuilder {
@@ -250,7 +250,7 @@ impl ContextBuilder {
             listeners: Vec::new(),
             checkpoint: None,
         };
-        Self { options, device: Device::Auto, threads: None, partitions: None }
+        Self { options, placement: Placement::default(), threads: None, partitions: None }
     }
 
     /// A batch every so often. The same as `trigger(Trigger::Interval(interval))`.
@@ -305,7 +305,14 @@ impl ContextBuilder {
     /// What the query runs on.
     #[must_use]
     pub fn device(mut self, device: Device) -> Self {
-        self.device = device;
+        self.placement.device = device;
+        self
+    }
+
+    /// What stages run on, in full: also which adapter, and whether it is an error if they cannot.
+    #[must_use]
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
         self
     }
 
@@ -368,7 +375,7 @@ impl ContextBuilder {
             })?;
             self.options.pool = Some(Arc::new(pool));
         }
-        Ok(StreamingContext { options: self.options, device: self.device, draft: Arc::default() })
+        Ok(StreamingContext { options: self.options, placement: self.placement, draft: Arc::default() })
     }
 }
 

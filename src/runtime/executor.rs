@@ -21,7 +21,7 @@ use crate::dispatch::{Dispatcher, Placed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::{BatchReader, ReadReport};
 use crate::kernels::user_function::panic_text;
-use crate::kernels::{Partial, Partitions, PreparedStage};
+use crate::kernels::{Notice, Partial, Partitions, PreparedStage};
 use crate::plan::QueryPlan;
 use crate::plan::stage::{Registry, Stage, StageInput};
 
@@ -46,6 +46,8 @@ pub struct Computed {
     pub reading: Duration,
     /// Partitions that were read.
     pub partitions: usize,
+    /// Trouble with devices, which changed no answer.
+    pub notice: Notice,
 }
 
 /// What a task takes its batches from.
@@ -112,6 +114,7 @@ impl Executor {
                 partials.push(task.partial);
             }
             results[stage.id.0] = merge(stage, placed, partials, pool)?;
+            computed.notice.add(placed.stage.notice());
         }
         computed.outputs = self.plan.outputs.iter().map(|id| take(&mut results[id.0], &mut uses[id.0])).collect();
         Ok(computed)

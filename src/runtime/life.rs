@@ -210,6 +210,8 @@ impl Life {
             rows_out: written.rows,
             bytes_out: written.bytes,
             partitions: computed.partitions,
+            fallen_back: computed.notice.fallen_back,
+            warnings: computed.notice.warning().into_iter().collect(),
             scheduling_delay,
             retries,
             queue: self.queue(),

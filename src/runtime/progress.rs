@@ -42,6 +42,10 @@ pub struct Progress {
     pub queue: Queue,
     /// How often something failed and was tried again.
     pub retries: u32,
+    /// Pieces of the batch that a device could not finish and that were run again on the CPU.
+    pub fallen_back: u64,
+    /// What should be looked at, although every answer is right.
+    pub warnings: Vec<String>,
 }
 
 /// Where the time of a batch went, on the clock on the wall unless said otherwise.

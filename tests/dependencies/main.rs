@@ -38,11 +38,12 @@ const BANNED: [(&str, &str); 3] = [
 ];
 
 /// What the thin core (`default-features = false`) must build without: it builds in about a minute.
-const NOT_IN_THE_CORE: [&str; 13] = [
+const NOT_IN_THE_CORE: [&str; 14] = [
     "polars",
     "polars-core",
     "tokio",
     "wgpu",
+    "pollster",
     "clap",
     "indicatif",
     "mimalloc",
@@ -77,6 +78,9 @@ fn features() -> Vec<&'static str> {
     let mut features = Vec::new();
     if cfg!(feature = "cli") {
         features.push("cli");
+    }
+    if cfg!(feature = "gpu") {
+        features.push("gpu");
     }
     if cfg!(feature = "polars") {
         features.push("polars");

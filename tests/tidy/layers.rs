@@ -6,7 +6,7 @@ use super::TextFile;
 
 /// A module and what it may name, from the bottom up. A path stands for everything below it, except for modules that
 /// have a line of their own.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("limits", &[]),
     ("error", &[]),
     ("clock", &["error", "limits"]),
@@ -18,9 +18,10 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("plan", &["expr", "columnar", "error", "limits", "clock"]),
     ("kernels", &["plan::stage", "expr", "columnar", "error", "limits", "clock"]),
     ("kernels::cpu", &["kernels", "plan::stage", "expr", "columnar", "error", "limits", "clock"]),
+    ("kernels::gpu", &["kernels", "kernels::cpu", "plan::stage", "expr", "columnar", "error", "limits", "clock"]),
     ("connectors", &["kernels::Partitions", "formats", "generate", "columnar", "error", "limits", "clock"]),
     ("checkpoint", &["connectors", "columnar", "error", "limits", "clock"]),
-    ("dispatch", &["kernels", "kernels::cpu", "plan", "expr", "columnar", "error", "limits", "clock"]),
+    ("dispatch", &["kernels", "kernels::cpu", "kernels::gpu", "plan", "expr", "columnar", "error", "limits", "clock"]),
     (
         "runtime",
         &[
@@ -68,6 +69,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "connectors",
             "kernels",
             "kernels::cpu",
+            "kernels::gpu",
             "plan",
             "generate",
             "formats",

@@ -6,6 +6,7 @@
 
 mod layers;
 mod naming;
+mod shaders;
 mod twins;
 mod wording;
 
@@ -52,7 +53,7 @@ fn without_comment(line: &str) -> &str {
 /// A rule looks at all files and says what is wrong.
 type Rule = fn(&[TextFile]) -> Vec<String>;
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 12] = [
     layers::modules_look_only_down,
     layers::imports_name_one_module,
     naming::names_say_what_is_inside,
@@ -63,6 +64,8 @@ const RULES: [Rule; 10] = [
     wording::only_some_places_print_or_read_the_time,
     wording::no_path_of_one_machine,
     twins::operations_have_twins_and_tests,
+    shaders::shaders_open_with_what_they_are_for,
+    shaders::devices_are_touched_in_one_place,
 ];
 
 #[test]

@@ -50,11 +50,11 @@ pub(super) fn operations_have_twins_and_tests(files: &[TextFile]) -> Vec<String>
     violations
 }
 
-/// Files and folders directly in `folder`, without their endings; `mod.rs` and `cpu` are the backends' own.
+/// Files and folders directly in `folder`, without their endings; `mod.rs`, `cpu` and `gpu` are the backends' own.
 fn names_in<'a>(files: &'a [TextFile], folder: &str) -> BTreeSet<&'a str> {
     let inside = files.iter().filter_map(|file| file.path.strip_prefix(folder));
     let names = inside.filter_map(|path| path.split('/').next()).map(|name| name.trim_end_matches(".rs"));
-    names.filter(|name| !["mod", "cpu"].contains(name)).collect()
+    names.filter(|name| !["mod", "cpu", "gpu"].contains(name)).collect()
 }
 
 fn is_listed(list: &[(&str, &str)], name: &str) -> bool {

@@ -33,7 +33,7 @@ use document::Node;
 use keys::Keys;
 use stream::Names;
 
-use crate::dispatch::Device;
+use crate::dispatch::{Device, Placement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::THREADS_MAX;
 use crate::query::StreamingContext;
@@ -42,7 +42,8 @@ use crate::runtime::progress::Listener;
 use crate::runtime::{Progress, Trigger};
 use crate::suggest;
 
-const KEYS: &[&str] = &["name", "trigger", "partitions", "threads", "retries", "device", "limits", "checkpoint"];
+const KEYS: &[&str] =
+    &["name", "trigger", "partitions", "threads", "retries", "device", "adapter", "strict", "limits", "checkpoint"];
 const TABLES: &[&str] = &["source", "table", "stream", "sink"];
 
 /// A pipeline file that has been read: TOML, not yet understood.
@@ -202,12 +203,20 @@ impl Pipeline {
         if let Some(node) = keys.optional("checkpoint") {
             builder = builder.checkpoint_at(checkpoint::place(node)?);
         }
-        let devices = [("auto", Device::Auto), ("cpu", Device::Cpu), ("reference", Device::Reference)];
-        if let Some(device) = keys.choice("device", &devices)? {
-            builder = builder.device(device);
-        }
+        builder = builder.placement(placement(keys)?);
         Ok(builder.limits(source::limits(keys)?))
     }
+}
+
+/// What stages run on.
+fn placement(keys: &Keys<'_>) -> Result<Placement> {
+    let devices =
+        [("auto", Device::Auto), ("cpu", Device::Cpu), ("gpu", Device::Gpu), ("reference", Device::Reference)];
+    Ok(Placement {
+        device: keys.choice("device", &devices)?.unwrap_or_default(),
+        adapter: keys.optional("adapter").map(Node::text).transpose()?.map(str::to_owned),
+        strict: keys.boolean("strict")?.unwrap_or_default(),
+    })
 }
 
 /// `available_now`, `once`, or an interval.

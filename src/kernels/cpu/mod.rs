@@ -8,7 +8,7 @@ pub mod group_ids;
 pub mod hash;
 pub mod join;
 mod join_index;
-mod native;
+pub(crate) mod native;
 pub mod project;
 pub mod reduce;
 pub mod repartition;
@@ -17,7 +17,7 @@ pub mod simd;
 pub mod sort;
 mod sort_keys;
 mod spare;
-mod stage;
+pub(crate) mod stage;
 mod stored;
 mod words;
 

@@ -43,7 +43,7 @@ macro_rules! with_native {
 pub(super) use with_native;
 
 /// The values of a primitive column, those under nulls included.
-pub(super) fn values<N: ArrowNativeType>(array: &dyn Array) -> Result<ScalarBuffer<N>> {
+pub(crate) fn values<N: ArrowNativeType>(array: &dyn Array) -> Result<ScalarBuffer<N>> {
     match buffer(array) {
         Some(buffer) if array.data_type().primitive_width() == Some(size_of::<N>()) => {
             Ok(ScalarBuffer::new(buffer, 0, array.len()))
@@ -72,7 +72,7 @@ pub(super) fn no_values<N: ArrowNativeType>() -> ScalarBuffer<N> {
 }
 
 /// A primitive column with these values.
-pub(super) fn column<N: ArrowNativeType>(
+pub(crate) fn column<N: ArrowNativeType>(
     data_type: &DataType,
     values: Vec<N>,
     nulls: Option<NullBuffer>,
@@ -117,7 +117,7 @@ pub(super) unsafe fn with_buffers(
 }
 
 /// The bitmap of a column whose values are there where `present` says so; none if all are.
-pub(super) fn validity(present: &[bool]) -> Option<NullBuffer> {
+pub(crate) fn validity(present: &[bool]) -> Option<NullBuffer> {
     let all = present.iter().all(|&is_present| is_present);
     (!all).then(|| NullBuffer::new(BooleanBuffer::collect_bool(present.len(), |row| present[row])))
 }

@@ -12,6 +12,8 @@ use super::filter::Filter;
 use super::group_ids::method::{Chosen, possible};
 use super::join::PreparedJoin;
 use super::project::Program;
+#[cfg(feature = "gpu")]
+use super::reduce::absorb::Reduced;
 use super::reduce::distinct::Distinct;
 use super::reduce::reduce_with::{Folded, ReduceWith};
 use super::reduce::{Groups, KeyedReduce};
@@ -27,7 +29,7 @@ use crate::limits::ROWS_PER_READ_MAX;
 use crate::plan::stage::{BatchFunction, End, GroupFunction, NamedExpr, Registry, SortKey, Stage, Step};
 
 /// A stage whose expressions are compiled and whose join tables are built.
-pub(super) struct CpuStage {
+pub(crate) struct CpuStage {
     steps: Arc<[Ready]>,
     pub(super) end: Arc<Ending>,
     /// Of the rows that reach the end.
@@ -75,7 +77,7 @@ pub(super) enum Held {
 }
 
 impl CpuStage {
-    pub(super) fn prepare(stage: &Stage, registry: &Registry) -> Result<Self> {
+    pub(crate) fn prepare(stage: &Stage, registry: &Registry) -> Result<Self> {
         let mut end_schema = Arc::clone(&stage.input_schema);
         let mut steps = Vec::with_capacity(stage.steps.len());
         for step in &stage.steps {
@@ -107,14 +109,25 @@ impl CpuStage {
         }
         Ok(Some(all))
     }
-}
 
-impl PreparedStage for CpuStage {
-    fn begin(&self) -> Result<Box<dyn StageTask>> {
+    /// The schema of the rows that reach the end.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn end_schema(&self) -> &SchemaRef {
+        &self.end_schema
+    }
+
+    /// Starts the work on one partition.
+    pub(crate) fn begin_task(&self) -> Result<Box<CpuTask>> {
         match self.spare.take() {
             Some(task) => Ok(task),
             None => Ok(self.task(self.end.begin(&self.end_schema)?)),
         }
+    }
+}
+
+impl PreparedStage for CpuStage {
+    fn begin(&self) -> Result<Box<dyn StageTask>> {
+        Ok(self.begin_task()?)
     }
 
     fn merge(&self, partials: Vec<Partial>) -> Result<Partitions> {
@@ -345,7 +358,7 @@ pub(super) fn evaluate(programs: &[Program], batch: &RecordBatch) -> Result<Vec<
 }
 
 /// The work on one partition.
-pub(super) struct CpuTask {
+pub(crate) struct CpuTask {
     steps: Arc<[Ready]>,
     end: Arc<Ending>,
     state: State,
@@ -438,6 +451,26 @@ impl CpuTask {
     /// The groups of a keyed reduce.
     pub(super) fn groups(&mut self) -> Result<&mut Groups> {
         if let State::Reduce(groups) = &mut self.state { Ok(groups) } else { Err(foreign()) }
+    }
+
+    /// Takes rows that have been through all steps elsewhere.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn push_done(&mut self, batch: RecordBatch) -> Result<()> {
+        self.push_tile(&[], batch)
+    }
+
+    /// Takes groups that were made elsewhere: `firsts` has the first row of each, as it came into the stage.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn absorb(&mut self, firsts: RecordBatch, reduced: &Reduced) -> Result<()> {
+        let Ending::Reduce { keys, .. } = self.end.as_ref() else {
+            return Err(Error::internal("a stage that does not group was given groups"));
+        };
+        let firsts = self.steps.iter().try_fold(firsts, |batch, step| step.run(&batch))?;
+        let keys = evaluate(keys, &firsts)?;
+        match &mut self.state {
+            State::Reduce(groups) => groups.absorb(&keys, reduced),
+            _ => Err(Error::internal("the state of a stage does not fit its end")),
+        }
     }
 
     fn push_tile(&mut self, steps: &[Ready], mut batch: RecordBatch) -> Result<()> {

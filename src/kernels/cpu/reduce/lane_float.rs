@@ -18,6 +18,8 @@ use fearless_simd_macros::simd;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+#[cfg(feature = "gpu")]
+use super::absorb::{Totals, foreign_totals};
 use super::float_split::{BITS, Grid};
 use super::lane_sum::{Bound, Fed, LaneSum, Total, Wide, mixed, same};
 use super::lanes::{Lanes, ROWS};
@@ -290,6 +292,13 @@ impl<N: FloatNative> LaneSum for FloatLaneSum<N> {
         lanes.sums_mut(first).zip(highs).for_each(|(slot, high)| *slot = high);
         lanes.sums_mut(first + 1).zip(lows).for_each(|(slot, low)| *slot = low);
         self.bound.settles(lanes, first, 2);
+        Ok(())
+    }
+
+    #[cfg(feature = "gpu")]
+    fn absorb(&mut self, groups: &[u32], totals: &Totals) -> Result<()> {
+        let Totals::Float(totals) = totals else { return Err(foreign_totals()) };
+        groups.iter().zip(totals).for_each(|(&group, total)| self.outside.entry(group).or_default().merge(total));
         Ok(())
     }
 

@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use arrow_array::ArrayRef;
 
+#[cfg(feature = "gpu")]
+use super::absorb::Totals;
 use super::lanes::Lanes;
 use super::state::{Ids, Mapping};
 use crate::error::{Error, Result};
@@ -75,6 +77,10 @@ pub(super) trait LaneSum: Send + Sync + std::any::Any {
 
     /// Prepares both sides for the addition of their lanes, and takes over what of the later one is not in lanes.
     fn merge(&mut self, later: &dyn LaneSum, lanes: &mut Lanes, first: usize, mapping: &Mapping<'_>) -> Result<()>;
+
+    /// Takes totals in that were made elsewhere, one for each of these groups.
+    #[cfg(feature = "gpu")]
+    fn absorb(&mut self, groups: &[u32], totals: &Totals) -> Result<()>;
 
     /// The total of a group.
     fn total(&self, lanes: &Lanes, first: usize, group: usize) -> Total;

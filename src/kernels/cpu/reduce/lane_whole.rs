@@ -14,6 +14,8 @@ use arrow_buffer::{ArrowNativeType, ScalarBuffer};
 use fearless_simd::{Simd, dispatch};
 use fearless_simd_macros::simd;
 
+#[cfg(feature = "gpu")]
+use super::absorb::{Totals, foreign_totals};
 use super::lane_sum::{Bound, Fed, LANE_MAX, LaneSum, Total, Wide, mixed, same};
 use super::lanes::{Lanes, ROWS};
 use super::state::Mapping;
@@ -180,6 +182,13 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
         for (from, to) in mapping.pairs().filter(|&(from, _)| from < later.wide.len()) {
             wide_of(&mut self.wide, to as u32).add_same(&later.wide[from]);
         }
+        Ok(())
+    }
+
+    #[cfg(feature = "gpu")]
+    fn absorb(&mut self, groups: &[u32], totals: &Totals) -> Result<()> {
+        let Totals::Whole(totals) = totals else { return Err(foreign_totals()) };
+        groups.iter().zip(totals).for_each(|(&group, total)| wide_of(&mut self.wide, group).add_same(total));
         Ok(())
     }
 

@@ -9,6 +9,8 @@ use arrow_array::ArrayRef;
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::DataType;
 
+#[cfg(feature = "gpu")]
+use super::absorb::{Reduced, absorb_least, foreign_totals};
 use super::feed::Feed;
 use super::lane_float::FloatLaneSum;
 use super::lane_least::{LaneLeast, LeastOf};
@@ -145,6 +147,36 @@ impl Laned {
             }
         }
         self.lanes.merge(&later.lanes, mapping);
+        Ok(())
+    }
+
+    #[cfg(feature = "gpu")]
+    /// Takes in what was reduced elsewhere: row `n` of it belongs to the group `to[n]`.
+    pub(super) fn absorb(&mut self, to: &[u32], groups: usize, reduced: &Reduced) -> Result<()> {
+        self.lanes.grow(groups);
+        if let Some(lane) = self.rows {
+            to.iter().zip(&reduced.rows).for_each(|(&group, &rows)| self.lanes.add(group as usize, lane, rows));
+        }
+        for (place, feed) in self.feeds.iter_mut().enumerate() {
+            let of_feed = self.parts.iter().zip(&reduced.parts);
+            let mut of_feed = of_feed.filter_map(|(part, made)| part.filter(|part| part.feed == place).zip(Some(made)));
+            let first_of = |wanted: &[What]| of_feed.clone().find(|(part, _)| wanted.contains(&part.what));
+            if let Some((sum, _)) = &mut feed.sum {
+                let made = first_of(&[What::Sum, What::Mean]).and_then(|(_, made)| made.totals.as_ref());
+                sum.absorb(to, made.ok_or_else(foreign_totals)?)?;
+            }
+            for (wanted, least) in [(What::Min, &mut feed.min), (What::Max, &mut feed.max)] {
+                if let Some((least, lane)) = least {
+                    let made = first_of(&[wanted]).ok_or_else(foreign_totals)?.1;
+                    absorb_least(&mut **least, made, to, &mut self.lanes, *lane)?;
+                }
+            }
+            if let (Some(lane), Some((_, made))) = (feed.missed, of_feed.next()) {
+                for ((&group, rows), seen) in to.iter().zip(&reduced.rows).zip(&made.seen) {
+                    self.lanes.add(group as usize, lane, rows - seen);
+                }
+            }
+        }
         Ok(())
     }
 

@@ -89,6 +89,20 @@ impl Lanes {
         self.slots.chunks_exact_mut(width.max(1)).map(move |slot| &mut slot[lane])
     }
 
+    /// Adds to the adding lane of a group.
+    #[cfg(feature = "gpu")]
+    pub(super) fn add(&mut self, group: usize, lane: usize, more: i64) {
+        let at = group * self.width() + self.leasts + lane;
+        self.slots[at] = self.slots[at].wrapping_add(more);
+    }
+
+    /// Offers a number to a lane that keeps the least.
+    #[cfg(feature = "gpu")]
+    pub(super) fn offer(&mut self, group: usize, lane: usize, number: i64) {
+        let at = group * self.width() + lane;
+        self.slots[at] = self.slots[at].min(number);
+    }
+
     /// The number in a lane that keeps the least.
     pub(super) fn least(&self, group: usize, lane: usize) -> i64 {
         self.slots[group * self.width() + lane]

@@ -8,6 +8,8 @@
 //! results. The other aggregates have a file each, over the loop in `state`. `merge` puts the groups of partitions
 //! together, and the rows that were `deferred`; `stored` turns groups into columns that can leave the process, and back.
 
+#[cfg(feature = "gpu")]
+pub(crate) mod absorb;
 mod concat;
 mod deferred;
 pub mod distinct;

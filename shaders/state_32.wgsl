@@ -1,0 +1,83 @@
+// What groups hold, in slots of 32 bits: sums as limbs with carries, and the largest number met.
+//
+// Bindings: 6 `state`: all zero before the first row; the slots of a group lie side by side.
+// Tier: those without 64-bit atomics.
+// Algorithm: each limb is added by itself; what wraps is carried on, so that the limbs together are the sum modulo a
+// power of two, in whatever order the rows come. Minima are kept as the largest complement. A number of more than one
+// word needs one pass a word (`ROUND`): the largest high word first, then the largest low word beside it.
+
+@group(0) @binding(6) var<storage, read_write> state: array<atomic<u32>>;
+
+// Adds a word to the limbs from `first` on, and what wraps to those above.
+fn add_word(first: u32, end: u32, word: u32) {
+    var at = first;
+    var add = word;
+    while add != 0u && at < end {
+        let old = atomicAdd(&state[at], add);
+        add = select(0u, 1u, old + add < old);
+        at++;
+    }
+}
+
+fn take_word(first: u32, end: u32, word: u32) {
+    var at = first;
+    var less = word;
+    while less != 0u && at < end {
+        let old = atomicSub(&state[at], less);
+        less = select(0u, 1u, old < less);
+        at++;
+    }
+}
+
+fn count(at: u32) {
+    atomicAdd(&state[at], 1u);
+}
+
+// The largest of numbers of one word.
+fn keep_32(at: u32, rank: u32) {
+    atomicMax(&state[at], rank);
+}
+
+// The same for two words, the high one first.
+fn keep_64(at: u32, rank: vec2<u32>) {
+    atomicMax(&state[at], rank.y);
+}
+
+fn keep_64_again(at: u32, rank: vec2<u32>) {
+    if atomicLoad(&state[at]) == rank.y {
+        atomicMax(&state[at + 1u], rank.x);
+    }
+}
+
+fn sum_32(first: u32, end: u32, magnitude: u32, negative: bool) {
+    if negative {
+        take_word(first, end, magnitude);
+    } else {
+        add_word(first, end, magnitude);
+    }
+}
+
+fn sum_64(first: u32, end: u32, magnitude: vec2<u32>, negative: bool) {
+    sum_32(first, end, magnitude.x, negative);
+    sum_32(first + 1u, end, magnitude.y, negative);
+}
+
+fn sum_128(first: u32, end: u32, magnitude: vec4<u32>, negative: bool) {
+    sum_64(first, end, magnitude.xy, negative);
+    sum_64(first + 2u, end, magnitude.zw, negative);
+}
+
+// A magnitude times 2^shift.
+fn sum_shifted(first: u32, end: u32, magnitude: vec2<u32>, shift: u32, negative: bool) {
+    let at = first + shift / 32u;
+    let bits = shift % 32u;
+    let low = shift_left_64(vec2<u32>(magnitude.x, 0u), bits);
+    let high = shift_left_64(vec2<u32>(magnitude.y, 0u), bits);
+    sum_32(at, end, low.x, negative);
+    sum_32(at + 1u, end, low.y | high.x, negative);
+    sum_32(at + 2u, end, high.y, negative);
+}
+
+fn flag(at: u32, bits: u32) {
+    atomicOr(&state[at], bits);
+}

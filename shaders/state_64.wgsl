@@ -1,0 +1,73 @@
+// What groups hold, in slots of 64 bits: the twin of `state_32.wgsl`, with half as many additions and one pass.
+//
+// Bindings: 6 `state`: all zero before the first row; the slots of a group lie side by side.
+// Tier: 64-bit integers and atomics.
+
+@group(0) @binding(6) var<storage, read_write> state: array<atomic<u64>>;
+
+fn add_word(first: u32, end: u32, word: u64) {
+    var at = first;
+    var add = word;
+    while add != 0lu && at < end {
+        let old = atomicAdd(&state[at], add);
+        add = select(0lu, 1lu, old + add < old);
+        at++;
+    }
+}
+
+fn take_word(first: u32, end: u32, word: u64) {
+    var at = first;
+    var less = word;
+    while less != 0lu && at < end {
+        let old = atomicSub(&state[at], less);
+        less = select(0lu, 1lu, old < less);
+        at++;
+    }
+}
+
+fn count(at: u32) {
+    atomicAdd(&state[at], 1lu);
+}
+
+fn keep_32(at: u32, rank: u32) {
+    atomicMax(&state[at], u64(rank));
+}
+
+fn keep_64(at: u32, rank: vec2<u32>) {
+    atomicMax(&state[at], wide(rank));
+}
+
+fn sum_wide(first: u32, end: u32, magnitude: u64, negative: bool) {
+    if negative {
+        take_word(first, end, magnitude);
+    } else {
+        add_word(first, end, magnitude);
+    }
+}
+
+fn sum_32(first: u32, end: u32, magnitude: u32, negative: bool) {
+    sum_wide(first, end, u64(magnitude), negative);
+}
+
+fn sum_64(first: u32, end: u32, magnitude: vec2<u32>, negative: bool) {
+    sum_wide(first, end, wide(magnitude), negative);
+}
+
+fn sum_128(first: u32, end: u32, magnitude: vec4<u32>, negative: bool) {
+    sum_64(first, end, magnitude.xy, negative);
+    sum_64(first + 1u, end, magnitude.zw, negative);
+}
+
+// A magnitude times 2^shift.
+fn sum_shifted(first: u32, end: u32, magnitude: vec2<u32>, shift: u32, negative: bool) {
+    let at = first + shift / 64u;
+    let bits = shift % 64u;
+    let whole = wide(magnitude);
+    sum_wide(at, end, whole << bits, negative);
+    // Two shifts in a row, because a shift by all bits is none.
+    sum_wide(at + 1u, end, (whole >> 1u) >> (63u - bits), negative);
+}
+
+fn flag(at: u32, bits: u32) {
+    atomicOr(&state[at], u64(bits));
+}

@@ -1,0 +1,142 @@
+//! The adapters of this machine: which there are, which one is meant, and a device on it.
+//!
+//! Vulkan, Metal and DX12 are asked; the same adapter is not shown twice. A software adapter computes on the CPU: it is
+//! there for tests and is only taken by name.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use wgpu::{Backends, DeviceType, InstanceDescriptor, InstanceFlags};
+
+use super::device::Device;
+use super::tier::Tier;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What is asked for adapters. No OpenGL: it offers those of Vulkan a second time.
+const BACKENDS: Backends = Backends::VULKAN.union(Backends::METAL).union(Backends::DX12);
+
+/// An adapter, as `pelton devices` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdapterInfo {
+    /// Its name, as its driver says it.
+    pub name: String,
+    /// `Vulkan`, `Metal` or `Dx12`.
+    pub interface: String,
+    /// What it is: `discrete`, `integrated`, `virtual`, `software` or `other`.
+    pub class: &'static str,
+    /// The driver and its version.
+    pub driver: String,
+    /// The highest tier that it can do.
+    pub tier: Tier,
+    /// Bytes that a shader can see of one buffer.
+    pub binding_bytes_max: u64,
+    /// Bytes of a buffer.
+    pub buffer_bytes_max: u64,
+}
+
+impl AdapterInfo {
+    fn of(adapter: &wgpu::Adapter) -> Self {
+        let (info, limits) = (adapter.get_info(), adapter.limits());
+        Self {
+            name: info.name.clone(),
+            interface: format!("{:?}", info.backend),
+            class: match info.device_type {
+                DeviceType::DiscreteGpu => "discrete",
+                DeviceType::IntegratedGpu => "integrated",
+                DeviceType::VirtualGpu => "virtual",
+                DeviceType::Cpu => "software",
+                DeviceType::Other => "other",
+            },
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            tier: Tier::of(adapter.features()),
+            binding_bytes_max: limits.max_storage_buffer_binding_size,
+            buffer_bytes_max: limits.max_buffer_size,
+        }
+    }
+
+    /// Whether it computes on the CPU.
+    pub fn is_software(&self) -> bool {
+        self.class == "software"
+    }
+}
+
+impl fmt::Display for AdapterInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, {})", self.name, self.class, self.interface)
+    }
+}
+
+/// The adapters of this machine, the most able first.
+pub fn adapters() -> Vec<AdapterInfo> {
+    found().iter().map(AdapterInfo::of).collect()
+}
+
+/// The way to the drivers: opened once, since loading them takes a fifth of a second.
+fn instance() -> &'static wgpu::Instance {
+    static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
+    INSTANCE.get_or_init(|| {
+        let (backends, flags) = (BACKENDS, InstanceFlags::empty());
+        wgpu::Instance::new(InstanceDescriptor { backends, flags, ..InstanceDescriptor::new_without_display_handle() })
+    })
+}
+
+fn found() -> Vec<wgpu::Adapter> {
+    let mut all = pollster::block_on(instance().enumerate_adapters(BACKENDS));
+    let rank = |adapter: &wgpu::Adapter| match adapter.get_info().device_type {
+        DeviceType::DiscreteGpu => 0,
+        DeviceType::IntegratedGpu => 1,
+        DeviceType::VirtualGpu => 2,
+        DeviceType::Other => 3,
+        DeviceType::Cpu => 4,
+    };
+    all.sort_by_key(rank);
+    all
+}
+
+/// Which adapter is meant, and how much of it may be used.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// Part of the adapter's name, in any case of letters; a software adapter is only found by name.
+    pub adapter: Option<String>,
+    /// The highest tier to use, if not all that the adapter can do.
+    pub tier: Option<Tier>,
+    /// Rows of a batch on the device at most, if not as many as usual.
+    pub rows_max: Option<usize>,
+    /// Groups that there is room for at first, if not as many as usual.
+    pub groups_first: Option<usize>,
+}
+
+/// A device on the adapter that is meant.
+///
+/// # Errors
+/// `NotFound` if there is none, with those that there are; `Unsupported` if it gives no device.
+pub(super) fn open(wish: &Wish) -> Result<(AdapterInfo, Device)> {
+    let all: Vec<_> = found().into_iter().map(|adapter| (AdapterInfo::of(&adapter), adapter)).collect();
+    let is_meant = |info: &AdapterInfo| match &wish.adapter {
+        Some(name) => info.name.to_lowercase().contains(&name.to_lowercase()),
+        None => !info.is_software(),
+    };
+    let Some((info, adapter)) = all.iter().find(|(info, _)| is_meant(info)) else {
+        return Err(missing(wish, &all.iter().map(|(info, _)| info.to_string()).collect::<Vec<_>>()));
+    };
+    let tier = wish.tier.map_or(info.tier, |tier| tier.min(info.tier));
+    let device = Device::open(adapter, tier, info).map_err(|error| {
+        let message = format!("the adapter {info} gives no device: {error}");
+        Error::new(ErrorKind::Unsupported, message).advice("look for a newer driver, or use device = \"cpu\"")
+    })?;
+    Ok((info.clone(), device))
+}
+
+fn missing(wish: &Wish, found: &[String]) -> Error {
+    let found = if found.is_empty() {
+        "there is no adapter at all".to_owned()
+    } else {
+        format!("there is {}", found.join(", "))
+    };
+    let message = match &wish.adapter {
+        Some(name) => format!("no adapter's name has \"{name}\" in it: {found}"),
+        None => format!("there is no GPU here: {found}"),
+    };
+    Error::new(ErrorKind::NotFound, message)
+        .advice("use device = \"cpu\" or \"auto\"; `pelton devices` shows what there is")
+}

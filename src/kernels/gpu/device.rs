@@ -1,0 +1,184 @@
+//! An open device: its queue, its limits, and what it has complained about.
+//!
+//! No call of this module waits without a limit, and no complaint of the driver's is lost: those that belong to no call
+//! are kept until somebody asks.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use wgpu::{
+    BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType, BufferBindingType, CommandEncoder,
+    ComputePipelineDescriptor, DeviceDescriptor, ErrorFilter, Limits, MapMode, MemoryHints, PipelineLayoutDescriptor,
+    PollType, ShaderModuleDescriptor, ShaderSource, ShaderStages,
+};
+
+use super::adapters::AdapterInfo;
+use super::tier::Tier;
+use super::trouble::Trouble;
+
+/// How long a device may work on a batch.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// An open device.
+pub(super) struct Device {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) tier: Tier,
+    /// Bytes of a buffer that shaders see, at most.
+    pub(super) buffer_bytes_max: u64,
+    is_lost: Arc<AtomicBool>,
+    complaints: Arc<Mutex<Vec<Trouble>>>,
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device").field("tier", &self.tier).field("is_lost", &self.is_lost).finish_non_exhaustive()
+    }
+}
+
+/// A shader, ready to run.
+#[derive(Debug, Clone)]
+pub(super) struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+    /// The bindings, in order.
+    pub(super) bindings: Vec<u32>,
+}
+
+impl Device {
+    pub(super) fn open(adapter: &wgpu::Adapter, tier: Tier, info: &AdapterInfo) -> Result<Self, String> {
+        let buffer_bytes_max = info.binding_bytes_max.min(info.buffer_bytes_max);
+        let required_limits = Limits {
+            max_storage_buffer_binding_size: info.binding_bytes_max,
+            max_buffer_size: info.buffer_bytes_max,
+            ..Limits::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&DeviceDescriptor {
+            label: Some("pelton"),
+            required_features: tier.features(),
+            required_limits,
+            memory_hints: MemoryHints::Performance,
+            ..DeviceDescriptor::default()
+        }))
+        .map_err(|error| error.to_string())?;
+        let (is_lost, complaints) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let lost = Arc::clone(&is_lost);
+        device.set_device_lost_callback(move |_, _| lost.store(true, Ordering::Release));
+        let heard = Arc::clone(&complaints);
+        device.on_uncaptured_error(Arc::new(move |error| {
+            heard.lock().unwrap_or_else(PoisonError::into_inner).push(trouble(&error));
+        }));
+        Ok(Self { device, queue, tier, buffer_bytes_max, is_lost, complaints })
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Acquire)
+    }
+
+    /// What went wrong since somebody last asked.
+    pub(super) fn check(&self) -> Result<(), Trouble> {
+        if self.is_lost() {
+            return Err(Trouble::Lost("its driver says so".to_owned()));
+        }
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = complaints.drain(..).next();
+        first.map_or(Ok(()), Err)
+    }
+
+    /// A shader made ready. Bindings 0 and 1 are always there.
+    pub(super) fn pipeline(&self, name: &str, wgsl: &str, more: &[u32]) -> Result<Pipeline, Trouble> {
+        let scope = self.device.push_error_scope(ErrorFilter::Validation);
+        let bindings: Vec<u32> = [0, 1].into_iter().chain(more.iter().copied()).collect();
+        let entries: Vec<_> = bindings.iter().map(|&binding| entry(binding)).collect();
+        let label = Some(name);
+        let layout = self.device.create_bind_group_layout(&BindGroupLayoutDescriptor { label, entries: &entries });
+        let source = ShaderSource::Wgsl(wgsl.into());
+        let module = self.device.create_shader_module(ShaderModuleDescriptor { label, source });
+        let whole = self.device.create_pipeline_layout(&PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = self.device.create_compute_pipeline(&ComputePipelineDescriptor {
+            label,
+            layout: Some(&whole),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        });
+        match pollster::block_on(scope.pop()) {
+            Some(error) => Err(trouble(&error)),
+            None => Ok(Pipeline { pipeline, layout, bindings }),
+        }
+    }
+
+    /// Submits what has been recorded and waits until the buffer can be read; gives its first bytes as words.
+    pub(super) fn submit_and_read(
+        &self,
+        encoder: CommandEncoder,
+        buffer: &wgpu::Buffer,
+        bytes: u64,
+        time: Option<Duration>,
+    ) -> Result<Vec<u32>, Trouble> {
+        let (told, heard) = channel();
+        encoder.map_buffer_on_submit(buffer, MapMode::Read, ..bytes, move |result| {
+            // Nobody may listen any more.
+            let _ = told.send(result.is_ok());
+        });
+        let submission = self.queue.submit([encoder.finish()]);
+        let wait =
+            PollType::Wait { submission_index: Some(submission), timeout: Some(time.unwrap_or(ANSWER_TIME_MAX)) };
+        if let Err(error) = self.device.poll(wait) {
+            return Err(Trouble::Late(error.to_string()));
+        }
+        self.check()?;
+        self.mapped(&heard)?;
+        let words = {
+            let view = buffer.get_mapped_range(..bytes).map_err(|error| Trouble::Rejected(error.to_string()))?;
+            bytemuck::cast_slice::<u8, u32>(&view).to_vec()
+        };
+        buffer.unmap();
+        Ok(words)
+    }
+
+    /// Another thread's wait may have taken the call that tells us: it is on its way then.
+    fn mapped(&self, heard: &Receiver<bool>) -> Result<(), Trouble> {
+        match heard.recv_timeout(ANSWER_TIME_MAX) {
+            Ok(true) => Ok(()),
+            _ if self.is_lost() => Err(Trouble::Lost("its driver says so".to_owned())),
+            _ => Err(Trouble::Rejected("an answer could not be read".to_owned())),
+        }
+    }
+
+    /// Gives the device up for lost: nobody waits for it any more.
+    pub(super) fn give_up(&self) {
+        self.is_lost.store(true, Ordering::Release);
+    }
+}
+
+/// The batch is only read; everything else is written.
+fn entry(binding: u32) -> BindGroupLayoutEntry {
+    BindGroupLayoutEntry {
+        binding,
+        visibility: ShaderStages::COMPUTE,
+        ty: BindingType::Buffer {
+            ty: BufferBindingType::Storage { read_only: binding == 0 },
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        },
+        count: None,
+    }
+}
+
+fn trouble(error: &wgpu::Error) -> Trouble {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Trouble::OutOfMemory(error.to_string()),
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+            Trouble::Rejected(description.clone())
+        }
+    }
+}

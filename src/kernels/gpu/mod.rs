@@ -1,0 +1,128 @@
+//! The GPU backend: fused stages as compute shaders on any Vulkan, Metal or DX12 adapter, with the bits of the CPU.
+//!
+//! A stage becomes a [`plan`]: the columns that travel ([`columns`]), WGSL made of the user's expressions ([`code`]) around
+//! the operations in `shaders/`, and what comes back: rows ([`rows`]) or groups ([`groups`], [`reduce`]). Rows go up packed
+//! ([`pack`]); groups come back as exact totals, which the CPU's end of the stage takes in, so that partials of both
+//! merge. A device is a disposable cache: whatever goes wrong with it ([`trouble`]), the batch is run again on the CPU.
+//! What cannot run here with the bits of the CPU is refused, with the reason in one sentence.
+
+mod adapters;
+mod code;
+mod columns;
+mod device;
+mod grid;
+mod groups;
+mod kind;
+mod pack;
+mod pipelines;
+mod plan;
+mod reduce;
+mod rows;
+mod shader;
+mod stage;
+mod tier;
+mod trouble;
+mod worker;
+
+use std::sync::Arc;
+
+pub use self::adapters::{AdapterInfo, Wish, adapters};
+use self::plan::StagePlan;
+use self::stage::{GpuStage, Holder};
+pub use self::tier::Tier;
+use self::trouble::Record;
+pub use self::trouble::{Counts, Fault, Faults};
+use super::cpu::stage::CpuStage;
+use super::{Backend, PreparedStage};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::stage::{End, Registry, Stage};
+
+/// Runs stages on one adapter.
+#[derive(Debug)]
+pub struct GpuBackend {
+    holder: Arc<Holder>,
+    record: Arc<Record>,
+    faults: Faults,
+    is_strict: bool,
+}
+
+impl GpuBackend {
+    /// Opens a device on the adapter that is meant.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such adapter, `Unsupported` if it gives no device.
+    pub fn open(wish: Wish) -> Result<Self> {
+        let holder = Arc::new(Holder::open(wish)?);
+        Ok(Self { holder, record: Arc::default(), faults: Faults::default(), is_strict: false })
+    }
+
+    /// The same backend, for which a batch that does not run on the device is an error.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.is_strict = true;
+        self
+    }
+
+    /// The same backend, with trouble made on purpose. For tests.
+    #[must_use]
+    pub fn with_faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// The adapter.
+    pub fn adapter(&self) -> &AdapterInfo {
+        &self.holder.adapter
+    }
+
+    /// What the device has done so far.
+    pub fn counts(&self) -> Counts {
+        self.record.counts()
+    }
+
+    fn tier(&self) -> Tier {
+        self.holder.device().tier
+    }
+}
+
+impl Backend for GpuBackend {
+    fn name(&self) -> &'static str {
+        "gpu"
+    }
+
+    fn manner(&self) -> Option<String> {
+        Some(format!("{} with {}", self.holder.adapter, self.tier()))
+    }
+
+    fn supports(&self, stage: &Stage) -> Result<(), String> {
+        StagePlan::of(stage, self.tier()).map(drop)
+    }
+
+    fn leaves(&self, stage: &Stage) -> Option<&'static str> {
+        match &stage.end {
+            End::Emit | End::Reduce { .. } => None,
+            End::Sort { .. } => Some("sorting"),
+            End::Distinct { .. } => Some("finding distinct rows"),
+            End::Limit(_) => Some("the limit"),
+            End::Repartition(_) => Some("repartitioning"),
+            End::ReduceWith { .. } | End::Transform { .. } => Some("your function"),
+        }
+    }
+
+    fn prepare(&self, stage: &Stage, registry: &Registry) -> Result<Arc<dyn PreparedStage>> {
+        let plan = StagePlan::of(stage, self.tier()).map_err(|reason| Error::new(ErrorKind::Unsupported, reason))?;
+        let cpu = CpuStage::prepare(stage, registry)?;
+        let (holder, record) = (Arc::clone(&self.holder), Arc::clone(&self.record));
+        let stage = GpuStage::new(holder, record, self.faults.clone(), self.is_strict, plan, cpu)?;
+        Ok(Arc::new(stage))
+    }
+}
+
+/// All shaders of a stage for a tier, each with its name, without any device. For tests.
+///
+/// # Errors
+/// Why the stage does not run on a device, in one sentence.
+pub fn shaders(stage: &Stage, tier: Tier) -> Result<Vec<(&'static str, String)>, String> {
+    let mut plan = StagePlan::of(stage, tier)?;
+    Ok(plan.shaders().into_iter().map(|shader| (shader.operation.name(), shader.text.clone())).collect())
+}

@@ -1,0 +1,218 @@
+//! A batch packed for a device: a header, then each column as it lies in Arrow's memory, then its bits of validity.
+//!
+//! Nothing is widened on the way: a column of bytes travels as bytes, a condition as a bit a row. Columns begin on
+//! [`ALIGNMENT`] bytes.
+
+#![expect(clippy::cast_possible_truncation, reason = "places in a buffer are words of 32 bits: its size is checked")]
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow_buffer::{ArrowNativeType, BooleanBuffer, BooleanBufferBuilder};
+
+use super::columns::{Column, Columns, Source};
+use super::grid::Span;
+use super::kind::Kind;
+use super::shader::numbers_at;
+use crate::columnar::DataType;
+use crate::error::{Error, Result};
+use crate::expr::TypedExpr;
+use crate::kernels::cpu::group_ids::GroupIds;
+use crate::kernels::cpu::native;
+use crate::kernels::cpu::project::Program;
+
+/// Bytes on whose multiples columns begin.
+const ALIGNMENT: usize = 256;
+
+/// How the columns of a stage are made on the host.
+#[derive(Debug)]
+pub(super) struct Packer {
+    columns: Vec<(Column, Option<Program>)>,
+}
+
+/// The columns of a batch, piece by piece.
+pub(super) struct Gathered {
+    pub(super) rows: usize,
+    columns: Vec<GatheredColumn>,
+}
+
+struct GatheredColumn {
+    kind: Kind,
+    pieces: Vec<ArrayRef>,
+    /// How many different codes there are, if these are codes.
+    codes: Option<usize>,
+}
+
+/// Where everything lies.
+pub(super) struct Packed {
+    header: Vec<u32>,
+    /// For each column the bytes at which its values and its bits of validity begin.
+    places: Vec<(usize, Option<usize>)>,
+    pub(super) bytes: usize,
+}
+
+impl Packer {
+    pub(super) fn new(columns: &Columns) -> Result<Self> {
+        let program = |column: &Column| match &column.source {
+            Source::Input(_) => Ok(None),
+            Source::Hosted(expr) | Source::Coded(expr) => Program::prepare(expr).map(Some),
+        };
+        let columns = columns.0.iter().map(|column| Ok((column.clone(), program(column)?)));
+        Ok(Self { columns: columns.collect::<Result<_>>()? })
+    }
+
+    /// Computes what the host has to compute.
+    ///
+    /// # Errors
+    /// A value made of texts that cannot be computed: which row has it is for the CPU to say.
+    pub(super) fn gather(&self, pieces: &[RecordBatch]) -> Result<Gathered> {
+        let rows = pieces.iter().map(RecordBatch::num_rows).sum();
+        let columns = self.columns.iter().map(|(column, program)| gather_column(column, program.as_ref(), pieces));
+        Ok(Gathered { rows, columns: columns.collect::<Result<_>>()? })
+    }
+}
+
+fn gather_column(column: &Column, program: Option<&Program>, pieces: &[RecordBatch]) -> Result<GatheredColumn> {
+    let made = |piece: &RecordBatch| match (&column.source, program) {
+        (Source::Input(index), _) => Ok(Arc::clone(piece.column(*index))),
+        (_, Some(program)) => program.evaluate(piece),
+        (_, None) => Err(Error::internal("a column of a device has no program")),
+    };
+    let mut arrays = pieces.iter().map(made).collect::<Result<Vec<_>>>()?;
+    let mut codes = None;
+    if let Source::Coded(expr) = &column.source {
+        let mut ids = GroupIds::new([&expr.data_type])?;
+        let mut of_rows = Vec::new();
+        for array in &mut arrays {
+            ids.assign(&[Arc::clone(array)], &mut of_rows)?;
+            *array = Arc::new(UInt32Array::from(of_rows.clone()));
+        }
+        codes = Some(ids.len());
+    }
+    Ok(GatheredColumn { kind: column.kind, pieces: arrays, codes })
+}
+
+impl Gathered {
+    /// The least value of a column and how many there are up to the greatest; null has a number of its own, the last.
+    /// None if the numbers do not fit 31 bits.
+    pub(super) fn range(&self, column: usize) -> Option<(i64, u32)> {
+        let column = &self.columns[column];
+        if let Some(codes) = column.codes {
+            return Some((0, u32::try_from(codes.max(1)).ok()?));
+        }
+        let (mut least, mut most) = (i128::MAX, i128::MIN);
+        for piece in &column.pieces {
+            let (low, high) = extremes(piece).ok()?;
+            (least, most) = (least.min(low), most.max(high));
+        }
+        // One number more, for null.
+        let count = if least > most { 1 } else { most - least + 2 };
+        let least = if least > most { 0 } else { least };
+        // Numbers without a sign are compared as they are, so that their lowest 64 bits will do.
+        Some((least as i64, u32::try_from(count).ok().filter(|&count| count < 1 << 31)?))
+    }
+
+    /// The exponents of all floats in the columns that these expressions of the input can see.
+    pub(super) fn span(&self, expr: &TypedExpr, columns: &Columns) -> Span {
+        let used = expr.columns();
+        let of = |(column, gathered): (&Column, &GatheredColumn)| {
+            let counts = match &column.source {
+                Source::Input(input) => used.contains(input),
+                Source::Hosted(_) => true,
+                Source::Coded(_) => false,
+            };
+            let pieces = gathered.pieces.iter().filter(|_| counts && column.kind.is_float());
+            pieces.fold(Span::NONE, |span, piece| span.and(Span::of_column(piece)))
+        };
+        let all = columns.0.iter().zip(&self.columns).map(of);
+        all.fold(Span::of_constants(expr), Span::and)
+    }
+
+    /// Finds a place for everything. `numbers` are those that kernels ask for by name.
+    pub(super) fn place(&self, numbers: &[u32]) -> Packed {
+        let mut header = vec![0; numbers_at(self.columns.len())];
+        header[0] = self.rows as u32;
+        header.extend_from_slice(numbers);
+        let mut bytes = (4 * header.len()).next_multiple_of(ALIGNMENT);
+        let mut take = |more: usize| {
+            let place = bytes;
+            bytes += more.next_multiple_of(ALIGNMENT);
+            place
+        };
+        let mut places = Vec::with_capacity(self.columns.len());
+        for (column, header) in self.columns.iter().zip(header[1..].chunks_exact_mut(2)) {
+            let values = take((self.rows * column.kind.bits()).div_ceil(8));
+            let has_nulls = column.pieces.iter().any(|piece| piece.null_count() > 0);
+            let validity = has_nulls.then(|| take(self.rows.div_ceil(8)));
+            header[0] = (values / 4) as u32;
+            header[1] = validity.map_or(0, |at| (at / 4) as u32);
+            places.push((values, validity));
+        }
+        Packed { header, places, bytes }
+    }
+
+    /// Writes everything, in order.
+    pub(super) fn write(&self, packed: &Packed, target: &mut wgpu::QueueWriteBufferView) {
+        target.slice(..4 * packed.header.len()).copy_from_slice(bytemuck::cast_slice(&packed.header));
+        for (column, &(values, validity)) in self.columns.iter().zip(&packed.places) {
+            if column.kind == Kind::Bool {
+                let bits = column.pieces.iter().map(|piece| Ok(piece.as_boolean().values().clone()));
+                write_bits(bits, self.rows, values, target);
+            } else {
+                let mut at = values;
+                for piece in &column.pieces {
+                    let data = piece.to_data();
+                    let width = column.kind.bits() / 8;
+                    let bytes = &data.buffers()[0].as_slice()[data.offset() * width..][..data.len() * width];
+                    target.slice(at..at + bytes.len()).copy_from_slice(bytes);
+                    at += bytes.len();
+                }
+            }
+            if let Some(validity) = validity {
+                let bits = |piece: &ArrayRef| piece.nulls().map(|nulls| nulls.inner().clone()).ok_or(piece.len());
+                write_bits(column.pieces.iter().map(bits), self.rows, validity, target);
+            }
+        }
+    }
+}
+
+/// Writes bits, piece by piece; a piece whose bits are all set only says how many there are.
+fn write_bits(
+    pieces: impl Iterator<Item = Result<BooleanBuffer, usize>>,
+    rows: usize,
+    at: usize,
+    target: &mut wgpu::QueueWriteBufferView,
+) {
+    let mut all = BooleanBufferBuilder::new(rows);
+    for piece in pieces {
+        match piece {
+            Ok(bits) => all.append_buffer(&bits),
+            Err(len) => all.append_n(len, true),
+        }
+    }
+    target.slice(at..at + all.as_slice().len()).copy_from_slice(all.as_slice());
+}
+
+/// The least and the greatest value of a column of whole numbers; those under nulls may count.
+fn extremes(column: &ArrayRef) -> Result<(i128, i128)> {
+    fn of<N: ArrowNativeType + Into<i128>>(column: &ArrayRef) -> Result<(i128, i128)> {
+        let values = native::values::<N>(column)?;
+        let Some(&first) = values.first() else { return Ok((i128::MAX, i128::MIN)) };
+        let wide = values.iter().fold((first, first), |(low, high), &value| {
+            (if value < low { value } else { low }, if value > high { value } else { high })
+        });
+        Ok((wide.0.into(), wide.1.into()))
+    }
+    match column.data_type() {
+        DataType::Boolean => Ok((0, 1)),
+        DataType::Int8 => of::<i8>(column),
+        DataType::Int16 => of::<i16>(column),
+        DataType::Int32 | DataType::Date32 => of::<i32>(column),
+        DataType::UInt8 => of::<u8>(column),
+        DataType::UInt16 => of::<u16>(column),
+        DataType::UInt32 => of::<u32>(column),
+        DataType::UInt64 => of::<u64>(column),
+        _ => of::<i64>(column),
+    }
+}

@@ -1,0 +1,166 @@
+//! Shaders put together: the files of `shaders/`, what a stage's writer made, and the few numbers that both share.
+//!
+//! Lines `#if NAME`, `#if !NAME` and `#endif` leave parts out; that is all there is to the language on top of WGSL.
+
+use super::tier::Tier;
+
+/// Rows a workgroup works on: every device can run so many invocations together.
+pub(super) const TILE: usize = 256;
+
+/// Slots that a row may look at before a table counts as full.
+pub(super) const PROBES_MAX: usize = 512;
+
+/// The places of the numbers that kernels ask for by name, in the header of a batch.
+pub(super) mod number {
+    /// Slots of the table of groups: a power of two.
+    pub(in crate::kernels::gpu) const TABLE_SLOTS: usize = 0;
+    /// Groups that there is room for.
+    pub(in crate::kernels::gpu) const GROUPS_MAX: usize = 1;
+    /// Slots that a group's values take.
+    pub(in crate::kernels::gpu) const STRIDE: usize = 2;
+    /// Where the flags of written rows begin; then those of each written column.
+    pub(in crate::kernels::gpu) const WRITTEN: usize = 3;
+    /// The first of those that a stage's own code asks for.
+    pub(in crate::kernels::gpu) const OWN: usize = 3;
+}
+
+const PRELUDE: &str = include_str!("../../../shaders/prelude.wgsl");
+const WHOLE_64: &str = include_str!("../../../shaders/whole_64.wgsl");
+const WHOLE_64_NATIVE: &str = include_str!("../../../shaders/whole_64_native.wgsl");
+const VALUES: &str = include_str!("../../../shaders/values.wgsl");
+const STATE_32: &str = include_str!("../../../shaders/state_32.wgsl");
+const STATE_64: &str = include_str!("../../../shaders/state_64.wgsl");
+const SUM_FLOAT: &str = include_str!("../../../shaders/sum_float.wgsl");
+
+/// The operations, one file each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Operation {
+    #[default]
+    Mark,
+    Scan,
+    Scatter,
+    Keys,
+    Ticket,
+    Take,
+}
+
+impl Operation {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Mark => "select_mark",
+            Self::Scan => "select_scan",
+            Self::Scatter => "select_scatter",
+            Self::Keys => "reduce_keys",
+            Self::Ticket => "reduce_ticket",
+            Self::Take => "reduce_take",
+        }
+    }
+
+    fn source(self) -> &'static str {
+        match self {
+            Self::Mark => include_str!("../../../shaders/select_mark.wgsl"),
+            Self::Scan => include_str!("../../../shaders/select_scan.wgsl"),
+            Self::Scatter => include_str!("../../../shaders/select_scatter.wgsl"),
+            Self::Keys => include_str!("../../../shaders/reduce_keys.wgsl"),
+            Self::Ticket => include_str!("../../../shaders/reduce_ticket.wgsl"),
+            Self::Take => include_str!("../../../shaders/reduce_take.wgsl"),
+        }
+    }
+}
+
+/// A shader of a stage.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shader {
+    pub(super) operation: Operation,
+    /// The bindings that it has, beside 0 and 1.
+    pub(super) bindings: Vec<u32>,
+    /// Whether there is a filter, for those operations that ask.
+    pub(super) filtered: bool,
+    /// Whether groups are found by hashing.
+    pub(super) hashed: bool,
+    /// Words of a key.
+    pub(super) key_words: usize,
+    /// The functions made of the user's expressions.
+    pub(super) functions: String,
+    /// All of it, put together.
+    pub(super) text: String,
+}
+
+impl Shader {
+    /// Puts it together for a tier and for batches of so many columns.
+    pub(super) fn put_together(&mut self, tier: Tier, columns: usize) {
+        self.text = self.wgsl(tier, columns);
+    }
+
+    fn wgsl(&self, tier: Tier, columns: usize) -> String {
+        let constants = format!(
+            "const TILE: u32 = {TILE}u;\nconst TILE_WORDS: u32 = {}u;\nconst PROBES_MAX: u32 = {PROBES_MAX}u;\n\
+             const NO_GROUP: u32 = 0xffffffffu;\nconst KEY_WORDS: u32 = {}u;\nconst NUMBERS: u32 = {}u;\n\
+             const TABLE_SLOTS: u32 = {}u;\nconst GROUPS_MAX: u32 = {}u;\nconst STRIDE: u32 = {}u;\n\
+             // A number of the header.\nfn number(place: u32) -> u32 {{\n    return batch[NUMBERS + place];\n}}\n",
+            TILE / 32,
+            self.key_words,
+            numbers_at(columns),
+            number::TABLE_SLOTS,
+            number::GROUPS_MAX,
+            number::STRIDE,
+        );
+        let whole = if tier == Tier::Wide { WHOLE_64_NATIVE } else { WHOLE_64 };
+        let mut parts = vec![PRELUDE, &constants];
+        if self.operation != Operation::Scan && self.operation != Operation::Ticket {
+            parts.extend([whole, VALUES]);
+        }
+        if self.operation == Operation::Take {
+            parts.extend([if tier == Tier::Wide { STATE_64 } else { STATE_32 }, SUM_FLOAT]);
+        }
+        parts.extend([self.functions.as_str(), self.operation.source()]);
+        let is_set = |name: &str| match name {
+            "SUBGROUPS" => tier >= Tier::Subgroups,
+            "FILTERED" => self.filtered,
+            "HASHED" => self.hashed,
+            _ => false,
+        };
+        parts.iter().map(|part| without_unset(part, &is_set)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Where the numbers of the header begin.
+pub(super) fn numbers_at(columns: usize) -> usize {
+    1 + 2 * columns
+}
+
+/// The text without the parts whose names are not set.
+fn without_unset(text: &str, is_set: &dyn Fn(&str) -> bool) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut open = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("#if ") {
+            open.push(match name.strip_prefix('!') {
+                Some(name) => !is_set(name),
+                None => is_set(name),
+            });
+        } else if line == "#else" {
+            if let Some(last) = open.last_mut() {
+                *last = !*last;
+            }
+        } else if line == "#endif" {
+            open.pop();
+        } else if open.iter().all(|&is_open| is_open) {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_that_are_not_set_are_left_out() {
+        let text = "a\n#if X\nb\n#if !Y\nc\n#endif\n#else\nd\n#endif\ne\n";
+        assert_eq!(without_unset(text, &|name| name == "X"), "a\nb\nc\ne\n");
+        assert_eq!(without_unset(text, &|name| name == "Y"), "a\nd\ne\n");
+    }
+}

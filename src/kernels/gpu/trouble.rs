@@ -1,0 +1,120 @@
+//! What can go wrong with a device, and how often it did.
+//!
+//! Whatever it is, the batch is run again on the CPU from its input, so that no answer changes. Tests make trouble on
+//! purpose with [`Faults`].
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::kernels::Notice;
+
+/// Why a device did not finish a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The device is gone; another one may be opened.
+    Lost(String),
+    /// It has no memory left.
+    OutOfMemory(String),
+    /// It did not answer in time.
+    Late(String),
+    /// The driver refused a pipeline or a command.
+    Rejected(String),
+    /// The batch needs more than the device's limits allow.
+    TooLarge(String),
+    /// A value cannot be computed: no fault of the device's. The CPU makes the error.
+    Value,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost(text) => write!(f, "the device was lost: {text}"),
+            Self::OutOfMemory(text) => write!(f, "the device has no memory left: {text}"),
+            Self::Late(text) => write!(f, "the device did not answer in time: {text}"),
+            Self::Rejected(text) => write!(f, "the driver refused: {text}"),
+            Self::TooLarge(text) => write!(f, "the batch is too large for the device: {text}"),
+            Self::Value => f.write_str("a value cannot be computed"),
+        }
+    }
+}
+
+/// How often a batch had to be run again on the CPU, and why the last time.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    batches: AtomicU64,
+    fallen_back: AtomicU64,
+    /// Of those, how many somebody has asked for.
+    told: AtomicU64,
+    latest: Mutex<Option<String>>,
+}
+
+impl Record {
+    /// A batch that the device has done.
+    pub(super) fn done(&self) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A batch that the CPU has to do.
+    pub(super) fn fell_back(&self, trouble: &Trouble) {
+        self.fallen_back.fetch_add(1, Ordering::Relaxed);
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble.to_string());
+    }
+
+    /// What there is to be known since somebody last asked.
+    pub(super) fn notice(&self) -> Notice {
+        let all = self.fallen_back.load(Ordering::Relaxed);
+        let fallen_back = all - self.told.swap(all, Ordering::Relaxed).min(all);
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        Notice { fallen_back, reason: latest.clone().filter(|_| fallen_back > 0) }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            batches: self.batches.load(Ordering::Relaxed),
+            fallen_back: self.fallen_back.load(Ordering::Relaxed),
+            latest: self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+/// What a device has done so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Batches that it finished.
+    pub batches: u64,
+    /// Batches that were run again on the CPU because of trouble.
+    pub fallen_back: u64,
+    /// What the trouble was, the last time.
+    pub latest: Option<String>,
+}
+
+/// Trouble made on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The device is destroyed.
+    Lose,
+    /// It is asked for more memory than there is.
+    Exhaust,
+    /// It is given no time.
+    Hurry,
+    /// It is given a shader that cannot be compiled.
+    Confuse,
+}
+
+/// A row of faults, one for each batch to come; `None` leaves a batch alone.
+#[derive(Debug, Clone, Default)]
+pub struct Faults(Arc<Mutex<VecDeque<Option<Fault>>>>);
+
+impl Faults {
+    /// These faults, one after another.
+    pub fn new(faults: impl IntoIterator<Item = Option<Fault>>) -> Self {
+        Self(Arc::new(Mutex::new(faults.into_iter().collect())))
+    }
+
+    /// The fault of the next batch.
+    pub(super) fn next(&self) -> Option<Fault> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front().flatten()
+    }
+}

@@ -1,0 +1,221 @@
+//! The buffers of one task on a device, and what it submits: one submission a batch, and a second one only if the answer
+//! is larger than was guessed.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wgpu::{
+    BindGroupDescriptor, BindGroupEntry, BufferDescriptor, BufferUsages, CommandEncoder, CommandEncoderDescriptor,
+    ComputePassDescriptor,
+};
+
+use super::device::{Device, Pipeline};
+use super::pack::{Gathered, Packed};
+use super::trouble::{Fault, Trouble};
+
+/// The least size of a buffer: smaller ones are not worth a new one when a batch is larger.
+const BUFFER_BYTES_MIN: u64 = 1 << 12;
+
+/// Bytes of `status`.
+const STATUS_BYTES: u64 = 16;
+
+/// What a buffer is for; its number is that of its binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Role {
+    Batch = 0,
+    Status = 1,
+    /// The mask of a filter, or the words of keys.
+    MaskOrKeys = 2,
+    /// The tiles of a filter, or the tickets of rows.
+    TilesOrTickets = 3,
+    /// The columns written, or the table of groups.
+    OutputOrTable = 4,
+    Groups = 5,
+    State = 6,
+    Answer = 7,
+}
+
+impl Role {
+    const BOUND: [Self; 7] = [
+        Self::Batch,
+        Self::Status,
+        Self::MaskOrKeys,
+        Self::TilesOrTickets,
+        Self::OutputOrTable,
+        Self::Groups,
+        Self::State,
+    ];
+
+    fn usage(self) -> BufferUsages {
+        match self {
+            Self::Answer => BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+            _ => BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
+        }
+    }
+}
+
+/// What the host looks at first.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Status {
+    pub(super) failed: u32,
+    pub(super) full: u32,
+    pub(super) groups: u32,
+    pub(super) kept: u32,
+}
+
+/// A part of a buffer that is wanted: the role, the first byte, and how many.
+pub(super) type Wanted = (Role, u64, u64);
+
+/// The buffers of one task.
+pub(super) struct Worker {
+    pub(super) device: Arc<Device>,
+    buffers: BTreeMap<Role, wgpu::Buffer>,
+    /// Bytes that a buffer may have.
+    bytes_max: u64,
+    pub(super) fault: Option<Fault>,
+}
+
+impl Worker {
+    pub(super) fn new(device: Arc<Device>) -> Self {
+        let bytes_max = device.buffer_bytes_max;
+        Self { device, buffers: BTreeMap::new(), bytes_max, fault: None }
+    }
+
+    /// Makes sure that a buffer has room.
+    pub(super) fn room(&mut self, role: Role, bytes: u64) -> Result<(), Trouble> {
+        let bytes = if self.fault == Some(Fault::Exhaust) { u64::MAX / 2 } else { bytes };
+        if self.buffers.get(&role).is_some_and(|buffer| buffer.size() >= bytes) {
+            return Ok(());
+        }
+        if bytes > self.bytes_max {
+            return Err(match self.fault {
+                Some(Fault::Exhaust) => Trouble::OutOfMemory("as a test has asked for".to_owned()),
+                _ => {
+                    Trouble::TooLarge(format!("{bytes} bytes are needed, and a buffer has {} at most", self.bytes_max))
+                }
+            });
+        }
+        // Powers of two, so that batches that grow do not need a new one each time.
+        let size =
+            bytes.max(BUFFER_BYTES_MIN).next_power_of_two().min(self.bytes_max.next_multiple_of(4) - 4).max(bytes);
+        self.buffers.remove(&role);
+        let buffer = self.device.device.create_buffer(&BufferDescriptor {
+            label: None,
+            size: size.next_multiple_of(4),
+            usage: role.usage(),
+            mapped_at_creation: false,
+        });
+        self.buffers.insert(role, buffer);
+        self.device.check()
+    }
+
+    fn buffer(&self, role: Role) -> Result<&wgpu::Buffer, Trouble> {
+        self.buffers.get(&role).ok_or_else(|| Trouble::Rejected("a shader needs a buffer that is not there".to_owned()))
+    }
+
+    /// Sends a batch.
+    pub(super) fn upload(&mut self, gathered: &Gathered, packed: &Packed) -> Result<(), Trouble> {
+        let bytes = packed.bytes as u64;
+        self.room(Role::Batch, bytes)?;
+        self.room(Role::Status, STATUS_BYTES)?;
+        let refused = || Trouble::Rejected("the batch could not be sent".to_owned());
+        let size = NonZeroU64::new(bytes).ok_or_else(refused)?;
+        let view = self.device.queue.write_buffer_with(self.buffer(Role::Batch)?, 0, size);
+        let Some(mut view) = view else {
+            self.device.check()?;
+            return Err(refused());
+        };
+        gathered.write(packed, &mut view);
+        Ok(())
+    }
+
+    /// Begins a submission, with a clean status.
+    pub(super) fn begin(&self) -> Result<CommandEncoder, Trouble> {
+        let mut encoder = self.encoder();
+        encoder.clear_buffer(self.buffer(Role::Status)?, 0, None);
+        Ok(encoder)
+    }
+
+    fn encoder(&self) -> CommandEncoder {
+        self.device.device.create_command_encoder(&CommandEncoderDescriptor { label: None })
+    }
+
+    /// Records that the first bytes of a buffer become zero.
+    pub(super) fn clear(&self, encoder: &mut CommandEncoder, role: Role, bytes: u64) -> Result<(), Trouble> {
+        encoder.clear_buffer(self.buffer(role)?, 0, Some(bytes));
+        Ok(())
+    }
+
+    /// Records a run of a shader.
+    pub(super) fn run(
+        &self,
+        encoder: &mut CommandEncoder,
+        pipeline: &Pipeline,
+        workgroups: u32,
+    ) -> Result<(), Trouble> {
+        let roles = Role::BOUND.into_iter().filter(|role| pipeline.bindings.contains(&(*role as u32)));
+        let entries = roles
+            .map(|role| Ok(BindGroupEntry { binding: role as u32, resource: self.buffer(role)?.as_entire_binding() }));
+        let entries = entries.collect::<Result<Vec<_>, Trouble>>()?;
+        let group = self.device.device.create_bind_group(&BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.layout,
+            entries: &entries,
+        });
+        let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
+        pass.set_pipeline(&pipeline.pipeline);
+        pass.set_bind_group(0, &group, &[]);
+        pass.dispatch_workgroups(workgroups, 1, 1);
+        Ok(())
+    }
+
+    /// Submits what was recorded; gives the status, and the words of each part that is wanted.
+    pub(super) fn finish(
+        &mut self,
+        encoder: CommandEncoder,
+        wanted: &[Wanted],
+    ) -> Result<(Status, Vec<Vec<u32>>), Trouble> {
+        let mut parts = vec![(Role::Status, 0, STATUS_BYTES)];
+        parts.extend_from_slice(wanted);
+        let mut words = self.fetch(encoder, &parts)?;
+        let rest = words.split_off(1);
+        let word = |place: usize| words[0].get(place).copied().unwrap_or_default();
+        Ok((Status { failed: word(0), full: word(1), groups: word(2), kept: word(3) }, rest))
+    }
+
+    /// Reads parts of buffers after a submission.
+    pub(super) fn read(&mut self, wanted: &[Wanted]) -> Result<Vec<Vec<u32>>, Trouble> {
+        let encoder = self.encoder();
+        self.fetch(encoder, wanted)
+    }
+
+    fn fetch(&mut self, mut encoder: CommandEncoder, wanted: &[Wanted]) -> Result<Vec<Vec<u32>>, Trouble> {
+        let total: u64 = wanted.iter().map(|(_, _, bytes)| bytes).sum();
+        self.room(Role::Answer, total.max(4))?;
+        let answer = self.buffer(Role::Answer)?;
+        let mut at = 0;
+        for &(role, from, bytes) in wanted.iter().filter(|(_, _, bytes)| *bytes > 0) {
+            encoder.copy_buffer_to_buffer(self.buffer(role)?, from, answer, at, bytes);
+            at += bytes;
+        }
+        if self.fault == Some(Fault::Lose) {
+            self.device.device.destroy();
+        }
+        let time = (self.fault == Some(Fault::Hurry)).then_some(Duration::ZERO);
+        let words = self.device.submit_and_read(encoder, answer, total.max(4), time)?;
+        if self.fault == Some(Fault::Hurry) {
+            return Err(Trouble::Late("as a test has asked for".to_owned()));
+        }
+        let mut rest = words.as_slice();
+        let mut parts = Vec::with_capacity(wanted.len());
+        for (_, _, bytes) in wanted {
+            let words = usize::try_from(bytes / 4).unwrap_or(usize::MAX).min(rest.len());
+            let (part, more) = rest.split_at(words);
+            parts.push(part.to_vec());
+            rest = more;
+        }
+        Ok(parts)
+    }
+}

@@ -1,0 +1,14 @@
+//! The GPU backend: the same bits as the reference and the CPU on every tier, what it refuses, and what it does in trouble.
+//!
+//! Without an adapter all but the shaders' own tests say that they are skipped; with `PELTON_REQUIRE_GPU=1` they fail.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on should stop, and say so")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod groups;
+mod refusals;
+mod rows;
+mod shaders;
+mod support;
+mod trouble;

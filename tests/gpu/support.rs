@@ -1,0 +1,184 @@
+//! Stages made of plans, and the backends that they run on.
+
+use std::sync::{Arc, OnceLock};
+
+use arrow_select::concat::concat_batches;
+use pelton::columnar::{DataType, Field, RecordBatch, Schema, SchemaRef, TimeUnit};
+use pelton::error::Result;
+use pelton::expr::{Aggregate, Expr};
+use pelton::kernels::Backend;
+use pelton::kernels::cpu::CpuBackend;
+use pelton::kernels::gpu::{GpuBackend, Tier, Wish, adapters};
+use pelton::kernels::reference_stage::ReferenceBackend;
+use pelton::plan::stage::{Registry, SourceId, Stage};
+use pelton::plan::{LogicalPlan, plan};
+
+use crate::common::assert_batches_equal;
+
+/// The adapter that tests run on: the one that is named, or the first one, software adapters too.
+pub(crate) fn adapter() -> Option<String> {
+    let named = std::env::var("PELTON_ADAPTER").ok();
+    let found = named.or_else(|| adapters().into_iter().next().map(|adapter| adapter.name));
+    if found.is_none() {
+        let is_required = std::env::var("PELTON_REQUIRE_GPU").is_ok_and(|value| value == "1");
+        assert!(!is_required, "there is no adapter, and PELTON_REQUIRE_GPU=1 requires one");
+        eprintln!("SKIPPED: this machine has no adapter for a GPU, not even a software one");
+    }
+    found
+}
+
+/// What a test asks of a device.
+pub(crate) fn wish(adapter: &str, tier: Tier) -> Wish {
+    Wish { adapter: Some(adapter.to_owned()), tier: Some(tier), ..Wish::default() }
+}
+
+/// A plan above rows of this schema.
+pub(crate) struct Chain(Arc<LogicalPlan>);
+
+impl Chain {
+    pub(crate) fn new(schema: &SchemaRef) -> Self {
+        let (name, schema) = ("rows".to_owned(), Arc::clone(schema));
+        Self(Arc::new(LogicalPlan::Source { source: SourceId(0), name, schema }))
+    }
+
+    pub(crate) fn filter(self, predicate: Expr) -> Self {
+        Self(Arc::new(LogicalPlan::Filter { input: self.0, predicate }))
+    }
+
+    pub(crate) fn select(self, columns: impl IntoIterator<Item = Expr>) -> Self {
+        Self(Arc::new(LogicalPlan::Select { input: self.0, columns: columns.into_iter().collect() }))
+    }
+
+    pub(crate) fn reduce(
+        self,
+        keys: impl IntoIterator<Item = Expr>,
+        aggregates: impl IntoIterator<Item = Aggregate>,
+    ) -> Self {
+        let (keys, aggregates) = (keys.into_iter().collect(), aggregates.into_iter().collect());
+        Self(Arc::new(LogicalPlan::Reduce { input: self.0, keys, aggregates }))
+    }
+
+    /// The only stage of the plan.
+    pub(crate) fn stage(self) -> Stage {
+        let mut plan = plan(&[self.0]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(plan.stages.len(), 1);
+        plan.stages.remove(0)
+    }
+}
+
+/// Runs a stage on partitions, each of them in pieces.
+pub(crate) fn run(backend: &dyn Backend, stage: &Stage, partitions: &[Vec<RecordBatch>]) -> Result<RecordBatch> {
+    backend.supports(stage).unwrap_or_else(|reason| panic!("{} refuses: {reason}", backend.name()));
+    let prepared = backend.prepare(stage, &Registry::default())?;
+    let mut partials = Vec::new();
+    for pieces in partitions {
+        let mut task = prepared.begin()?;
+        for piece in pieces {
+            task.push(piece)?;
+        }
+        partials.push(task.finish()?);
+    }
+    let batches = prepared.merge(partials)?.concat();
+    Ok(concat_batches(&stage.output_schema, &batches)?)
+}
+
+/// A batch in two partitions of several pieces of odd lengths.
+pub(crate) fn cut(batch: &RecordBatch) -> Vec<Vec<RecordBatch>> {
+    let rows = batch.num_rows();
+    let middle = rows / 3;
+    let pieces = |from: usize, to: usize| {
+        let step = ((to - from) / 3).max(1);
+        let pieces = (from..to).step_by(step).map(|start| batch.slice(start, step.min(to - start)));
+        pieces.collect::<Vec<_>>()
+    };
+    vec![pieces(0, middle), pieces(middle, rows)]
+}
+
+/// The same stage on all backends: the reference, the CPU, and every tier of the device.
+pub(crate) struct Everywhere {
+    slow: ReferenceBackend,
+    cpu: CpuBackend,
+    gpus: Vec<GpuBackend>,
+}
+
+impl Everywhere {
+    /// None if there is no adapter. The devices are shared by all tests.
+    pub(crate) fn new() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Everywhere>> = OnceLock::new();
+        SHARED.get_or_init(|| Self::with(|wish| wish)).as_ref()
+    }
+
+    /// With other wishes.
+    pub(crate) fn with(change: impl Fn(Wish) -> Wish) -> Option<Self> {
+        let adapter = adapter()?;
+        let open = |tier| GpuBackend::open(change(wish(&adapter, tier))).unwrap().strict();
+        let gpus = Tier::ALL.into_iter().map(open).collect();
+        Some(Self { slow: ReferenceBackend::new(), cpu: CpuBackend::new(), gpus })
+    }
+
+    /// The answers must be the same, bit by bit; or all must be errors of one kind and message.
+    #[track_caller]
+    pub(crate) fn agree(&self, stage: &Stage, batch: &RecordBatch) {
+        let whole = vec![vec![batch.clone()]];
+        let expected = run(&self.cpu, stage, &whole);
+        if batch.num_rows() <= 5000 {
+            match (run(&self.slow, stage, &whole), &expected) {
+                (Err(error), Err(expected)) => assert_eq!(error.kind(), expected.kind()),
+                (answer, expected) => compare("the reference", &answer, expected),
+            }
+        }
+        for gpu in &self.gpus {
+            let name = gpu.manner().unwrap_or_default();
+            compare(&name, &run(gpu, stage, &whole), &expected);
+            let is_cut = run(gpu, stage, &cut(batch));
+            compare(&format!("{name}, in pieces"), &is_cut, &run(&self.cpu, stage, &cut(batch)));
+            let counts = gpu.counts();
+            assert_eq!(counts.fallen_back, 0, "{name}: {counts:?}");
+            assert!(expected.is_err() || batch.num_rows() == 0 || counts.batches > 0, "{name} did nothing");
+        }
+    }
+}
+
+#[track_caller]
+fn compare(who: &str, answer: &Result<RecordBatch>, expected: &Result<RecordBatch>) {
+    match (answer, expected) {
+        (Ok(answer), Ok(expected)) => {
+            if answer != expected {
+                eprintln!("{who} gives another answer");
+            }
+            assert_batches_equal(answer, expected);
+        }
+        (Err(error), Err(expected)) => assert_eq!(error.to_string(), expected.to_string(), "{who}"),
+        (answer, expected) => panic!("{who} gives {answer:?} and not {expected:?}"),
+    }
+}
+
+/// A column of every type that travels, and texts.
+pub(crate) fn schema() -> SchemaRef {
+    let field = |name: &str, data_type| Field::new(name, data_type, true);
+    Arc::new(Schema::new(vec![
+        field("flag", DataType::Boolean),
+        field("i8", DataType::Int8),
+        field("i16", DataType::Int16),
+        field("i32", DataType::Int32),
+        field("i64", DataType::Int64),
+        field("u8", DataType::UInt8),
+        field("u16", DataType::UInt16),
+        field("u32", DataType::UInt32),
+        field("u64", DataType::UInt64),
+        field("f32", DataType::Float32),
+        field("f64", DataType::Float64),
+        field("day", DataType::Date32),
+        field("at", DataType::Timestamp(TimeUnit::Millisecond, None)),
+        field("span", DataType::Duration(TimeUnit::Microsecond)),
+        field("price", DataType::Decimal128(12, 2)),
+        field("name", DataType::Utf8),
+        Field::new("id", DataType::Int64, false),
+    ]))
+}
+
+/// Few columns, for many rows.
+pub(crate) fn narrow_schema(names: &[&str]) -> SchemaRef {
+    let all = schema();
+    Arc::new(Schema::new(names.iter().map(|name| all.field_with_name(name).unwrap().clone()).collect::<Vec<_>>()))
+}
