@@ -146,23 +146,29 @@ fn wrapped<T: ArrowPrimitiveType>(
     operation: impl Fn(T::Native, T::Native) -> (T::Native, bool),
 ) -> Result<(Vec<T::Native>, bool)> {
     let (left, right) = (natives::<T>(operands[0].array())?, natives::<T>(operands[1].array())?);
-    let mut any = false;
-    let mut run = |(result, overflow)| {
-        any |= overflow;
-        result
-    };
-    let values = match (&operands[0], &operands[1]) {
+    Ok(match (&operands[0], &operands[1]) {
         (Operand::Column(_), Operand::Constant(_)) => {
             let right = right[0];
-            left.iter().map(|left| run(operation(*left, right))).collect()
+            gathered(left.iter().map(|left| operation(*left, right)))
         }
         (Operand::Constant(_), Operand::Column(_)) => {
             let left = left[0];
-            right.iter().map(|right| run(operation(left, *right))).collect()
+            gathered(right.iter().map(|right| operation(left, *right)))
         }
-        _ => left.iter().zip(right).map(|(left, right)| run(operation(*left, *right))).collect(),
-    };
-    Ok((values, any))
+        _ => gathered(left.iter().zip(right).map(|(left, right)| operation(*left, *right))),
+    })
+}
+
+/// The values, and whether any flag was set. Nobody else borrows the flag, so it stays in a register: in memory, it
+/// made a multiplication five times slower.
+#[inline(always)]
+fn gathered<N>(results: impl Iterator<Item = (N, bool)>) -> (Vec<N>, bool) {
+    let mut any = false;
+    let values = results.map(|(value, flag)| {
+        any |= flag;
+        value
+    });
+    (values.collect(), any)
 }
 
 pub(super) fn checked<T: ArrowPrimitiveType>(
