@@ -9,6 +9,7 @@ pub mod hash;
 pub mod join;
 mod join_index;
 pub(crate) mod native;
+mod prefetch;
 pub mod project;
 pub mod reduce;
 pub mod repartition;

@@ -1,5 +1,5 @@
-//! Ids of texts and bytes. Up to 15 bytes are packed into two words and need no look at the bytes again; longer ones
-//! are compared with an arena.
+//! Ids of texts and bytes. Up to 7 bytes are packed into a word, up to 15 into two, and need no look at the bytes again;
+//! longer ones are compared with an arena.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -15,26 +15,33 @@ use arrow_array::types::{ByteArrayType, ByteViewType, LargeBinaryType, LargeUtf8
 use arrow_array::{Array, ArrayRef, GenericByteArray};
 use arrow_buffer::{ArrowNativeType, Buffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::DataType;
+use fearless_simd::{Simd, dispatch};
+use fearless_simd_macros::simd;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::Ticket;
 use super::method::Method;
-use super::table::{NONE, Table, Word};
+use super::table::{AT_ONCE, NONE, Table, Word};
 use crate::columnar::data_type;
 use crate::error::{Error, Result};
+use crate::kernels::cpu::prefetch::prefetch_rows;
+use crate::kernels::cpu::simd;
 
-const SHORT_MAX: usize = 15;
+/// Bytes that fit a word beside their number.
+const SHORT_MAX: usize = 7;
 
-/// Rows that are packed before they are looked up.
-const AT_ONCE: usize = 128;
+/// Bytes that fit two words beside their number.
+const MIDDLE_MAX: usize = 15;
 
 /// Ids of the values of one column of texts or bytes.
 pub(super) struct BytesTicket {
     data_type: DataType,
     keys: Arena,
     null_id: Option<u32>,
-    short: Table<[u64; 2]>,
+    short: Table<u64>,
+    /// All of middle length, and those of the short ones that have stood beside longer ones.
+    middle: Table<[u64; 2]>,
     long: HashTable<(u64, u32)>,
     hasher: FixedState,
 }
@@ -70,6 +77,7 @@ impl BytesTicket {
             keys: Arena { bytes: Vec::new(), ends: vec![0] },
             null_id: None,
             short: Table::new(),
+            middle: Table::new(),
             long: HashTable::new(),
             hasher: FixedState::default(),
         }
@@ -84,11 +92,12 @@ impl BytesTicket {
 
     #[inline]
     fn id(&mut self, value: &[u8]) -> u32 {
-        if value.len() > SHORT_MAX {
-            return self.long_id(value);
-        }
         let next = self.keys.len() as u32;
-        let id = self.short.find_or_insert(pack(value), next);
+        let id = match value.len() {
+            0..=SHORT_MAX => self.short.find_or_insert(pack_short(value), next),
+            ..=MIDDLE_MAX => self.middle.find_or_insert(pack(value), next),
+            _ => return self.long_id(value),
+        };
         if id == next {
             self.keys.push(value);
         }
@@ -108,27 +117,38 @@ impl BytesTicket {
     }
 
     /// Some rows at a time: all are packed and hashed, then all are looked up, both without a branch that hangs on the
-    /// texts. What is new, long or null, or lies elsewhere in the table, comes last, in the order of the rows.
+    /// texts. What is new, long or null comes last, in the order of the rows.
     fn offsets<T: ByteArrayType>(&mut self, array: &GenericByteArray<T>, ids: &mut Vec<u32>) {
         let (bytes, offsets) = (array.value_data(), array.value_offsets());
         let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
-        let mut packed = [([0; 2], 0); AT_ONCE];
+        let (mut words, mut pairs, mut hashes) = ([0; AT_ONCE], [[0; 2]; AT_ONCE], [0; AT_ONCE]);
         let before = ids.len();
         ids.resize(before + array.len(), 0);
         for (chunk, ids) in ids[before..].chunks_mut(AT_ONCE).enumerate() {
-            let from = chunk * AT_ONCE;
-            let ends = &offsets[from..=from + ids.len()];
-            let packed = &mut packed[..ids.len()];
-            pack_all::<T>(bytes, ends, packed);
-            if let Some(nulls) = nulls {
-                let absent = (0..ids.len()).filter(|row| nulls.is_null(from + row));
-                absent.for_each(|row| packed[row].0 = NO_TEXT);
-            }
-            if self.short.find_at_once(packed, ids) {
+            let (from, rows) = (chunk * AT_ONCE, ids.len());
+            let ends = &offsets[from..=from + rows];
+            let next = ends[rows].as_usize();
+            prefetch_rows(bytes, next, next - ends[0].as_usize());
+            prefetch_rows(offsets, from + rows, AT_ONCE);
+            let are_short = dispatch!(simd::level(), simd => longest(simd, ends)) <= SHORT_MAX;
+            let absent = nulls.into_iter().flat_map(|nulls| (0..rows).filter(move |row| nulls.is_null(from + row)));
+            let is_some_left = if are_short {
+                dispatch!(simd::level(), simd => pack_words(simd, bytes, ends, &mut words, &mut hashes));
+                absent.for_each(|row| words[row] = NO_SHORT);
+                self.short.find_all(&words[..rows], &hashes[..rows], ids)
+            } else {
+                dispatch!(simd::level(), simd => pack_pairs(simd, bytes, ends, &mut pairs, &mut hashes));
+                absent.for_each(|row| pairs[row] = NO_MIDDLE);
+                self.middle.find_all(&pairs[..rows], &hashes[..rows], ids)
+            };
+            if is_some_left {
                 for (row, id) in ids.iter_mut().enumerate().filter(|(_, id)| **id == NONE) {
                     let is_null = nulls.is_some_and(|nulls| nulls.is_null(from + row));
                     let value = &bytes[ends[row].as_usize()..ends[row + 1].as_usize()];
                     *id = if is_null { self.null_id() } else { self.id(value) };
+                    if !are_short && !is_null && value.len() <= SHORT_MAX {
+                        self.middle.find_or_insert(pairs[row], *id);
+                    }
                 }
             }
         }
@@ -144,10 +164,10 @@ impl BytesTicket {
 }
 
 /// The bits of the first and of the last eight of this many bytes.
-const MASKS: [[u64; 2]; SHORT_MAX + 1] = {
-    let mut masks = [[0; 2]; SHORT_MAX + 1];
+const MASKS: [[u64; 2]; MIDDLE_MAX + 1] = {
+    let mut masks = [[0; 2]; MIDDLE_MAX + 1];
     let mut len = 0;
-    while len <= SHORT_MAX {
+    while len <= MIDDLE_MAX {
         let all = (1_u128 << (8 * len)) - 1;
         masks[len] = [all as u64, (all >> 64) as u64];
         len += 1;
@@ -156,16 +176,40 @@ const MASKS: [[u64; 2]; SHORT_MAX + 1] = {
 };
 
 /// What no short text is packed as: the place of its length says more than any has.
-const NO_TEXT: [u64; 2] = [0, u64::MAX];
+const NO_SHORT: u64 = u64::MAX;
 
-/// Each text as by [`pack`], and its hash, by one load of sixteen bytes where there are so many; [`NO_TEXT`] for a long
-/// one.
-fn pack_all<T: ByteArrayType>(bytes: &[u8], ends: &[T::Offset], packed: &mut [([u64; 2], u64)]) {
-    for ((words, hash), ends) in packed.iter_mut().zip(ends.windows(2)) {
+/// The same of texts of middle length.
+const NO_MIDDLE: [u64; 2] = [0, u64::MAX];
+
+/// The length of the longest text.
+#[simd]
+fn longest<S: Simd, O: ArrowNativeType>(_: S, ends: &[O]) -> usize {
+    let lengths = ends.iter().zip(&ends[1..]).map(|(start, end)| end.as_usize() - start.as_usize());
+    lengths.fold(0, |longest, len| longest.max(len))
+}
+
+/// Short texts as by [`pack_short`], and their hashes: one load of eight bytes each where there are so many.
+#[simd]
+fn pack_words<S: Simd, O: ArrowNativeType>(_: S, bytes: &[u8], ends: &[O], words: &mut [u64], hashes: &mut [u64]) {
+    for ((word, hash), ends) in words.iter_mut().zip(hashes).zip(ends.windows(2)) {
+        let (start, end) = (ends[0].as_usize(), ends[1].as_usize());
+        *word = match bytes.get(start..start + 8).and_then(<[u8]>::first_chunk::<8>) {
+            Some(eight) => u64::from_le_bytes(*eight) & MASKS[end - start][0] | ((end - start) as u64) << 56,
+            None => pack_short(&bytes[start..end]),
+        };
+        *hash = word.hash();
+    }
+}
+
+/// Texts as by [`pack`], and their hashes: one load of sixteen bytes each where there are so many; [`NO_MIDDLE`] for a
+/// long one.
+#[simd]
+fn pack_pairs<S: Simd, O: ArrowNativeType>(_: S, bytes: &[u8], ends: &[O], pairs: &mut [[u64; 2]], hashes: &mut [u64]) {
+    for ((words, hash), ends) in pairs.iter_mut().zip(hashes).zip(ends.windows(2)) {
         let (start, end) = (ends[0].as_usize(), ends[1].as_usize());
         let len = end - start;
-        *words = if len > SHORT_MAX {
-            NO_TEXT
+        *words = if len > MIDDLE_MAX {
+            NO_MIDDLE
         } else if let Some(sixteen) = bytes.get(start..start + 16).and_then(<[u8]>::first_chunk::<16>) {
             let both = u128::from_le_bytes(*sixteen);
             let [first, second] = MASKS[len];
@@ -175,6 +219,13 @@ fn pack_all<T: ByteArrayType>(bytes: &[u8], ends: &[T::Offset], packed: &mut [([
         };
         *hash = words.hash();
     }
+}
+
+/// Up to 7 bytes and their number as a word, different for different bytes.
+#[inline]
+fn pack_short(value: &[u8]) -> u64 {
+    let [word, length] = pack(value);
+    word | length
 }
 
 /// Up to 15 bytes and their number as two words, different for different bytes. Without a copy of unknown length.
@@ -234,6 +285,7 @@ impl Ticket for BytesTicket {
         self.keys.ends.truncate(1);
         self.null_id = None;
         self.short.clear();
+        self.middle.clear();
         self.long.clear();
     }
 }

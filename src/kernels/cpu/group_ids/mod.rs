@@ -43,6 +43,17 @@ pub(crate) trait Ticket: Send + Sync {
 
     /// Forgets all values, but keeps the memory for about as many.
     fn clear(&mut self);
+
+    /// Gives each value another id if it could then be found faster from now on: its place in a range of integers that
+    /// have all appeared. If so, says which one each id has become.
+    fn renumber(&mut self) -> Option<Vec<u32>> {
+        None
+    }
+
+    /// Gives all values ids in the order of their first rows again, if they have others; says which ones.
+    fn renumber_back(&mut self) -> Option<Vec<u32>> {
+        None
+    }
 }
 
 /// The ticket for columns of this type.
@@ -168,6 +179,16 @@ impl GroupIds {
                 pairs.clear();
             }
         }
+    }
+
+    /// As [`Ticket::renumber`], for a single column.
+    pub(crate) fn renumber(&mut self) -> Option<Vec<u32>> {
+        if let [column] = &mut self.columns[..] { column.ticket.renumber() } else { None }
+    }
+
+    /// As [`Ticket::renumber_back`].
+    pub(crate) fn renumber_back(&mut self) -> Option<Vec<u32>> {
+        if let [column] = &mut self.columns[..] { column.ticket.renumber_back() } else { None }
     }
 
     /// The keys of each group: a column for each key column, a row for each id.

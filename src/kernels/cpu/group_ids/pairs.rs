@@ -17,6 +17,8 @@ pub(crate) struct Pairs {
     /// The pair of each id.
     pairs: Vec<(u32, u32)>,
     index: Index,
+    /// Ids of the latest rows; kept for its memory.
+    found: Vec<u32>,
 }
 
 enum Index {
@@ -30,7 +32,7 @@ enum Index {
 
 impl Pairs {
     pub(crate) fn new() -> Self {
-        Self { pairs: Vec::new(), index: Index::Grid { width: 0, ids: Vec::new() } }
+        Self { pairs: Vec::new(), index: Index::Grid { width: 0, ids: Vec::new() }, found: Vec::new() }
     }
 
     /// How ids are found at present.
@@ -65,14 +67,15 @@ impl Pairs {
 
     /// Turns each id, which is the first part of a pair, into the id of the pair; the first parts are below `counts.0`,
     /// the second ones below `counts.1`.
-    pub(crate) fn assign(&mut self, ids: &mut [u32], seconds: &[u32], counts: (usize, usize)) {
+    pub(crate) fn assign(&mut self, ids: &mut Vec<u32>, seconds: &[u32], counts: (usize, usize)) {
         self.cover(counts.0, counts.1);
         let known = &mut self.pairs;
         match &mut self.index {
             Index::Grid { width, ids: grid } => {
                 let width = *width;
-                if dispatch!(simd::level(), simd => has_all(simd, ids, seconds, width, grid)) {
-                    dispatch!(simd::level(), simd => look_up(simd, ids, seconds, width, grid));
+                self.found.resize(ids.len(), 0);
+                if dispatch!(simd::level(), simd => look_up(simd, ids, seconds, width, grid, &mut self.found)) {
+                    std::mem::swap(ids, &mut self.found);
                     return;
                 }
                 for (id, &second) in ids.iter_mut().zip(seconds) {
@@ -122,21 +125,15 @@ impl Pairs {
     }
 }
 
-/// Whether each pair has an id.
+/// The id of each pair; false if one has none yet.
 #[simd]
-fn has_all<S: Simd>(_: S, firsts: &[u32], seconds: &[u32], width: u32, grid: &[u32]) -> bool {
+fn look_up<S: Simd>(_: S, firsts: &[u32], seconds: &[u32], width: u32, grid: &[u32], found: &mut [u32]) -> bool {
     let mut largest = 0;
-    for (&first, &second) in firsts.iter().zip(seconds) {
-        largest = largest.max(grid[(first as usize) << width | second as usize]);
+    for ((id, &first), &second) in found.iter_mut().zip(firsts).zip(seconds) {
+        *id = grid[(first as usize) << width | second as usize];
+        largest = largest.max(*id);
     }
     largest != NONE
-}
-
-#[simd]
-fn look_up<S: Simd>(_: S, ids: &mut [u32], seconds: &[u32], width: u32, grid: &[u32]) {
-    for (id, &second) in ids.iter_mut().zip(seconds) {
-        *id = grid[(*id as usize) << width | second as usize];
-    }
 }
 
 fn word(first: u32, second: u32) -> u64 {

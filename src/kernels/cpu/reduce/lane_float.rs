@@ -26,6 +26,7 @@ use super::lanes::{Lanes, ROWS};
 use super::state::Mapping;
 use crate::error::Result;
 use crate::kernels::cpu::native;
+use crate::kernels::cpu::prefetch::prefetch_rows;
 use crate::kernels::cpu::simd;
 use crate::kernels::exact_sum::{F64_GRID, FloatTotal};
 
@@ -194,6 +195,7 @@ impl<N: FloatNative> LaneSum for FloatLaneSum<N> {
 
     fn feed(&mut self, fed: &Fed<'_>, lanes: &mut Lanes, first: usize) {
         let rows = fed.rows.len();
+        prefetch_rows(&self.values, fed.rows.end, ROWS);
         if let (Some(grid), None, Some(floats)) = (self.grid, fed.keep, N::plain(&self.values[fed.rows.clone()]))
             && grid.split(floats, &mut self.highs, &mut self.lows)
         {

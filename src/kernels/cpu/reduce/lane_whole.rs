@@ -21,6 +21,7 @@ use super::lanes::{Lanes, ROWS};
 use super::state::Mapping;
 use crate::error::Result;
 use crate::kernels::cpu::native;
+use crate::kernels::cpu::prefetch::prefetch_rows;
 use crate::kernels::cpu::simd;
 
 /// How large a number of a row may be in a lane: 2^22 of them fit.
@@ -146,6 +147,7 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
     }
 
     fn feed(&mut self, fed: &Fed<'_>, lanes: &mut Lanes, first: usize) {
+        prefetch_rows(&self.values, fed.rows.end, ROWS);
         let values = &self.values[fed.rows.clone()];
         let plain = N::plain(values).filter(|_| fed.keep.is_none());
         let bits = plain.map(|numbers| dispatch!(simd::level(), simd => bits_of_all(simd, numbers)));

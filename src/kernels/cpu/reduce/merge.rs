@@ -36,6 +36,7 @@ impl KeyedReduce {
 
     /// As [`KeyedReduce::finish_all`]; the groups are not needed any more, but their memory may be.
     pub(in crate::kernels::cpu) fn finish_each(&self, partials: &mut [&mut Groups]) -> Result<RecordBatch> {
+        partials.par_iter_mut().try_for_each(|partial| partial.renumber_back())?;
         let threads = rayon::current_num_threads();
         let groups: usize = partials.iter().map(|partial| partial.len()).sum();
         let deferred: usize = partials.iter().map(|partial| partial.deferred.rows()).sum();

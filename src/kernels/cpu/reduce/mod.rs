@@ -51,7 +51,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use self::deferred::{Deferred, Piece};
 use self::laned::Laned;
 use self::make::{is_null_kept, make};
-use self::state::{Ids, Refusal, Rows, State};
+use self::state::{Ids, Mapping, Refusal, Rows, State};
 use crate::error::{Error, Place, Result};
 use crate::expr::TypedAggregate;
 use crate::kernels::cpu::group_ids::GroupIds;
@@ -256,7 +256,37 @@ impl Groups {
                 state.update(&Rows { ids, len, groups, selection: selection(place) }, inputs[place].as_ref())?;
             }
         }
+        if self.may_defer
+            && has_keys
+            && let Some(ids) = self.ids.renumber()
+        {
+            self.move_groups(&ids)?;
+        }
         Ok(())
+    }
+
+    /// Gives each group another id.
+    fn move_groups(&mut self, to: &[u32]) -> Result<()> {
+        let from: Vec<u32> = (0..to.len() as u32).collect();
+        let mapping = Mapping { from: &from, to, later_groups: to.len(), groups: to.len() };
+        let empty = KeyedReduce(Arc::clone(&self.prepared)).begin()?;
+        let laned = std::mem::replace(&mut self.laned, empty.laned);
+        self.laned.merge(&laned, &mapping)?;
+        for (state, empty) in self.states.iter_mut().zip(empty.states) {
+            let before = std::mem::replace(state, empty);
+            if let (Some(state), Some(before)) = (state, before) {
+                state.merge(&*before, &mapping)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the ids those of the groups' first rows again.
+    fn renumber_back(&mut self) -> Result<()> {
+        match self.ids.renumber_back() {
+            Some(ids) => self.move_groups(&ids),
+            None => Ok(()),
+        }
     }
 
     /// Takes in what was put off, and puts nothing off any more.
@@ -295,6 +325,8 @@ impl Groups {
     pub(in crate::kernels::cpu) fn take_over(&mut self, later: &mut Self) -> Result<()> {
         self.settle()?;
         later.settle()?;
+        self.renumber_back()?;
+        later.renumber_back()?;
         merge::merge(self, later)
     }
 
@@ -321,6 +353,7 @@ impl Groups {
     /// # Errors
     /// `Overflow`, naming column and key, when a total does not fit its type.
     pub fn finish(mut self) -> Result<RecordBatch> {
+        self.renumber_back()?;
         if self.deferred.rows() > 0 {
             return KeyedReduce(Arc::clone(&self.prepared)).finish_all(vec![self]);
         }

@@ -86,6 +86,7 @@ impl Groups {
         if self.deferred.rows() > 0 {
             self.settle()?;
         }
+        self.renumber_back()?;
         let groups = self.len();
         let aggregates = &self.prepared.aggregates;
         let mut fields: Vec<Field> = self.prepared.keys.clone();
