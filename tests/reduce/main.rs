@@ -13,4 +13,5 @@ mod exact_sum;
 mod gathered;
 mod polars_oracle;
 mod stored;
+mod tickets;
 mod twins;

@@ -1,0 +1,153 @@
+//! Ways to an id that only many rows reach: ranges of integers that become their own ids, and texts whose lengths cross
+//! the borders between the tables. The oracle is a map of the test's own: the slow reference takes too long here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, ArrayRef, Int32Array, Int64Array, StringArray};
+use pelton::columnar::{DataType, Field, RecordBatch};
+use pelton::expr::{AggregateFunction, TypedAggregate, TypedExpr, TypedNode};
+use pelton::kernels::cpu::reduce::{Groups, KeyedReduce};
+
+fn aggregate(function: AggregateFunction, nullable: bool) -> TypedAggregate {
+    let node = TypedNode::Column(1, "v".to_owned());
+    let input = Some(TypedExpr { node, data_type: DataType::Int64, nullable });
+    TypedAggregate { name: function.name().to_owned(), function, input, filter: None, data_type: DataType::Int64 }
+}
+
+/// By key: the sum, the first and the last value, how many different ones.
+fn reduce(key: DataType) -> KeyedReduce {
+    use AggregateFunction::{First, Last, NUnique, Sum};
+    let aggregates = [Sum, First, Last, NUnique].map(|function| aggregate(function, true));
+    KeyedReduce::prepare(&[Field::new("k", key, true)], &aggregates).unwrap()
+}
+
+fn push(groups: &mut Groups, keys: &ArrayRef, values: &[i64]) {
+    let values: ArrayRef = Arc::new(Int64Array::from(values.to_vec()));
+    let inputs = vec![Some(values); 4];
+    groups.update(&[Arc::clone(keys)], &inputs, &vec![None; 4], keys.len()).unwrap();
+}
+
+/// Sum, first, last, and the different values of a key.
+type Expected = (i64, i64, i64, std::collections::BTreeSet<i64>);
+
+/// Checks an answer against a map, the order of first appearance included.
+fn check<K: Ord + Clone + std::fmt::Debug>(answer: &RecordBatch, keys: &[K], rows: &[(K, i64)]) {
+    let mut order = Vec::new();
+    let mut expected: BTreeMap<K, Expected> = BTreeMap::new();
+    for (key, value) in rows {
+        let entry = expected.entry(key.clone()).or_insert_with(|| {
+            order.push(key.clone());
+            (0, *value, *value, std::collections::BTreeSet::new())
+        });
+        (entry.0, entry.2) = (entry.0 + value, *value);
+        entry.3.insert(*value);
+    }
+    assert_eq!(keys, order);
+    let column = |place: usize| answer.column(place).as_primitive::<Int64Type>().values().to_vec();
+    let (sums, firsts, lasts, counts) = (column(1), column(2), column(3), column(4));
+    for (row, key) in order.iter().enumerate() {
+        let (sum, first, last, different) = &expected[key];
+        let found = (sums[row], firsts[row], lasts[row], counts[row]);
+        assert_eq!(found, (*sum, *first, *last, different.len() as i64), "key {key:?}");
+    }
+}
+
+/// Numbers without a pattern.
+fn mixed(row: usize) -> usize {
+    let mixed = (row as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33) as usize
+}
+
+fn integers(answer: &RecordBatch) -> Vec<Option<i32>> {
+    answer.column(0).as_primitive::<arrow_array::types::Int32Type>().iter().collect()
+}
+
+/// Rows of keys from -50 to 49; from `odd` on some are null, lie just beyond the range, or far from it.
+fn rows(count: usize, odd: usize) -> Vec<(Option<i32>, i64)> {
+    let key = |row: usize| match mixed(row) % 1000 {
+        7 if row >= odd => None,
+        8 if row >= odd => Some(50),
+        9 if row >= odd => Some(-51),
+        10 if row >= odd => Some(i32::MAX),
+        other => Some((other % 100) as i32 - 50),
+    };
+    (0..count).map(|row| (key(row), (row % 5) as i64 - 2)).collect()
+}
+
+fn run(reduce: &KeyedReduce, rows: &[(Option<i32>, i64)]) -> Groups {
+    let mut groups = reduce.begin().unwrap();
+    for tile in rows.chunks(16_384) {
+        let keys: ArrayRef = Arc::new(tile.iter().map(|(key, _)| *key).collect::<Int32Array>());
+        push(&mut groups, &keys, &tile.iter().map(|(_, value)| *value).collect::<Vec<_>>());
+    }
+    groups
+}
+
+#[test]
+fn a_full_range_of_integers_keeps_the_order_of_first_appearance() {
+    let rows = rows(200_000, usize::MAX);
+    let answer = run(&reduce(DataType::Int32), &rows).finish().unwrap();
+    check(&answer, &integers(&answer), &rows);
+}
+
+#[test]
+fn keys_beyond_a_full_range_and_nulls_get_ids_of_their_own() {
+    for odd in [131_072, 150_000, 199_990] {
+        let rows = rows(200_000, odd);
+        let answer = run(&reduce(DataType::Int32), &rows).finish().unwrap();
+        check(&answer, &integers(&answer), &rows);
+    }
+}
+
+#[test]
+fn partitions_with_full_ranges_are_merged_in_their_order() {
+    let reduce = reduce(DataType::Int32);
+    let rows = rows(600_000, 500_000);
+    let parts: Vec<Groups> = rows.chunks(200_000).map(|part| run(&reduce, part)).collect();
+    let answer = reduce.finish_all(parts).unwrap();
+    check(&answer, &integers(&answer), &rows);
+    let mut merged = run(&reduce, &rows[..200_000]);
+    merged.merge(run(&reduce, &rows[200_000..])).unwrap();
+    let answer = merged.finish().unwrap();
+    check(&answer, &integers(&answer), &rows);
+}
+
+#[test]
+fn a_full_range_is_stored_in_the_order_of_first_appearance() {
+    let reduce = reduce(DataType::Int32);
+    let rows = rows(200_000, 180_000);
+    let stored = run(&reduce, &rows).store().unwrap();
+    let answer = reduce.restore(&stored).unwrap().finish().unwrap();
+    check(&answer, &integers(&answer), &rows);
+}
+
+#[test]
+fn texts_of_all_lengths_have_one_id_each_whatever_stands_beside_them() {
+    // Some stretches hold short texts alone, others mix them with longer ones; zero bytes and empty texts are texts.
+    let text = |row: usize| {
+        let number = mixed(row) % 400;
+        let longest = [8, 16, 24][row / 700 % 3];
+        let len = number % longest;
+        let mut text = format!("{number:x}\0").repeat(12);
+        text.truncate(len);
+        (!mixed(row + 1).is_multiple_of(50)).then_some(text)
+    };
+    for count in [0, 1, 127, 128, 129, 20_000] {
+        let rows: Vec<(Option<String>, i64)> = (0..count).map(|row| (text(row), (row % 5) as i64)).collect();
+        let mut groups = reduce(DataType::Utf8).begin().unwrap();
+        for tile in rows.chunks(4_097) {
+            // A slice: texts that do not begin where their buffer does.
+            let mut texts: Vec<Option<&str>> = vec![Some("before")];
+            texts.extend(tile.iter().map(|(key, _)| key.as_deref()));
+            let keys: ArrayRef = Arc::new(StringArray::from(texts).slice(1, tile.len()));
+            push(&mut groups, &keys, &tile.iter().map(|(_, value)| *value).collect::<Vec<_>>());
+        }
+        let answer = groups.finish().unwrap();
+        let keys: Vec<Option<String>> =
+            answer.column(0).as_string::<i32>().iter().map(|key| key.map(str::to_owned)).collect();
+        check(&answer, &keys, &rows);
+    }
+}
