@@ -134,7 +134,8 @@ impl Pruner {
             Op::Filter { input, predicate } => {
                 let (input, moved) = self.prune(input, &union(wanted, predicate.columns()));
                 let predicate = predicate.map_columns(&|index| moved[&index]);
-                over(input, moved, |input| Op::Filter { input, predicate })
+                let (filter, moved) = over(input, moved, |input| Op::Filter { input, predicate });
+                dropped(filter, moved, wanted)
             }
             Op::Sort { input, by, limit } => {
                 let read = by.iter().flat_map(|key| key.expr.columns());
@@ -249,6 +250,18 @@ fn source(node: &Arc<Node>, wanted: &Columns) -> (Arc<Node>, Moved) {
 fn over(input: Arc<Node>, moved: Moved, op: impl FnOnce(Arc<Node>) -> Op) -> (Arc<Node>, Moved) {
     let schema = Arc::clone(&input.schema);
     (Arc::new(Node { op: op(input), schema }), moved)
+}
+
+/// Leaves behind what only a filter has read: it need not be copied for the rows that are kept.
+fn dropped(filter: Arc<Node>, moved: Moved, wanted: &Columns) -> (Arc<Node>, Moved) {
+    let kept: Columns = at_least_one(wanted.iter().map(|index| moved[index]).collect(), &filter.schema);
+    if wanted.is_empty() || kept.len() == filter.schema.fields().len() {
+        return (filter, moved);
+    }
+    let columns = kept.iter().map(|&index| passed(&filter.schema, index)).collect();
+    let place = positions(&kept);
+    let moved = wanted.iter().map(|index| (*index, place[&moved[index]])).collect();
+    (Arc::new(analyze::project(filter, columns)), moved)
 }
 
 fn passed(schema: &Schema, index: usize) -> NamedExpr {

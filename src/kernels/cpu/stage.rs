@@ -44,7 +44,8 @@ pub(crate) struct CpuStage {
 enum Ready {
     /// Columns as they are, by index.
     Pick(Vec<usize>, SchemaRef),
-    Filter(Filter),
+    /// The kept rows, and of them these columns if not all are wanted.
+    Filter(Filter, Option<(Vec<usize>, SchemaRef)>),
     Project(Vec<Program>, SchemaRef),
     Explode(usize, SchemaRef),
     Map(Function),
@@ -82,7 +83,10 @@ impl CpuStage {
         let mut steps = Vec::with_capacity(stage.steps.len());
         for step in &stage.steps {
             let (ready, schema) = Ready::prepare(step, &end_schema, registry)?;
-            steps.push(ready);
+            match (steps.last_mut(), ready) {
+                (Some(Ready::Filter(_, pick @ None)), Ready::Pick(columns, schema)) => *pick = Some((columns, schema)),
+                (_, ready) => steps.push(ready),
+            }
             end_schema = schema;
         }
         let end = Arc::new(Ending::prepare(stage, registry)?);
@@ -249,7 +253,7 @@ impl Ready {
             _ => None,
         };
         Ok(match step {
-            Step::Filter { predicate } => (Self::Filter(Filter::prepare(predicate)?), Arc::clone(input)),
+            Step::Filter { predicate } => (Self::Filter(Filter::prepare(predicate)?, None), Arc::clone(input)),
             Step::Project { columns, schema } => match columns.iter().map(picked).collect() {
                 Some(picked) => (Self::Pick(picked, Arc::clone(schema)), Arc::clone(schema)),
                 None => (Self::Project(programs(columns)?, Arc::clone(schema)), Arc::clone(schema)),
@@ -269,12 +273,11 @@ impl Ready {
 
     fn run(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         match self {
-            Self::Pick(columns, schema) => {
-                let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-                let columns = columns.iter().map(|&index| Arc::clone(batch.column(index))).collect();
-                Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+            Self::Pick(columns, schema) => picked(batch, columns, schema),
+            Self::Filter(filter, None) => filter.apply(batch),
+            Self::Filter(filter, Some((columns, schema))) => {
+                filter.mask(batch)?.apply(&picked(batch, columns, schema)?)
             }
-            Self::Filter(filter) => filter.apply(batch),
             Self::Project(programs, schema) => {
                 let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
                 let columns = evaluate(programs, batch)?;
@@ -285,6 +288,13 @@ impl Ready {
             Self::Join(join) => join.probe(batch),
         }
     }
+}
+
+/// Some columns as they are.
+fn picked(batch: &RecordBatch, columns: &[usize], schema: &SchemaRef) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let columns = columns.iter().map(|&index| Arc::clone(batch.column(index))).collect();
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
 impl Function {
