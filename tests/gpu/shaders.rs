@@ -37,10 +37,10 @@ fn all_are_valid(stage: &Stage) -> Vec<&'static str> {
 
 #[test]
 fn filters_and_projections_of_every_kind_are_valid() {
-    for predicate in conditions() {
-        for projection in projections() {
-            all_are_valid(&Chain::new(&schema()).filter(predicate.clone()).select([projection]).stage());
-        }
+    let conditions = conditions();
+    for (place, projection) in projections().into_iter().enumerate() {
+        let predicate = conditions[place % conditions.len()].clone();
+        all_are_valid(&Chain::new(&schema()).filter(predicate).select([projection]).stage());
     }
     let names = all_are_valid(&Chain::new(&schema()).select(projections().into_iter().take(12)).stage());
     assert_eq!(names, ["select_scatter"; 3]);

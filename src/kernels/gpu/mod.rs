@@ -16,6 +16,7 @@ mod kind;
 mod pack;
 mod pipelines;
 mod plan;
+mod prune;
 mod reduce;
 mod rows;
 mod shader;

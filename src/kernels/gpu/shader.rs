@@ -2,6 +2,7 @@
 //!
 //! Lines `#if NAME`, `#if !NAME` and `#endif` leave parts out; that is all there is to the language on top of WGSL.
 
+use super::prune::without_unused;
 use super::tier::Tier;
 
 /// Rows a workgroup works on: every device can run so many invocations together.
@@ -97,7 +98,7 @@ impl Shader {
             "const TILE: u32 = {TILE}u;\nconst TILE_WORDS: u32 = {}u;\nconst PROBES_MAX: u32 = {PROBES_MAX}u;\n\
              const NO_GROUP: u32 = 0xffffffffu;\nconst KEY_WORDS: u32 = {}u;\nconst NUMBERS: u32 = {}u;\n\
              const TABLE_SLOTS: u32 = {}u;\nconst GROUPS_MAX: u32 = {}u;\nconst STRIDE: u32 = {}u;\n\
-             // A number of the header.\nfn number(place: u32) -> u32 {{\n    return batch[NUMBERS + place];\n}}\n",
+             \n// A number of the header.\nfn number(place: u32) -> u32 {{\n    return batch[NUMBERS + place];\n}}\n",
             TILE / 32,
             self.key_words,
             numbers_at(columns),
@@ -120,7 +121,7 @@ impl Shader {
             "HASHED" => self.hashed,
             _ => false,
         };
-        parts.iter().map(|part| without_unset(part, &is_set)).collect::<Vec<_>>().join("\n")
+        without_unused(&parts.iter().map(|part| without_unset(part, &is_set)).collect::<Vec<_>>().join("\n"))
     }
 }
 
