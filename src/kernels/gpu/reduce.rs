@@ -53,8 +53,19 @@ struct FloatSlots {
 pub(super) struct Room(usize);
 
 impl Room {
+    /// For so many groups, or as many as usual.
     pub(super) fn new(first: Option<usize>) -> Self {
         Self(first.unwrap_or(GROUPS_FIRST).max(1))
+    }
+
+    /// At least as many groups as others have found.
+    pub(super) fn learn(&mut self, others: usize) {
+        self.0 = self.0.max(others);
+    }
+
+    /// Groups that there is room for.
+    pub(super) fn groups(&self) -> usize {
+        self.0
     }
 }
 

@@ -2,7 +2,7 @@
 //! of the stage. What the device cannot finish, the CPU runs again from the same rows.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::adapters::{AdapterInfo, Wish, open};
@@ -77,6 +77,8 @@ struct Shared {
     assembler: Option<Assembler>,
     /// Of the present device.
     pipelines: Mutex<Option<Arc<Pipelines>>>,
+    /// Groups that some task had to make room for: the next one need not find out.
+    groups: AtomicUsize,
     cpu: CpuStage,
 }
 
@@ -100,9 +102,20 @@ impl GpuStage {
             Work::Rows(rows) => Some(Assembler::new(rows, Arc::clone(cpu.end_schema()))?),
             Work::Groups(_) => None,
         };
-        let pipelines = Mutex::new(None);
+        let (pipelines, groups) = (Mutex::new(None), AtomicUsize::new(0));
         Ok(Self {
-            shared: Arc::new(Shared { holder, record, faults, is_strict, plan, packer, assembler, pipelines, cpu }),
+            shared: Arc::new(Shared {
+                holder,
+                record,
+                faults,
+                is_strict,
+                plan,
+                packer,
+                assembler,
+                pipelines,
+                groups,
+                cpu,
+            }),
         })
     }
 }
@@ -122,7 +135,8 @@ impl Shared {
 impl PreparedStage for GpuStage {
     fn begin(&self) -> Result<Box<dyn StageTask>> {
         let shared = Arc::clone(&self.shared);
-        let room = Room::new(shared.holder.wish().groups_first);
+        let mut room = Room::new(shared.holder.wish().groups_first);
+        room.learn(shared.groups.load(Ordering::Relaxed));
         let cpu = shared.cpu.begin_task()?;
         let (rows_max, pieces) = (shared.holder.wish().rows_max.unwrap_or(ROWS_MAX).clamp(1, ROWS_MAX), Vec::new());
         let guess = Guess::default();
@@ -251,6 +265,7 @@ impl GpuTask {
             Work::Groups(plan) => {
                 let plan = (&self.shared.plan, plan);
                 let reduction = reduce::run(plan.0, plan.1, worker, &pipelines, &gathered, &mut self.room)?;
+                self.shared.groups.fetch_max(self.room.groups(), Ordering::Relaxed);
                 Ok(Given::Groups(reduction, device.tier.slot_bits()))
             }
         }

@@ -1,0 +1,113 @@
+//! What a device can do, and what Pelton makes of it, beside the CPU on the same rows: a record in Markdown.
+//!
+//! `cargo bench --bench gpu` prints it; `PELTON_ADAPTER` chooses an adapter, `PELTON_BENCH_ROWS` the rows of the largest
+//! batch. All figures of chains are `gpu_with_copies`: rows go up and answers come down in every run.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a benchmark that cannot go on should stop; its record goes to standard output"
+)]
+
+mod link;
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float64Array, Int64Array};
+use pelton::dispatch::Placement;
+use pelton::kernels::gpu::{AdapterInfo, adapters};
+use pelton::prelude::*;
+
+use crate::link::{Link, best};
+
+fn main() {
+    let wanted = std::env::var("PELTON_ADAPTER").ok().map(|name| name.to_lowercase());
+    let is_meant =
+        |adapter: &AdapterInfo| wanted.as_ref().is_none_or(|name| adapter.name.to_lowercase().contains(name));
+    let Some(adapter) = adapters().into_iter().find(is_meant) else {
+        println!("SKIPPED: there is no such adapter");
+        return;
+    };
+    let rows = std::env::var("PELTON_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(16_000_000);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    println!("# {adapter}\n");
+    println!("{}; driver {}; {threads} threads of the CPU; at most {rows} rows.\n", adapter.tier, adapter.driver);
+    if adapter.is_software() {
+        println!("A software adapter: these figures say nothing of a GPU.\n");
+    }
+    measure_link(&adapter, rows);
+    measure_chains(&adapter, rows);
+}
+
+/// What the link and a submission cost.
+fn measure_link(adapter: &AdapterInfo, rows: usize) {
+    let link = Link::open(&adapter.name);
+    println!("| copies | bytes | GB/s |\n|---|---|---|");
+    let largest = (8 * rows as u64).next_multiple_of(4096).min(adapter.buffer_bytes_max / 2).min(512 << 20);
+    for bytes in [largest / 64, largest / 8, largest].map(|bytes| bytes.next_multiple_of(4096)) {
+        let speed = |seconds: f64| bytes as f64 / seconds / 1e9;
+        println!("| up | {bytes} | {:.2} |", speed(link.upload(bytes)));
+        println!("| down | {bytes} | {:.2} |", speed(link.download(bytes)));
+        // A copy reads and writes each byte.
+        println!("| on the device | {bytes} | {:.2} |", 2.0 * speed(link.copy(bytes)));
+    }
+    let (median, late) = link.round_trip();
+    println!("\nRound trip of 64 bytes: {:.0} µs, 99 in 100 within {:.0} µs.\n", 1e6 * median, 1e6 * late);
+}
+
+/// Whole numbers, floats, and keys of the kinds that matter: even ones of several counts, and skewed ones.
+fn batch(rows: usize) -> RecordBatch {
+    let mut state = 7_u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        i64::try_from(state >> 33).unwrap()
+    };
+    let draws: Vec<i64> = (0..rows).map(|_| random()).collect();
+    let column =
+        |of: &dyn Fn(i64) -> i64| -> ArrayRef { Arc::new(draws.iter().map(|&draw| of(draw)).collect::<Int64Array>()) };
+    let spread = |draw: i64, groups: i64| draw % groups * 2_654_435_761;
+    let floats: ArrayRef = Arc::new(draws.iter().map(|&draw| draw as f64 / 64.0).collect::<Float64Array>());
+    RecordBatch::try_from_iter([
+        ("value", column(&|draw| draw % 1000)),
+        ("float", floats),
+        ("few", column(&|draw| draw % 4096)),
+        ("some", column(&|draw| spread(draw, 100_000))),
+        ("many", column(&|draw| spread(draw, 10_000_000))),
+        ("skewed", column(&|draw| if draw % 10 == 0 { spread(draw, 100_000) } else { 5 })),
+    ])
+    .unwrap()
+}
+
+/// Chains on both devices, at several sizes.
+fn measure_chains(adapter: &AdapterInfo, rows_max: usize) {
+    let sums = || [len().alias("n"), col("value").sum().alias("sum")];
+    let keyed = |key: &str| Chain::new().key_by([col(key)]).aggregate(sums());
+    let chains = [
+        ("sum", Chain::new().aggregate(sums())),
+        ("filtered sum", Chain::new().filter(col("value").lt(500)).aggregate(sums())),
+        ("exact float sum", Chain::new().aggregate([col("float").sum().alias("sum")])),
+        (
+            "filter, product",
+            Chain::new().filter(col("value").lt(500)).select([(col("value") * 3).alias("x"), col("few")]),
+        ),
+        ("4,096 groups", keyed("few")),
+        ("100,000 groups", keyed("some")),
+        ("10,000,000 groups", keyed("many")),
+        ("skewed groups", keyed("skewed")),
+    ];
+    println!("| chain | rows | cpu M rows/s | gpu M rows/s | gpu / cpu |\n|---|---|---|---|---|");
+    let all = batch(rows_max);
+    let placement = Placement { device: Device::Gpu, adapter: Some(adapter.name.clone()), strict: true };
+    for (name, chain) in chains {
+        let cpu = Program::compile(&all.schema(), &chain, Device::Cpu).unwrap();
+        let gpu = Program::compile(&all.schema(), &chain, placement.clone()).unwrap();
+        for rows in [rows_max / 256, rows_max / 16, rows_max].into_iter().filter(|&rows| rows > 0) {
+            let some = all.slice(0, rows);
+            assert_eq!(cpu.run(&some).unwrap(), gpu.run(&some).unwrap(), "{name}, {rows} rows");
+            let [cpu, gpu] = [&cpu, &gpu].map(|program| best(|| drop(program.run(&some).unwrap())));
+            let speed = |seconds: f64| rows as f64 / seconds / 1e6;
+            println!("| {name} | {rows} | {:.1} | {:.1} | {:.2} |", speed(cpu), speed(gpu), cpu / gpu);
+        }
+    }
+}
