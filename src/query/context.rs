@@ -14,6 +14,7 @@ use crate::connectors::{ReadLimits, Sink, Source};
 use crate::dispatch::{Device, Dispatcher, Placement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::{Format, FormatKind, FormatOptions};
+use crate::kernels::cpu::group_ids;
 use crate::limits::THREADS_MAX;
 use crate::plan::explain;
 use crate::plan::stage::{Registry, SourceId};
@@ -181,7 +182,11 @@ impl StreamingContext {
         let dispatcher = Dispatcher::new(self.placement.clone());
         let names = draft.sources.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
         let runs_on = |stage: &plan::stage::Stage| match dispatcher.choose(stage) {
-            Ok((backend, reason)) => format!("{} ({reason})", backend.name()),
+            Ok((backend, reason)) => {
+                let group_ids = if backend.name() == "cpu" { group_ids::possible(stage) } else { None };
+                let group_ids = group_ids.map_or(String::new(), |text| format!("\n  {text}"));
+                format!("{} ({reason}){group_ids}", backend.name())
+            }
             Err(error) => error.message().to_owned(),
         };
         text.push_str(&explain::physical(&plan, &draft.registry, &names, &runs_on));

@@ -26,6 +26,7 @@ use crate::columnar::data_type;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::cpu::native;
 use crate::limits;
+use crate::plan::stage::{End, Stage};
 
 /// Ids of the values of one column.
 pub(crate) trait Ticket: Send + Sync {
@@ -75,6 +76,12 @@ pub(crate) fn ticket(data_type: &DataType) -> Result<Box<dyn Ticket>> {
                 .advice("group by the fields or items of the value instead")),
         }
     })
+}
+
+/// How the groups of a stage's keyed reduce can be found, for `explain`; none if it has no keys.
+pub fn possible(stage: &Stage) -> Option<String> {
+    let End::Reduce { keys, .. } = &stage.end else { return None };
+    method::possible(keys.iter().map(|key| (key.name.as_str(), &key.expr.data_type)))
 }
 
 /// The bitmap of `len` values of which at most one is null.

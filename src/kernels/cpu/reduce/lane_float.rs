@@ -6,6 +6,7 @@
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
     reason = "group ids fit 32 bits; shifts are small; bits of numbers are read as other numbers"
 )]
 

@@ -3,8 +3,6 @@
 //! The number of rows of each group, if somebody counts them; then for each feed the number of its values, if rows can
 //! be missed, the total of its sum, its least and its greatest value. Names are those of the first aggregate that asked.
 
-#![expect(clippy::cast_possible_truncation, reason = "places in a table of groups fit u32")]
-
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef};
