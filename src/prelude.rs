@@ -4,7 +4,10 @@ pub use crate::columnar::{DataType, Field, RecordBatch, Scalar, Schema, SchemaRe
 pub use crate::connectors::ReadLimits;
 pub use crate::dispatch::Device;
 pub use crate::error::{Error, ErrorKind, Result};
-pub use crate::expr::{Aggregate, DatePart, Expr, coalesce, col, greatest, least, len, lit, when};
+pub use crate::expr::{
+    Aggregate, DatePart, Expr, coalesce, col, greatest, least, len, lit, sliding_window, when, window,
+};
+pub use crate::plan::keep::OutputMode;
 pub use crate::plan::logical::SortBy;
 pub use crate::plan::stage::JoinKind;
 pub use crate::program::{Chain, KeyedChain, Partial, Program};

@@ -34,9 +34,6 @@ pub struct OffsetEntry {
     pub time: Duration,
     /// What it reads of the sources, by their names; sources that had nothing are missing.
     pub ranges: BTreeMap<String, OffsetRange>,
-    /// How far event time had come before the batch, by the names of the streams that say so.
-    #[serde(default)]
-    pub watermarks: BTreeMap<String, i64>,
 }
 
 /// That a batch is in all sinks, and its state is safe.
@@ -46,9 +43,9 @@ pub struct CommitEntry {
     pub batch: u64,
     /// Rows that were written.
     pub rows_out: u64,
-    /// How far event time has come after the batch.
+    /// How far event time has come after the batch, in words of the runtime's own.
     #[serde(default)]
-    pub watermarks: BTreeMap<String, i64>,
+    pub event_time: serde_json::Value,
 }
 
 /// What was read of the sources up to a batch, in as few ranges as the sources need to go on from there.

@@ -68,14 +68,14 @@ pub(super) fn resumption(store: &dyn Store) -> Result<Resumption> {
     for batch in next_batch..newest {
         pending.push(offsets_of(store, batch)?);
     }
-    let watermarks = match committed {
+    let event_time = match committed {
         Some(batch) => {
             let entry: CommitEntry = entries::read(store, &Log::Commits.file(batch), Log::Commits.folder())?;
-            entry.watermarks
+            entry.event_time
         }
-        None => Default::default(),
+        None => serde_json::Value::Null,
     };
-    Ok(Resumption { next_batch, positions, pending, watermarks })
+    Ok(Resumption { next_batch, positions, pending, event_time })
 }
 
 fn offsets_of(store: &dyn Store, batch: u64) -> Result<OffsetEntry> {

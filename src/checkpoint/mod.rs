@@ -28,7 +28,6 @@ pub use examine::{Damage, Report, rollback, verify};
 pub use state::{StatePart, StateParts, read_state};
 pub use store::{FolderStore, Store, StoreStep};
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -73,8 +72,8 @@ pub struct Resumption {
     pub positions: Positions,
     /// Batches that were begun and not committed, in order.
     pub pending: Vec<OffsetEntry>,
-    /// How far event time had come after the last committed batch.
-    pub watermarks: BTreeMap<String, i64>,
+    /// How far event time had come after the last committed batch, in words of the runtime's own.
+    pub event_time: serde_json::Value,
 }
 
 impl Resumption {

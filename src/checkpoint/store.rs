@@ -75,11 +75,11 @@ pub enum StoreStep {
     Create,
     /// Write its second half.
     Write,
-    /// Bring it to the disk.
+    /// Bring it to the disk, if that is asked for.
     Sync,
     /// Give it its name.
     Rename,
-    /// Bring the name to the disk.
+    /// Bring the name to the disk, if that is asked for.
     SyncFolder,
     /// Remove a file.
     Delete,
@@ -129,8 +129,8 @@ impl FolderStore {
         file.write_all(first)?;
         self.step(StoreStep::Write, hidden)?;
         file.write_all(second)?;
+        self.step(StoreStep::Sync, hidden)?;
         if self.sync {
-            self.step(StoreStep::Sync, hidden)?;
             file.sync_all()?;
         }
         Ok(())
@@ -139,8 +139,8 @@ impl FolderStore {
     fn publish(&self, hidden: &Path, path: &Path, folder: &Path) -> io::Result<()> {
         self.step(StoreStep::Rename, path)?;
         fs::rename(hidden, path)?;
+        self.step(StoreStep::SyncFolder, path)?;
         if self.sync {
-            self.step(StoreStep::SyncFolder, path)?;
             sync_folder(folder)?;
         }
         Ok(())

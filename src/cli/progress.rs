@@ -125,14 +125,16 @@ fn live_line(progress: &Progress, sums: &Mutex<Totals>) -> String {
     sums.rows_out += progress.rows_out;
     sums.dropped += progress.dropped;
     sums.nulled += progress.nulled;
+    sums.late += progress.late + progress.untimed;
     format!(
-        "{} rows/s, {} late, {}, {} rows in, {} out{}{}",
+        "{} rows/s, {} late, {}, {} rows in, {} out{}{}{}",
         rough(progress.rows_per_second()),
         time(progress.scheduling_delay),
         batches(sums.batches),
         grouped(sums.rows_in),
         grouped(sums.rows_out),
         bad_records(sums.dropped, sums.nulled),
+        left_out(sums.late),
         waiting(&progress.queue),
     )
 }
@@ -157,17 +159,22 @@ fn bad_records(dropped: u64, nulled: u64) -> String {
     dropped.unwrap_or_default() + &nulled.unwrap_or_default()
 }
 
+fn left_out(late: u64) -> String {
+    if late == 0 { String::new() } else { format!(", {} too late for their windows", counted(late, "row")) }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
 fn summary(totals: &Totals) -> String {
     let rate = totals.rows_in as f64 / totals.busy.as_secs_f64().max(1e-9);
     format!(
-        "{}, {} in, {} out, {} at work ({} rows/s){}",
+        "{}, {} in, {} out, {} at work ({} rows/s){}{}",
         batches(totals.batches),
         counted(totals.rows_in, "row"),
         grouped(totals.rows_out),
         time(totals.busy),
         rough(rate),
         bad_records(totals.dropped, totals.nulled),
+        left_out(totals.late),
     )
 }
 
@@ -183,11 +190,15 @@ struct Record<'a> {
     bytes_out: u64,
     dropped: u64,
     nulled: u64,
+    late: u64,
+    untimed: u64,
+    groups: u64,
     bad_records: &'a [String],
     partitions: usize,
     scheduling_delay_ms: f64,
     cut_ms: f64,
     compute_ms: f64,
+    save_ms: f64,
     reading_threads_ms: f64,
     write_ms: f64,
     commit_ms: f64,
@@ -210,11 +221,15 @@ impl<'a> Record<'a> {
             bytes_out: progress.bytes_out,
             dropped: progress.dropped,
             nulled: progress.nulled,
+            late: progress.late,
+            untimed: progress.untimed,
+            groups: progress.groups,
             bad_records: &progress.bad_records,
             partitions: progress.partitions,
             scheduling_delay_ms: ms(progress.scheduling_delay),
             cut_ms: ms(phases.cut),
             compute_ms: ms(phases.compute),
+            save_ms: ms(phases.save),
             reading_threads_ms: ms(phases.reading_threads),
             write_ms: ms(phases.write),
             commit_ms: ms(phases.commit),

@@ -17,6 +17,18 @@ pub fn lit(value: impl Into<Scalar>) -> Expr {
     Expr::Literal(value.into())
 }
 
+/// The windows of this size that a time lies in: a key for [`key_by`](crate::query::DStream::key_by). They begin at
+/// multiples of the size since 1970-01-01T00:00:00Z; see [`sliding_window`] for windows that overlap.
+pub fn window(time: Expr, size: Duration) -> Expr {
+    sliding_window(time, size, size)
+}
+
+/// The windows of this size that a time lies in, of which one begins every `slide`.
+pub fn sliding_window(time: Expr, size: Duration, slide: Duration) -> Expr {
+    let nanos = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+    time.call(Function::Window { size: nanos(size), slide: nanos(slide) })
+}
+
 /// The first value that is not null.
 pub fn coalesce(values: impl IntoIterator<Item = Expr>) -> Expr {
     Expr::Call(Function::Coalesce, values.into_iter().collect())
@@ -315,6 +327,14 @@ impl Expr {
     #[must_use]
     pub fn part(self, part: DatePart) -> Self {
         self.call(Function::Part(part))
+    }
+
+    /// Whether this is a [`window`], under another name perhaps: it can stand among the keys of a stream only.
+    pub fn is_window(&self) -> bool {
+        match self {
+            Self::Alias(inner, _) => inner.is_window(),
+            other => matches!(other, Self::Call(Function::Window { .. }, _)),
+        }
     }
 
     /// Units since 1970-01-01T00:00:00Z, or in a span of time.

@@ -100,6 +100,15 @@ pub enum Function {
     /// `(timestamp, date or duration) -> Int64`. Units since the epoch, or in the span; rounded down.
     Epoch(TimeUnit),
 
+    /// `(timestamp) -> windows`. Stands among the keys of a stream only, where it groups rows by the windows that their
+    /// time lies in. In nanoseconds, above 0.
+    Window {
+        /// The length of a window.
+        size: i64,
+        /// From the start of one window to that of the next.
+        slide: i64,
+    },
+
     // ── lists and structs ──
     /// `(struct) -> the field`.
     Field(String),
@@ -158,6 +167,7 @@ impl Function {
             Self::Epoch(TimeUnit::Millisecond) => "epoch_ms",
             Self::Epoch(TimeUnit::Microsecond) => "epoch_us",
             Self::Epoch(TimeUnit::Nanosecond) => "epoch_ns",
+            Self::Window { .. } => "window",
             Self::Field(_) => "struct_extract",
             Self::ListLength => "list_length",
             Self::ListGet => "list_get",

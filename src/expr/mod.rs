@@ -30,7 +30,9 @@ pub mod types;
 pub mod typing;
 
 pub use aggregate::{Aggregate, AggregateFunction, TypedAggregate, len};
-pub use builder::{When, WhenThen, all_of, any_of, cast, coalesce, col, greatest, least, lit, when};
+pub use builder::{
+    When, WhenThen, all_of, any_of, cast, coalesce, col, greatest, least, lit, sliding_window, when, window,
+};
 pub use function::{DatePart, Function};
 pub use types::{TypedExpr, TypedNode};
 pub use typing::check_names;

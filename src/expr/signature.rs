@@ -50,6 +50,10 @@ pub(super) fn call(function: &Function, arguments: Vec<TypedExpr>) -> Result<Typ
         Function::Truncate(_) | Function::Part(_) | Function::Epoch(_) | Function::FormatTimestamp(_) => {
             time(function, arguments)
         }
+        Function::Window { .. } => {
+            let error = Error::invalid_query("a window stands among the keys of a stream, and nowhere else");
+            Err(error.advice("group by it: key_by([..., window(...)]); truncate(time, span) is the start of a span"))
+        }
         Function::Field(name) => field(name, arguments),
         Function::ListLength
         | Function::ListGet

@@ -2,7 +2,8 @@
 //!
 //! Each operation has one name and stands in two places: `kernels/<op>.rs` holds its contract and a slow, obvious
 //! `reference`, the oracle of all tests; `kernels/cpu/<op>.rs` holds the fast twin. Kernels do no I/O, read no clock and
-//! keep no memory of earlier batches: same input, same answer.
+//! keep no memory of earlier batches of their own: same input, same answer. Groups that outlive their batch are an object
+//! that the runtime owns ([`keep`]).
 
 pub mod cpu;
 pub mod exact_sum;
@@ -13,6 +14,7 @@ pub mod gpu;
 pub mod group_ids;
 pub mod hash;
 pub mod join;
+pub mod keep;
 pub mod project;
 pub mod reduce;
 mod reference;
@@ -30,6 +32,8 @@ use crate::columnar::RecordBatch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::ROW_NUMBERS_MAX;
 use crate::plan::stage::{Registry, Stage};
+
+pub use keep::{Kept, Moment, Sighting};
 
 /// What a stage gives: for each partition its batches, in order. Empty batches may be left out.
 pub type Partitions = Vec<Vec<RecordBatch>>;
@@ -75,6 +79,24 @@ pub trait PreparedStage: Send + Sync {
     /// # Errors
     /// None once the stage has been prepared, save for faults of the backend.
     fn begin(&self) -> Result<Box<dyn StageTask>>;
+
+    /// As [`PreparedStage::begin`], for a stage that asks how late it is.
+    ///
+    /// # Errors
+    /// As for [`PreparedStage::begin`].
+    fn begin_at(&self, moment: &Moment) -> Result<Box<dyn StageTask>> {
+        let _ = moment;
+        self.begin()
+    }
+
+    /// No groups yet, for a stage whose groups outlive their batch: its partials are taken in there, and not merged.
+    ///
+    /// # Errors
+    /// `Unsupported` by a backend that cannot keep groups.
+    fn keep(&self) -> Result<Box<dyn Kept>> {
+        Err(Error::new(ErrorKind::Unsupported, "this backend keeps no state from batch to batch")
+            .advice("run the query on the cpu"))
+    }
 
     /// Puts together what the tasks of all partitions gave, in the order of the partitions.
     ///
@@ -152,6 +174,11 @@ pub trait StageTask: Send {
     /// # Errors
     /// A value that cannot be computed, or a user's function that failed.
     fn push(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// What the task has seen of time so far.
+    fn sighting(&self) -> Sighting {
+        Sighting::default()
+    }
 
     /// Ends the partition.
     ///

@@ -13,7 +13,7 @@ use super::reduce::ReduceInput;
 use super::{Backend, Partial, Partitions, PreparedStage, StageTask};
 use super::{explode, filter, group_ids, join, project, reduce, repartition, sort, stored, user_function};
 use crate::columnar::{Field, RecordBatch, SchemaRef};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::expr::{TypedAggregate, TypedExpr};
 use crate::plan::stage::{End, FunctionId, NamedExpr, Registry, Stage, Step};
 
@@ -33,8 +33,12 @@ impl Backend for ReferenceBackend {
         "reference"
     }
 
-    fn supports(&self, _stage: &Stage) -> Result<(), String> {
-        Ok(())
+    fn supports(&self, stage: &Stage) -> Result<(), String> {
+        let asks = stage.steps.iter().any(|step| matches!(step, Step::Late { .. } | Step::Watermark { .. }));
+        match asks || stage.keep().is_some() {
+            true => Err("it keeps nothing from batch to batch".to_owned()),
+            false => Ok(()),
+        }
     }
 
     fn prepare(&self, stage: &Stage, registry: &Registry) -> Result<Arc<dyn PreparedStage>> {
@@ -93,7 +97,7 @@ impl ReferenceStage {
     /// The schema of the rows that reach the end.
     fn end_schema(&self) -> SchemaRef {
         let after = |step: &Step| match step {
-            Step::Filter { .. } => None,
+            Step::Filter { .. } | Step::Watermark { .. } | Step::Late { .. } => None,
             Step::Project { schema, .. } | Step::Explode { schema, .. } | Step::Map { schema, .. } => {
                 Some(Arc::clone(schema))
             }
@@ -112,6 +116,7 @@ impl ReferenceStage {
             Step::Explode { column, schema } => explode::reference(&batch, *column, schema),
             Step::Map { function, schema } => self.call(*function, &batch, schema),
             Step::Join(join) => join::reference(join, self.registry.table(join.table)?.1, &batch),
+            Step::Watermark { .. } | Step::Late { .. } => Err(refused()),
         })
     }
 
@@ -132,6 +137,7 @@ impl ReferenceStage {
             }
             End::Distinct { columns } => one(distinct(&concat_batches(&schema, rows)?, columns)?),
             End::Reduce { keys, aggregates } => one(reduced(rows, keys, aggregates)?),
+            End::Keep(_) => Err(refused()),
             End::ReduceWith { keys, function } => {
                 let all = concat_batches(&schema, rows)?;
                 let mut groups = group_ids::Reference::default();
@@ -149,6 +155,10 @@ impl ReferenceStage {
             }
         }
     }
+}
+
+fn refused() -> Error {
+    Error::internal("the reference backend was given a stage that it had refused")
 }
 
 fn named(columns: &[NamedExpr], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {

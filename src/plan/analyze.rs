@@ -1,9 +1,11 @@
 //! Names and types resolved. Every mistake of the user's is found here, before the stream starts, and none later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::analyze_keep;
 use super::explain::columns;
+use super::keep::{Keep, Watermark, WatermarkId, Windows};
 use super::logical::{LogicalPlan, MapInput, SortBy};
 use super::stage::{FunctionId, Join, JoinKind, NamedExpr, SortKey, SourceId, TableId};
 use crate::columnar::data_type;
@@ -32,6 +34,9 @@ pub enum Op {
     Transform { input: Arc<Node>, function: FunctionId, name: String },
     Join { input: Arc<Node>, join: Join, name: String },
     Reduce { input: Arc<Node>, keys: Vec<NamedExpr>, aggregates: Vec<TypedAggregate> },
+    Watermark { input: Arc<Node>, watermark: Watermark, column: usize },
+    Late { input: Arc<Node>, pane: TypedExpr, windows: Windows, watermarks: Vec<WatermarkId> },
+    Keep { input: Arc<Node>, keep: Keep },
     ReduceWith { input: Arc<Node>, keys: Vec<NamedExpr>, function: FunctionId, name: String },
     Distinct { input: Arc<Node>, columns: Vec<usize> },
     Union { inputs: Vec<Arc<Node>> },
@@ -41,12 +46,38 @@ pub enum Op {
     Cache { input: Arc<Node> },
 }
 
+impl Node {
+    /// The nodes below, in order.
+    pub(super) fn inputs(&self) -> Vec<&Arc<Self>> {
+        match &self.op {
+            Op::Source { .. } => Vec::new(),
+            Op::Union { inputs } => inputs.iter().collect(),
+            Op::Filter { input, .. }
+            | Op::Project { input, .. }
+            | Op::Explode { input, .. }
+            | Op::Map { input, .. }
+            | Op::Transform { input, .. }
+            | Op::Join { input, .. }
+            | Op::Reduce { input, .. }
+            | Op::Watermark { input, .. }
+            | Op::Late { input, .. }
+            | Op::Keep { input, .. }
+            | Op::ReduceWith { input, .. }
+            | Op::Distinct { input, .. }
+            | Op::Sort { input, .. }
+            | Op::Limit { input, .. }
+            | Op::Repartition { input, .. }
+            | Op::Cache { input } => vec![input],
+        }
+    }
+}
+
 /// Checks all outputs of a query. What they share stays shared.
 ///
 /// # Errors
 /// `InvalidQuery` or `Unsupported`, with the operation the mistake stands in.
 pub fn analyze_all(outputs: &[Arc<LogicalPlan>]) -> Result<Vec<Arc<Node>>> {
-    let mut analyzer = Analyzer { done: BTreeMap::new() };
+    let mut analyzer = Analyzer { done: BTreeMap::new(), given: Given::default() };
     outputs.iter().map(|plan| analyzer.node(plan)).collect()
 }
 
@@ -55,13 +86,22 @@ pub fn analyze_all(outputs: &[Arc<LogicalPlan>]) -> Result<Vec<Arc<Node>>> {
 /// # Errors
 /// As [`analyze_all`].
 pub fn schema_of(plan: &Arc<LogicalPlan>) -> Result<SchemaRef> {
-    let mut analyzer = Analyzer { done: BTreeMap::new() };
+    let mut analyzer = Analyzer { done: BTreeMap::new(), given: Given::default() };
     Ok(Arc::clone(&analyzer.node(plan)?.schema))
 }
 
 struct Analyzer {
     /// Nodes by the address of their plan, which lives as long as the analyzer.
     done: BTreeMap<*const LogicalPlan, Arc<Node>>,
+    given: Given,
+}
+
+/// What has been given out so far.
+#[derive(Default)]
+pub(super) struct Given {
+    pub(super) watermarks: usize,
+    /// Names of operators that keep state.
+    pub(super) operators: BTreeSet<String>,
 }
 
 impl Analyzer {
@@ -70,14 +110,15 @@ impl Analyzer {
             return Ok(Arc::clone(node));
         }
         let inputs = plan.inputs().into_iter().map(|input| self.node(input)).collect::<Result<Vec<_>>>()?;
-        let node = check(plan, inputs).map_err(|error| error.context(format!("in {}", plan.operation())))?;
+        let node =
+            check(plan, inputs, &mut self.given).map_err(|error| error.context(format!("in {}", plan.operation())))?;
         let node = Arc::new(node);
         self.done.insert(Arc::as_ptr(plan), Arc::clone(&node));
         Ok(node)
     }
 }
 
-fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>) -> Result<Node> {
+fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>, given: &mut Given) -> Result<Node> {
     if let LogicalPlan::Union { same_query, .. } = plan {
         return if *same_query {
             union(inputs)
@@ -137,6 +178,13 @@ fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>) -> Result<Node> {
         }
         LogicalPlan::Join { table, name, schema, on, kind, .. } => join(input, *table, name, schema, on, *kind),
         LogicalPlan::Reduce { keys, aggregates, .. } => reduce(input, keys, aggregates),
+        LogicalPlan::Watermark { column, delay, idle_after, .. } => {
+            analyze_keep::watermark(input, column, *delay, *idle_after, given)
+        }
+        LogicalPlan::Late { window, .. } => analyze_keep::late(input, window),
+        LogicalPlan::Keep { name, keys, aggregates, over, mode, .. } => {
+            analyze_keep::keep(input, name.as_deref(), (keys, aggregates), *over, *mode, given)
+        }
         LogicalPlan::ReduceWith { keys, values, function, name, .. } => {
             reduce_with(input, keys, values, *function, name)
         }
@@ -159,12 +207,12 @@ fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>) -> Result<Node> {
     }
 }
 
-fn field(name: &str, expr: &TypedExpr) -> Field {
+pub(super) fn field(name: &str, expr: &TypedExpr) -> Field {
     Field::new(name, expr.data_type.clone(), expr.nullable)
 }
 
 /// Expressions with the names of their columns, which must differ.
-fn named(exprs: &[Expr], schema: &Schema) -> Result<Vec<NamedExpr>> {
+pub(super) fn named(exprs: &[Expr], schema: &Schema) -> Result<Vec<NamedExpr>> {
     let columns = exprs
         .iter()
         .map(|expr| Ok(NamedExpr { name: expr.output_name(), expr: expr.typed(schema)? }))
@@ -173,8 +221,8 @@ fn named(exprs: &[Expr], schema: &Schema) -> Result<Vec<NamedExpr>> {
     Ok(columns)
 }
 
-fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
-    let mut seen = std::collections::BTreeSet::new();
+pub(super) fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut seen = BTreeSet::new();
     for name in names {
         if !seen.insert(name) {
             return Err(Error::invalid_query(format!("two columns would be called \"{name}\""))
@@ -194,7 +242,7 @@ pub(super) fn all_columns(schema: &Schema) -> Vec<NamedExpr> {
 }
 
 /// The index of a column, or an error that names the nearest.
-fn index_of(schema: &Schema, name: &str) -> Result<usize> {
+pub(super) fn index_of(schema: &Schema, name: &str) -> Result<usize> {
     if let Ok(index) = schema.index_of(name) {
         return Ok(index);
     }
@@ -289,7 +337,7 @@ fn joinable(left: &DataType, right: &DataType) -> bool {
     data_type::is_plain(left) && plain(left) == plain(right)
 }
 
-fn plain_key(key: &NamedExpr) -> Result<()> {
+pub(super) fn plain_key(key: &NamedExpr) -> Result<()> {
     if data_type::is_plain(&key.expr.data_type) {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::fuse::QueryPlan;
-use super::logical::{LogicalPlan, MapInput};
+use super::logical::{LogicalPlan, MapInput, Over};
 use super::stage::{End, Join, JoinKind, NamedExpr, Registry, SortKey, Stage, StageInput, Step};
 use crate::columnar::{Field, Schema};
 
@@ -29,6 +29,20 @@ fn logical_into(plan: &LogicalPlan, depth: usize, text: &mut String) {
         }
         LogicalPlan::Reduce { keys, aggregates, .. } if keys.is_empty() => list(aggregates),
         LogicalPlan::Reduce { keys, aggregates, .. } => format!("[{}] {}", list(keys), list(aggregates)),
+        LogicalPlan::Watermark { column, delay, idle_after, .. } => {
+            let idle = idle_after.map(|idle| format!(", idle after {idle:?}")).unwrap_or_default();
+            format!("{column}, {delay:?} late at most{idle}")
+        }
+        LogicalPlan::Late { window, .. } => window.to_string(),
+        LogicalPlan::Keep { keys, aggregates, over, mode, .. } => {
+            let over = match over {
+                Over::Always | Over::Event => String::new(),
+                Over::Batches { size, slide: None } => format!(" over {size:?}"),
+                Over::Batches { size, slide: Some(slide) } => format!(" over {size:?} every {slide:?}"),
+            };
+            let mode = mode.map(|mode| format!(", {mode}")).unwrap_or_default();
+            format!("[{}] {}{over}{mode}", list(keys), list(aggregates))
+        }
         LogicalPlan::ReduceWith { keys, values, name, .. } => format!("[{}] {name}({})", list(keys), list(values)),
         LogicalPlan::Distinct { columns, .. } if columns.is_empty() => "all columns".to_owned(),
         LogicalPlan::Distinct { columns, .. } => columns.join(", "),
@@ -83,6 +97,8 @@ fn describe_step(step: &Step, registry: &Registry) -> String {
             let (name, rows) = registry.table(*table).map_or(("?", 0), |(name, table)| (name, table.num_rows()));
             format!("join {} {name}, {rows} rows", kind_name(*kind))
         }
+        Step::Watermark { id, .. } => format!("watermark {}", id.0),
+        Step::Late { windows, .. } => format!("rows too late for {windows}"),
     }
 }
 
@@ -91,6 +107,14 @@ fn describe_end(stage: &Stage, registry: &Registry) -> String {
         End::Emit => format!("emit {}", columns(&stage.output_schema)),
         End::Reduce { keys, aggregates } if aggregates.is_empty() => format!("reduce by [{}]", named(keys)),
         End::Reduce { keys, aggregates } => format!("reduce by [{}] to {}", named(keys), list(aggregates)),
+        End::Keep(keep) => format!(
+            "keep \"{}\" by [{}]: {} {}, {}",
+            keep.name,
+            named(&keep.keys),
+            list(&keep.aggregates),
+            keep.span,
+            keep.mode
+        ),
         End::Distinct { columns } => {
             let names = columns.iter().map(|&index| stage.output_schema.field(index).name().as_str());
             format!("distinct by {}", names.collect::<Vec<_>>().join(", "))

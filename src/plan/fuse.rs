@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::analyze::{Node, Op};
+use super::keep::{Watermark, WatermarkId};
 use super::stage::{End, SourceId, Stage, StageId, StageInput, Step};
 use crate::columnar::{Schema, SchemaRef};
 
@@ -18,6 +19,8 @@ pub struct QueryPlan {
     pub stages: Vec<Stage>,
     /// The stage each output takes its rows from.
     pub outputs: Vec<StageId>,
+    /// How far event time has come is said by these, in the order of their ids.
+    pub watermarks: Vec<Watermark>,
 }
 
 impl QueryPlan {
@@ -34,9 +37,15 @@ pub fn fuse(outputs: &[Arc<Node>]) -> QueryPlan {
     for output in outputs {
         count_readers(output, &mut readers, &mut seen);
     }
-    let mut fuser = Fuser { stages: Vec::new(), readers, sources: BTreeMap::new(), caches: BTreeMap::new() };
+    let mut fuser = Fuser {
+        stages: Vec::new(),
+        readers,
+        sources: BTreeMap::new(),
+        caches: BTreeMap::new(),
+        watermarks: BTreeMap::new(),
+    };
     let outputs = outputs.iter().map(|output| fuser.finished(output)).collect();
-    QueryPlan { stages: fuser.stages, outputs }
+    QueryPlan { stages: fuser.stages, outputs, watermarks: fuser.watermarks.into_values().collect() }
 }
 
 /// How many operations read each source. What lies above a cache is counted once however often it is used.
@@ -44,27 +53,7 @@ fn count_readers(node: &Arc<Node>, readers: &mut BTreeMap<SourceId, usize>, cach
     match &node.op {
         Op::Source { source, .. } => *readers.entry(*source).or_default() += 1,
         Op::Cache { .. } if caches.insert(Arc::as_ptr(node), ()).is_some() => {}
-        _ => inputs(node).into_iter().for_each(|input| count_readers(input, readers, caches)),
-    }
-}
-
-fn inputs(node: &Node) -> Vec<&Arc<Node>> {
-    match &node.op {
-        Op::Source { .. } => Vec::new(),
-        Op::Union { inputs } => inputs.iter().collect(),
-        Op::Filter { input, .. }
-        | Op::Project { input, .. }
-        | Op::Explode { input, .. }
-        | Op::Map { input, .. }
-        | Op::Transform { input, .. }
-        | Op::Join { input, .. }
-        | Op::Reduce { input, .. }
-        | Op::ReduceWith { input, .. }
-        | Op::Distinct { input, .. }
-        | Op::Sort { input, .. }
-        | Op::Limit { input, .. }
-        | Op::Repartition { input, .. }
-        | Op::Cache { input } => vec![input],
+        _ => node.inputs().into_iter().for_each(|input| count_readers(input, readers, caches)),
     }
 }
 
@@ -81,6 +70,7 @@ struct Fuser {
     readers: BTreeMap<SourceId, usize>,
     sources: BTreeMap<SourceId, StageId>,
     caches: BTreeMap<*const Node, StageId>,
+    watermarks: BTreeMap<WatermarkId, Watermark>,
 }
 
 impl Fuser {
@@ -149,6 +139,15 @@ impl Fuser {
                 let end = End::Reduce { keys: keys.clone(), aggregates: aggregates.clone() };
                 self.cut(input, end, schema)
             }
+            Op::Watermark { input, watermark, column } => {
+                self.watermarks.insert(watermark.id, watermark.clone());
+                self.step(input, Step::Watermark { id: watermark.id, column: *column }, schema)
+            }
+            Op::Late { input, pane, windows, watermarks } => {
+                let (pane, windows, watermarks) = (pane.clone(), windows.clone(), watermarks.clone());
+                self.step(input, Step::Late { pane, windows, watermarks }, schema)
+            }
+            Op::Keep { input, keep } => self.cut(input, End::Keep(keep.clone()), schema),
             Op::ReduceWith { input, keys, function, .. } => {
                 self.cut(input, End::ReduceWith { keys: keys.clone(), function: *function }, schema)
             }

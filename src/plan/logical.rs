@@ -3,7 +3,9 @@
 //! A plan is a tree whose branches may share inputs: a `DStream` used twice is one `Arc` used twice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::keep::OutputMode;
 use super::stage::{FunctionId, JoinKind, SourceId, TableId};
 use crate::columnar::SchemaRef;
 use crate::expr::{Aggregate, Expr};
@@ -97,6 +99,39 @@ pub enum LogicalPlan {
         /// What is made of each group.
         aggregates: Vec<Aggregate>,
     },
+    /// The same rows, whose event time says how far the stream has come.
+    Watermark {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// The column of event time.
+        column: String,
+        /// Rows may come this much later than the newest one.
+        delay: Duration,
+        /// A stream without rows for this long is not waited for.
+        idle_after: Option<Duration>,
+    },
+    /// The rows that windows do not take: those that come after their window was closed, and those without a time.
+    Late {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// The windows.
+        window: Expr,
+    },
+    /// One row a group, made of the rows of several batches.
+    Keep {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// What a checkpoint calls it.
+        name: Option<String>,
+        /// What they are grouped by; one of them is a window if `over` says so.
+        keys: Vec<Expr>,
+        /// What is made of each group.
+        aggregates: Vec<Aggregate>,
+        /// Which rows a group is made of.
+        over: Over,
+        /// Which rows come out.
+        mode: Option<OutputMode>,
+    },
     /// One row a group, made by a function of the user's.
     ReduceWith {
         /// The rows.
@@ -151,6 +186,22 @@ pub enum LogicalPlan {
     Cache {
         /// The rows.
         input: Arc<LogicalPlan>,
+    },
+}
+
+/// Which rows the groups of an operator that keeps state are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// All rows since the query began.
+    Always,
+    /// The rows of a window of event time, which stands among the keys.
+    Event,
+    /// The rows of the latest batches.
+    Batches {
+        /// How far back batches count.
+        size: Duration,
+        /// From one answer to the next; none: one with each batch.
+        slide: Option<Duration>,
     },
 }
 
@@ -249,6 +300,11 @@ impl LogicalPlan {
             Self::Join { .. } => "join_static",
             Self::Reduce { keys, .. } if keys.is_empty() => "aggregate",
             Self::Reduce { .. } => "key_by.aggregate",
+            Self::Watermark { .. } => "with_watermark",
+            Self::Late { .. } => "late_rows",
+            Self::Keep { over: Over::Always, .. } => "running",
+            Self::Keep { over: Over::Event, .. } => "key_by(window).aggregate",
+            Self::Keep { over: Over::Batches { .. }, .. } => "reduce_by_key_and_window",
             Self::ReduceWith { .. } => "key_by.reduce",
             Self::Distinct { .. } => "distinct",
             Self::Union { .. } => "union",
@@ -273,6 +329,9 @@ impl LogicalPlan {
             | Self::Transform { input, .. }
             | Self::Join { input, .. }
             | Self::Reduce { input, .. }
+            | Self::Watermark { input, .. }
+            | Self::Late { input, .. }
+            | Self::Keep { input, .. }
             | Self::ReduceWith { input, .. }
             | Self::Distinct { input, .. }
             | Self::Sort { input, .. }

@@ -8,8 +8,10 @@
 //! Nothing here runs a query, and nothing here holds a connector: sources, closures and tables are ids.
 
 pub mod analyze;
+mod analyze_keep;
 pub mod explain;
 pub mod fuse;
+pub mod keep;
 pub mod logical;
 pub mod optimize;
 pub mod stage;

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::analyze::{self, Node, Op};
+use super::keep::Keep;
 use super::stage::{Join, NamedExpr, SortKey};
 use crate::columnar::{Schema, SchemaRef};
 use crate::expr::{TypedExpr, TypedNode};
@@ -80,6 +81,16 @@ fn rebuilt(node: &Node, with: &mut dyn FnMut(&Arc<Node>) -> Arc<Node>) -> Node {
         Op::Reduce { input, keys, aggregates } => {
             Op::Reduce { input: with(input), keys: keys.clone(), aggregates: aggregates.clone() }
         }
+        Op::Watermark { input, watermark, column } => {
+            Op::Watermark { input: with(input), watermark: watermark.clone(), column: *column }
+        }
+        Op::Late { input, pane, windows, watermarks } => Op::Late {
+            input: with(input),
+            pane: pane.clone(),
+            windows: windows.clone(),
+            watermarks: watermarks.clone(),
+        },
+        Op::Keep { input, keep } => Op::Keep { input: with(input), keep: keep.clone() },
         Op::ReduceWith { input, keys, function, name } => {
             Op::ReduceWith { input: with(input), keys: keys.clone(), function: *function, name: name.clone() }
         }
@@ -170,6 +181,26 @@ impl Pruner {
                 let keys = keys.iter().map(|key| renumbered(key, &moved)).collect();
                 let aggregates = aggregates.iter().map(|one| one.map_columns(&|index| moved[&index])).collect();
                 let op = Op::Reduce { input, keys, aggregates };
+                (Arc::new(Node { op, schema: Arc::clone(&node.schema) }), unmoved(wanted))
+            }
+            Op::Watermark { input, watermark, column } => {
+                let (input, moved) = self.prune(input, &union(wanted, [*column]));
+                let (watermark, column) = (watermark.clone(), moved[column]);
+                over(input, moved, |input| Op::Watermark { input, watermark, column })
+            }
+            Op::Late { input, pane, windows, watermarks } => {
+                let (input, moved) = self.prune(input, &union(wanted, pane.columns()));
+                let pane = pane.map_columns(&|index| moved[&index]);
+                let (windows, watermarks) = (windows.clone(), watermarks.clone());
+                over(input, moved, |input| Op::Late { input, pane, windows, watermarks })
+            }
+            Op::Keep { input, keep } => {
+                let read = keep.keys.iter().flat_map(|key| key.expr.columns());
+                let read = read.chain(keep.aggregates.iter().flat_map(|one| one.columns())).collect::<Columns>();
+                let (input, moved) = self.prune(input, &at_least_one(read, &input.schema));
+                let keys = keep.keys.iter().map(|key| renumbered(key, &moved)).collect();
+                let aggregates = keep.aggregates.iter().map(|one| one.map_columns(&|index| moved[&index])).collect();
+                let op = Op::Keep { input, keep: Keep { keys, aggregates, ..keep.clone() } };
                 (Arc::new(Node { op, schema: Arc::clone(&node.schema) }), unmoved(wanted))
             }
             Op::Map { .. } | Op::Transform { .. } | Op::ReduceWith { .. } => {

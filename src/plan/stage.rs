@@ -5,11 +5,13 @@
 //! and ends in one of the ways of [`End`]. What cannot be plain data (closures, tables) is named by an id and looked up
 //! in the [`Registry`] when a backend prepares the stage.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::keep::{Keep, WatermarkId, Windows};
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
 use crate::expr::{TypedAggregate, TypedExpr};
@@ -97,6 +99,22 @@ pub enum Step {
     },
     /// Looks rows up in a static table.
     Join(Join),
+    /// Looks how far event time has come; rows pass as they are.
+    Watermark {
+        /// Which watermark.
+        id: WatermarkId,
+        /// The column of event time, by index.
+        column: usize,
+    },
+    /// Keeps the rows that windows do not take: their pane is null, or belongs to closed windows only.
+    Late {
+        /// The pane of a row: an `Int64`.
+        pane: TypedExpr,
+        /// The windows.
+        windows: Windows,
+        /// The watermarks that say which windows are closed.
+        watermarks: Vec<WatermarkId>,
+    },
 }
 
 /// A join with a static table: rows in order; the matches of one row in the order of the table.
@@ -143,6 +161,8 @@ pub enum End {
         /// What is made of each group.
         aggregates: Vec<TypedAggregate>,
     },
+    /// As `Reduce`, of groups that outlive the batch.
+    Keep(Keep),
     /// The first row of each group of rows that are equal in some columns, all columns kept, in order.
     Distinct {
         /// The columns compared, by index.
@@ -273,6 +293,23 @@ impl Registry {
 
 fn unknown() -> Error {
     Error::internal("a stage names something that is not in its registry")
+}
+
+impl Stage {
+    /// The watermarks that the stage asks how far event time has come.
+    pub fn asks(&self) -> BTreeSet<WatermarkId> {
+        let of_steps = self.steps.iter().filter_map(|step| match step {
+            Step::Late { watermarks, .. } => Some(watermarks),
+            _ => None,
+        });
+        let of_end = if let End::Keep(keep) = &self.end { Some(&keep.watermarks) } else { None };
+        of_steps.chain(of_end).flatten().copied().collect()
+    }
+
+    /// What it keeps from batch to batch.
+    pub fn keep(&self) -> Option<&Keep> {
+        if let End::Keep(keep) = &self.end { Some(keep) } else { None }
+    }
 }
 
 impl fmt::Debug for Registry {

@@ -1,6 +1,7 @@
 //! A stream whose rows are grouped by keys.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::ArrayRef;
 
@@ -10,24 +11,93 @@ use crate::columnar::{RecordBatch, Schema};
 use crate::error::Result;
 use crate::expr::{Aggregate, Expr, len};
 use crate::plan::LogicalPlan;
+use crate::plan::keep::OutputMode;
+use crate::plan::logical::Over;
 
 /// A stream grouped by keys, waiting to be told what to make of each group. Made by [`DStream::key_by`].
 #[derive(Debug, Clone)]
 pub struct KeyedDStream {
     stream: DStream,
     keys: Vec<Expr>,
+    mode: Option<OutputMode>,
+    name: Option<String>,
 }
 
 impl KeyedDStream {
     pub(super) fn new(stream: DStream, keys: Vec<Expr>) -> Self {
-        Self { stream, keys }
+        Self { stream, keys, mode: None, name: None }
+    }
+
+    /// Which rows come out with each batch, of groups that outlive it. Without it: of windows those that are final, if
+    /// there is a watermark; otherwise the groups that the batch changed.
+    #[must_use]
+    pub fn output_mode(mut self, mode: OutputMode) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// What a checkpoint calls the groups that outlive a batch; without it a number is given, which may change when the
+    /// query does.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
     }
 
     /// One row a group of each batch: the keys, then the aggregates.
+    ///
+    /// With a [`window`](crate::expr::window) among the keys, one row a group of each window, whichever batches its rows
+    /// come in: the other keys, start and end of the window, then the aggregates.
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # use std::time::Duration;
+    /// # fn example(ads: DStream) -> DStream {
+    /// let seconds = Duration::from_secs;
+    /// ads.with_watermark("event_time", seconds(10))
+    ///     .key_by([col("campaign"), window(col("event_time"), seconds(10))])
+    ///     .aggregate([len().alias("views")])
+    /// # }
+    /// ```
     #[must_use]
     pub fn aggregate(self, aggregates: impl IntoIterator<Item = Aggregate>) -> DStream {
+        if self.keys.iter().any(Expr::is_window) {
+            return self.keep(aggregates, Over::Event);
+        }
         let aggregates = aggregates.into_iter().collect();
         self.stream.with(|input| LogicalPlan::Reduce { input, keys: self.keys, aggregates })
+    }
+
+    /// One row a group of all batches so far: `O(t) = R(t) + O(t - 1)`. The state is the aggregates' partials, in columns,
+    /// and a batch costs what it touches of them.
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # fn example(visits: DStream) -> DStream {
+    /// visits.key_by([col("city")]).running([len().alias("visits"), col("age").mean().alias("age")])
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn running(self, aggregates: impl IntoIterator<Item = Aggregate>) -> DStream {
+        self.keep(aggregates, Over::Always)
+    }
+
+    /// One row a group of the latest batches: those cut not longer than `size` before the present one. The answer comes
+    /// every `slide`; without it, with each batch.
+    #[must_use]
+    pub fn over_batches(
+        self,
+        size: Duration,
+        slide: Option<Duration>,
+        aggregates: impl IntoIterator<Item = Aggregate>,
+    ) -> DStream {
+        self.keep(aggregates, Over::Batches { size, slide })
+    }
+
+    fn keep(self, aggregates: impl IntoIterator<Item = Aggregate>, over: Over) -> DStream {
+        let Self { stream, keys, mode, name } = self;
+        let aggregates = aggregates.into_iter().collect();
+        stream.with(|input| LogicalPlan::Keep { input, name, keys, aggregates, over, mode })
     }
 
     /// The number of rows of each group, as `count`.

@@ -10,6 +10,7 @@ pub mod dstream;
 pub mod keyed;
 mod lines;
 pub mod table;
+mod windows;
 
 #[cfg(feature = "polars")]
 mod frames;

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,24 +16,48 @@ use std::time::Duration;
 use arrow_array::RecordBatchOptions;
 use rayon::prelude::*;
 
+use super::micro_batch::MicroBatch;
+use super::watermarks::EventTime;
+use crate::checkpoint::{StatePart, StateParts};
 use crate::clock::Clock;
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::dispatch::{Dispatcher, Placed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::{BatchReader, ReadReport};
 use crate::kernels::user_function::panic_text;
-use crate::kernels::{Notice, Partial, Partitions, PreparedStage};
+use crate::kernels::{Kept, Moment, Notice, Partial, Partitions, PreparedStage, Sighting};
 use crate::plan::QueryPlan;
+use crate::plan::keep::Span;
 use crate::plan::stage::{Registry, Stage, StageInput};
 
 /// The readers of one source's range, in the order of its rows.
 pub type Readers = Vec<Box<dyn BatchReader>>;
 
-/// The stages of a query, ready to run on batch after batch.
-#[derive(Debug)]
+/// The stages of a query, ready to run on batch after batch, and what they keep from one to the next.
 pub struct Executor {
     plan: QueryPlan,
     placed: Vec<Placed>,
+    /// What stages keep, in their order.
+    kept: Vec<Option<Box<dyn Kept>>>,
+    /// How far event time had come after the latest batch that was done.
+    time: EventTime,
+    /// What has been done of a batch that is not done: it may run again.
+    attempt: Option<Attempt>,
+}
+
+/// What stages that keep state gave in a batch. They have taken it in, and must not again if the batch runs again.
+struct Attempt {
+    batch: u64,
+    done: Vec<Option<Done>>,
+}
+
+#[derive(Clone, Default)]
+struct Done {
+    rows: Partitions,
+    seen: Sighting,
+    report: ReadReport,
+    reading: Duration,
+    partitions: usize,
 }
 
 /// What running the stages over a batch gave.
@@ -48,6 +73,12 @@ pub struct Computed {
     pub partitions: usize,
     /// Trouble with devices, which changed no answer.
     pub notice: Notice,
+    /// What was seen of event time.
+    pub seen: Sighting,
+    /// Groups that are kept from batch to batch.
+    pub groups: u64,
+    /// How far event time has come with the batch.
+    pub event_time: EventTime,
 }
 
 /// What a task takes its batches from.
@@ -58,6 +89,7 @@ enum Feed {
 
 struct TaskDone {
     partial: Partial,
+    seen: Sighting,
     report: ReadReport,
     reading: Duration,
 }
@@ -68,13 +100,69 @@ impl Executor {
     /// # Errors
     /// A stage that no backend can run, or that is not what its functions say.
     pub fn prepare(plan: QueryPlan, registry: &Registry, dispatcher: &Dispatcher) -> Result<Self> {
-        let placed = plan.stages.iter().map(|stage| dispatcher.place(stage, registry)).collect::<Result<_>>()?;
-        Ok(Self { plan, placed })
+        let placed: Vec<Placed> =
+            plan.stages.iter().map(|stage| dispatcher.place(stage, registry)).collect::<Result<_>>()?;
+        let keep = |(stage, placed): (&Stage, &Placed)| stage.keep().map(|_| placed.stage.keep()).transpose();
+        let kept = plan.stages.iter().zip(&placed).map(keep).collect::<Result<_>>()?;
+        Ok(Self { plan, placed, kept, time: EventTime::default(), attempt: None })
     }
 
     /// The stages that keep state from batch to batch: the name of each, and what it keeps.
     pub fn operators(&self) -> BTreeMap<String, String> {
-        BTreeMap::new()
+        let kept = self.plan.stages.iter().filter_map(Stage::keep);
+        kept.map(|keep| (keep.name.clone(), keep.description())).collect()
+    }
+
+    /// Becomes what it was after a batch: `load` gives what was stored of an operator.
+    pub(super) fn restore(
+        &mut self,
+        event_time: EventTime,
+        mut load: impl FnMut(&str) -> Result<StateParts>,
+    ) -> Result<()> {
+        self.time = event_time;
+        for (stage, kept) in self.plan.stages.iter().zip(&mut self.kept) {
+            if let (Some(keep), Some(kept)) = (stage.keep(), kept) {
+                let StateParts { snapshot, changes } = load(&keep.name)?;
+                kept.restore(&snapshot.unwrap_or_default(), &changes)
+                    .map_err(|error| error.context(format!("while restoring the state of \"{}\"", keep.name)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives what the batch changed of the state of each operator, and all of it if a snapshot is due, to `save`.
+    pub(super) fn save(
+        &mut self,
+        is_snapshot_due: bool,
+        save: &mut dyn FnMut(&str, StatePart, &[RecordBatch]) -> Result<()>,
+    ) -> Result<()> {
+        for (stage, kept) in self.plan.stages.iter().zip(&mut self.kept) {
+            if let (Some(keep), Some(kept)) = (stage.keep(), kept) {
+                save(&keep.name, StatePart::Changes, &kept.changes()?)?;
+                if is_snapshot_due {
+                    save(&keep.name, StatePart::Snapshot, &kept.snapshot()?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The batch is in all sinks, and will not run again.
+    pub(super) fn finish_batch(&mut self, event_time: EventTime) {
+        self.time = event_time;
+        self.attempt = None;
+    }
+
+    /// When the latest batch was cut.
+    pub(super) fn cut_at(&self) -> Option<Duration> {
+        self.time.cut_at()
+    }
+
+    /// Whether time alone changes the answer, so that batches without rows have to run as well.
+    pub(super) fn waits_for_time(&self) -> bool {
+        let spans = self.plan.stages.iter().filter_map(Stage::keep).map(|keep| &keep.span);
+        spans.into_iter().any(|span| matches!(span, Span::Batches { .. }))
+            || self.plan.watermarks.iter().any(|watermark| watermark.idle_after.is_some())
     }
 
     /// The schema of each output.
@@ -88,7 +176,8 @@ impl Executor {
     /// # Errors
     /// Whatever a reader, a kernel or a function of the user's says; of several, that of the first partition.
     pub fn run(
-        &self,
+        &mut self,
+        batch: &MicroBatch,
         sources: Vec<Readers>,
         pool: Option<&rayon::ThreadPool>,
         clock: &dyn Clock,
@@ -97,27 +186,91 @@ impl Executor {
         let mut sources = sources.into_iter().map(Some).collect::<Vec<_>>();
         let mut uses = self.uses();
         let mut results: Vec<Partitions> = vec![Vec::new(); self.plan.stages.len()];
-        let mut computed = Computed::default();
-        for (stage, placed) in self.plan.stages.iter().zip(&self.placed) {
-            let feeds = feeds(stage, &mut sources, &mut results, &mut uses)?;
-            computed.partitions += feeds.iter().filter(|feed| matches!(feed, Feed::Reader(_))).count();
-            let run_one = |feed| run_task(stage, placed.stage.as_ref(), feed, clock, abandon);
-            let done: Vec<Result<TaskDone>> = match pool {
-                Some(pool) if feeds.len() > 1 => pool.install(|| feeds.into_par_iter().map(run_one).collect()),
-                _ => feeds.into_iter().map(run_one).collect(),
+        let mut computed = Computed { event_time: self.time.clone(), ..Computed::default() };
+        let mut attempt = self
+            .attempt
+            .take()
+            .filter(|attempt| attempt.batch == batch.id)
+            .unwrap_or_else(|| Attempt { batch: batch.id, done: vec![None; self.plan.stages.len()] });
+        for index in 0..self.plan.stages.len() {
+            let feeds = feeds(&self.plan.stages[index], &mut sources, &mut results, &mut uses)?;
+            let mut done = match attempt.done[index].take() {
+                Some(done) => done,
+                None => {
+                    let done = self.run_stage(index, batch, feeds, &computed, (pool, clock, abandon));
+                    // What other stages have taken in is remembered even if this one fails.
+                    done.inspect_err(|_| self.attempt = Some(Attempt { batch: batch.id, done: attempt.done.clone() }))?
+                }
             };
-            let mut partials = Vec::with_capacity(done.len());
-            for task in done {
-                let task = task?;
-                computed.report.absorb(task.report);
-                computed.reading += task.reading;
-                partials.push(task.partial);
-            }
-            results[stage.id.0] = merge(stage, placed, partials, pool)?;
-            computed.notice.add(placed.stage.notice());
+            computed.seen.absorb(&done.seen);
+            computed.report.absorb(done.report.clone());
+            computed.reading += done.reading;
+            computed.partitions += done.partitions;
+            results[index] = if self.kept[index].is_some() {
+                attempt.done[index].insert(done).rows.clone()
+            } else {
+                std::mem::take(&mut done.rows)
+            };
+            computed.notice.add(self.placed[index].stage.notice());
         }
+        self.attempt = Some(attempt);
         computed.outputs = self.plan.outputs.iter().map(|id| take(&mut results[id.0], &mut uses[id.0])).collect();
+        computed.event_time.see(&self.plan.watermarks, &computed.seen, batch.time);
+        for asked in self.plan.stages.iter().map(Stage::asks).filter(|asked| !asked.is_empty()) {
+            computed.event_time.advance(&self.plan.watermarks, &asked, batch.time);
+        }
+        computed.groups = self.kept.iter().flatten().map(|kept| kept.groups()).sum();
         Ok(computed)
+    }
+
+    fn run_stage(
+        &mut self,
+        index: usize,
+        batch: &MicroBatch,
+        feeds: Vec<Feed>,
+        so_far: &Computed,
+        (pool, clock, abandon): (Option<&rayon::ThreadPool>, &dyn Clock, &AtomicBool),
+    ) -> Result<Done> {
+        let (stage, placed) = (&self.plan.stages[index], &self.placed[index]);
+        let partitions = feeds.iter().filter(|feed| matches!(feed, Feed::Reader(_))).count();
+        let asked = stage.asks();
+        let mut moment = Moment {
+            time: batch.time,
+            previous: self.time.cut_at(),
+            horizon_before: self.time.horizon(&asked),
+            horizon: None,
+        };
+        let run_one = |feed| run_task(stage, placed.stage.as_ref(), &moment, feed, clock, abandon);
+        let tasks: Vec<Result<TaskDone>> = match pool {
+            Some(pool) if feeds.len() > 1 => pool.install(|| feeds.into_par_iter().map(run_one).collect()),
+            _ => feeds.into_iter().map(run_one).collect(),
+        };
+        let mut done = Done { partitions, ..Done::default() };
+        let mut partials = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let task = task?;
+            done.report.absorb(task.report);
+            done.reading += task.reading;
+            done.seen.absorb(&task.seen);
+            partials.push(task.partial);
+        }
+        done.rows = match &mut self.kept[index] {
+            None => merge(stage, placed, partials, pool)?,
+            Some(kept) => {
+                let mut seen = so_far.seen.clone();
+                seen.absorb(&done.seen);
+                let mut event_time = self.time.clone();
+                event_time.see(&self.plan.watermarks, &seen, batch.time);
+                moment.horizon = event_time.advance(&self.plan.watermarks, &asked, batch.time);
+                let absorb = || guarded(|| kept.absorb(partials, &moment));
+                let absorbed = match pool {
+                    Some(pool) => pool.install(absorb),
+                    None => absorb(),
+                };
+                absorbed.map_err(|error| error.context(format!("in stage {}", stage.id.0)))?
+            }
+        };
+        Ok(done)
     }
 
     /// How often each stage's rows are used.
@@ -127,6 +280,12 @@ impl Executor {
         let stages = inputs.filter_map(|input| if let StageInput::Stage(id) = input { Some(id) } else { None });
         stages.chain(&self.plan.outputs).for_each(|id| uses[id.0] += 1);
         uses
+    }
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor").field("plan", &self.plan).field("placed", &self.placed).finish_non_exhaustive()
     }
 }
 
@@ -176,12 +335,13 @@ fn feeds(
 fn run_task(
     stage: &Stage,
     prepared: &dyn PreparedStage,
+    moment: &Moment,
     feed: Feed,
     clock: &dyn Clock,
     abandon: &AtomicBool,
 ) -> Result<TaskDone> {
     let work = || {
-        let mut task = prepared.begin()?;
+        let mut task = prepared.begin_at(moment)?;
         let mut report = ReadReport::default();
         let mut reading = Duration::ZERO;
         let mut push = |batch: &RecordBatch| {
@@ -203,7 +363,8 @@ fn run_task(
                 report = reader.report();
             }
         }
-        Ok(TaskDone { partial: task.finish()?, report, reading })
+        let seen = task.sighting();
+        Ok(TaskDone { partial: task.finish()?, seen, report, reading })
     };
     guarded(work).map_err(|error| error.context(format!("in stage {}", stage.id.0)))
 }

@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
+use super::executor::Executor;
 use super::micro_batch::MicroBatch;
 use super::scheduler::QueryDefinition;
+use super::watermarks::EventTime;
 use crate::checkpoint::{Checkpoint, CheckpointOptions, CommitEntry, Identity, OffsetEntry, Store};
 use crate::connectors::{OffsetRange, Replay, Source};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Where a query keeps its checkpoint, and how.
 #[derive(Debug, Clone)]
@@ -76,6 +78,13 @@ impl Journal {
                 source.resume(&read).map_err(|error| error.context(format!("while source \"{name}\" goes on")))?;
             }
         }
+        if let Some(committed) = resumption.committed() {
+            let event_time = serde_json::from_value(resumption.event_time.clone()).map_err(|error| {
+                let message = format!("the event time of batch {committed} is not what this release writes: {error}");
+                Error::new(ErrorKind::Corrupt, message).because(error)
+            })?;
+            definition.executor.restore(event_time, |operator| checkpoint.load_state(operator, committed))?;
+        }
         let is_new = resumption.next_batch == 0 && pending.is_empty();
         for (name, sink) in definition.sinks.iter_mut().filter(|_| !is_new) {
             let resumed = sink.resume(resumption.next_batch);
@@ -88,8 +97,16 @@ impl Journal {
     /// Writes down what a batch reads.
     pub(super) fn begin(&self, batch: &MicroBatch) -> Result<()> {
         let ranges = self.ranges(batch).collect();
-        let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges, watermarks: Default::default() };
+        let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges };
         self.checkpoint.begin_batch(&entry)
+    }
+
+    /// Writes down what a batch made of the state: after it was computed, before it is committed.
+    pub(super) fn save_state(&self, batch: &MicroBatch, executor: &mut Executor) -> Result<()> {
+        let is_snapshot_due = self.checkpoint.is_snapshot_due(batch.id);
+        executor.save(is_snapshot_due, &mut |operator, part, rows| {
+            self.checkpoint.save_state(operator, batch.id, part, rows)
+        })
     }
 
     /// Writes down that a batch is done.
@@ -97,9 +114,13 @@ impl Journal {
         &mut self,
         batch: &MicroBatch,
         rows_out: u64,
+        event_time: &EventTime,
         sources: &[(String, Box<dyn Source>)],
     ) -> Result<()> {
-        let entry = CommitEntry { batch: batch.id, rows_out, watermarks: Default::default() };
+        let event_time = serde_json::to_value(event_time).map_err(|error| {
+            Error::internal(format!("the event time of a batch cannot be written down: {error}")).because(error)
+        })?;
+        let entry = CommitEntry { batch: batch.id, rows_out, event_time };
         let ranges = self.ranges(batch).collect::<Vec<_>>();
         let names = self.sources.clone();
         self.checkpoint.commit_batch(&entry, ranges, |name, ranges| {

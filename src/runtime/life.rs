@@ -39,6 +39,10 @@ pub(super) struct Life {
     journal: Option<Journal>,
     /// Batches that an earlier life of the query began and did not commit: they come first, as they were.
     pending: VecDeque<MicroBatch>,
+    /// When the latest batch began to be cut.
+    cut_began: Duration,
+    /// When the present batch was due, for triggers that say so.
+    due: Option<Duration>,
 }
 
 impl Life {
@@ -56,7 +60,18 @@ impl Life {
             }
             None => (None, 0, VecDeque::new()),
         };
-        Self { definition, schemas, options, shared, ticked, next_batch_id, journal, pending }
+        Self {
+            definition,
+            schemas,
+            options,
+            shared,
+            ticked,
+            next_batch_id,
+            journal,
+            pending,
+            cut_began: Duration::ZERO,
+            due: None,
+        }
     }
 
     pub(super) fn run(mut self) {
@@ -88,6 +103,8 @@ impl Life {
         let mut due = start;
         while !self.shared.is_stopping() {
             let delay = self.now().saturating_sub(due);
+            // Batches have the time at which they were due, so that windows over batches hold equally many.
+            self.due = self.options.trigger.has_grid().then_some(due);
             let was_idle = match self.cut(None)? {
                 Cut::Ended => return Ok(()),
                 Cut::Nothing => true,
@@ -157,10 +174,13 @@ impl Life {
 
     /// Cuts a batch off the sources, or off those of one kind, and writes down what it reads. What is pending comes first.
     fn cut(&mut self, only: Option<Replay>) -> Result<Cut> {
+        self.cut_began = self.now();
         if let Some(batch) = self.pending.pop_front() {
             return Ok(Cut::Batch(batch));
         }
-        let time = self.now();
+        let time = self.due.map_or(self.cut_began, |due| due.min(self.cut_began));
+        // The clock may have been set back since the latest batch, in another life of the query perhaps.
+        let time = self.definition.executor.cut_at().map_or(time, |before| time.max(before));
         let limits = self.options.limits;
         let mut all_ended = true;
         let mut ranges = Vec::with_capacity(self.definition.sources.len());
@@ -176,7 +196,7 @@ impl Life {
             all_ended &= available == Available::Ended;
             ranges.push(if let Available::Range(range) = available { Some(range) } else { None });
         }
-        if ranges.iter().all(Option::is_none) {
+        if ranges.iter().all(Option::is_none) && (all_ended || only.is_some() || !self.runs_empty_batches()) {
             return Ok(if all_ended { Cut::Ended } else { Cut::Nothing });
         }
         let batch = MicroBatch { id: self.next_batch_id, time, ranges };
@@ -185,18 +205,30 @@ impl Life {
         Ok(Cut::Batch(batch))
     }
 
+    /// Whether a batch without rows is run, because time alone changes the answer.
+    fn runs_empty_batches(&self) -> bool {
+        let has_beat = self.options.trigger.has_grid() || self.options.trigger == Trigger::Manual;
+        has_beat && self.definition.executor.waits_for_time()
+    }
+
     /// Runs a batch from its ranges to its commit.
     fn run_batch(&mut self, batch: &MicroBatch, scheduling_delay: Duration) -> Result<Progress> {
         let mut retries = 0;
         let started = self.now();
         let computed = self.retried(&mut retries, |life| life.compute(batch))?;
         let computed_at = self.now();
+        self.retried(&mut retries, |life| match &life.journal {
+            Some(journal) => journal.save_state(batch, &mut life.definition.executor),
+            None => Ok(()),
+        })?;
+        let saved_at = self.now();
         let written = self.write(batch, &computed, &mut retries)?;
         let written_at = self.now();
         self.retried(&mut retries, |life| match &mut life.journal {
-            Some(journal) => journal.commit(batch, written.rows, &life.definition.sources),
+            Some(journal) => journal.commit(batch, written.rows, &computed.event_time, &life.definition.sources),
             None => Ok(()),
         })?;
+        self.definition.executor.finish_batch(computed.event_time.clone());
         for ((name, source), range) in self.definition.sources.iter_mut().zip(&batch.ranges) {
             if let Some(range) = range {
                 source.commit(range).map_err(|error| error.context(format!("while committing to \"{name}\"")))?;
@@ -214,14 +246,18 @@ impl Life {
             warnings: computed.notice.warning().into_iter().collect(),
             scheduling_delay,
             retries,
+            late: computed.seen.late,
+            untimed: computed.seen.untimed,
+            groups: computed.groups,
             queue: self.queue(),
             phases: Phases {
-                cut: started.saturating_sub(batch.time),
+                cut: started.saturating_sub(self.cut_began),
                 compute: computed_at.saturating_sub(started),
                 reading_threads: computed.reading,
-                write: written_at.saturating_sub(computed_at),
+                save: saved_at.saturating_sub(computed_at),
+                write: written_at.saturating_sub(saved_at),
                 commit: done.saturating_sub(written_at),
-                total: done.saturating_sub(batch.time),
+                total: done.saturating_sub(self.cut_began),
             },
             ..Progress::default()
         };
@@ -243,7 +279,7 @@ impl Life {
             });
         }
         let (pool, clock) = (self.options.pool.as_deref(), self.options.clock.as_ref());
-        let computed = self.definition.executor.run(readers, pool, clock, &self.shared.abandon);
+        let computed = self.definition.executor.run(batch, readers, pool, clock, &self.shared.abandon);
         computed.map_err(|error| error.context(doing))
     }
 

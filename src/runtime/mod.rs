@@ -14,6 +14,7 @@
 //! | [`scheduler`] | the loop above, retries, stopping |
 //! | [`executor`] | how stages run over a batch's partitions |
 //! | [`progress`] | what is told about a batch |
+//! | [`watermarks`] | how far event time has come |
 //! | [`journal`] | what is written to the checkpoint around a batch, and how a query goes on from it |
 //!
 //! A batch is written only when all of it has been computed, and its ranges are committed only when all sinks have
@@ -28,6 +29,7 @@ pub mod micro_batch;
 pub mod progress;
 pub mod scheduler;
 pub mod trigger;
+pub mod watermarks;
 
 pub use journal::{CheckpointPlace, Recovery};
 pub use micro_batch::MicroBatch;

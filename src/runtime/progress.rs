@@ -30,7 +30,13 @@ pub struct Progress {
     pub dropped: u64,
     /// Records read with nulls in place of what could not be read.
     pub nulled: u64,
-    /// The first few of both: place and reason.
+    /// Rows that windows left out because they came after their windows were closed.
+    pub late: u64,
+    /// Rows that windows left out because they have no time.
+    pub untimed: u64,
+    /// Groups that are kept from batch to batch.
+    pub groups: u64,
+    /// The first few records that could not be read as they should: place and reason.
     pub bad_records: Vec<String>,
     /// Partitions that were read.
     pub partitions: usize,
@@ -57,6 +63,8 @@ pub struct Phases {
     pub compute: Duration,
     /// Of that, reading and decoding: the sum over all threads.
     pub reading_threads: Duration,
+    /// Writing state to the checkpoint.
+    pub save: Duration,
     /// Writing to the sinks.
     pub write: Duration,
     /// Telling the sources.
@@ -110,6 +118,8 @@ pub struct Totals {
     pub dropped: u64,
     /// Records read in part.
     pub nulled: u64,
+    /// Rows that windows left out: too late, or without a time.
+    pub late: u64,
     /// Time in batches.
     pub busy: Duration,
 }
@@ -134,6 +144,7 @@ impl ProgressLog {
         totals.rows_out += progress.rows_out;
         totals.dropped += progress.dropped;
         totals.nulled += progress.nulled;
+        totals.late += progress.late + progress.untimed;
         totals.busy += progress.phases.total;
         if records.latest.len() == PROGRESS_RECORDS_MAX {
             records.latest.pop_front();

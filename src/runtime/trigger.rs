@@ -28,6 +28,11 @@ impl Default for Trigger {
 }
 
 impl Trigger {
+    /// Whether batches are due at times of a grid.
+    pub(super) fn has_grid(self) -> bool {
+        matches!(self, Self::Interval(interval) if !interval.is_zero())
+    }
+
     /// When the next batch is due. Due times stay on the grid of the interval that begins at `start`; of those that
     /// were missed while a batch took too long, only the latest is made up for.
     pub fn next_due(self, start: Duration, last_due: Duration, now: Duration, was_idle: bool) -> Duration {

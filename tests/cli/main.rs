@@ -9,6 +9,7 @@ mod mistakes;
 mod operations;
 mod pipelines;
 mod running;
+mod state;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

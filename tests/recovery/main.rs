@@ -2,7 +2,8 @@
 //! that nothing disturbed.
 //!
 //! `faults` fails at each step that a checkpoint makes on its folder; `kills` kills a child process; `damage` changes
-//! bytes of files; `changes` starts changed queries on old checkpoints; `positions` looks at sources that go on.
+//! bytes of files; `changes` starts changed queries on old checkpoints; `positions` looks at sources that go on; `restarts` stops
+//! after every batch and goes on with another number of partitions.
 
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -12,6 +13,7 @@ mod faults;
 mod kills;
 mod positions;
 mod queries;
+mod restarts;
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -25,6 +27,7 @@ use pelton::checkpoint::{CheckpointOptions, FolderStore};
 use pelton::connectors::files::FilesSink;
 use pelton::formats::{FormatKind, FormatOptions};
 use pelton::prelude::*;
+use pelton::query::ContextBuilder;
 use pelton::runtime::CheckpointPlace;
 
 use queries::Query;
@@ -53,11 +56,20 @@ impl Site {
 
     /// Starts the query: a file a batch, then it ends.
     fn start_with(&self, query: &Query, store: FolderStore, options: CheckpointOptions) -> Result<RunningQuery> {
-        let context = StreamingContext::builder(query.name)
-            .trigger(Trigger::AvailableNow)
+        let builder = StreamingContext::builder(query.name).trigger(Trigger::AvailableNow).partitions(2);
+        self.start_as(query, store, options, builder)
+    }
+
+    fn start_as(
+        &self,
+        query: &Query,
+        store: FolderStore,
+        options: CheckpointOptions,
+        builder: ContextBuilder,
+    ) -> Result<RunningQuery> {
+        let context = builder
             .limits(ReadLimits { files_max: Some(1), ..ReadLimits::default() })
             .retries(0, std::time::Duration::ZERO)
-            .partitions(2)
             .checkpoint_at(CheckpointPlace { store: Arc::new(store), options })
             .build()?;
         let schema = Schema::new(vec![

@@ -1,5 +1,7 @@
 //! The queries that are killed.
 
+use std::time::Duration;
+
 use pelton::prelude::*;
 
 /// A query over visits.
@@ -17,7 +19,64 @@ pub(crate) const ALL: &[Query] = &[
         name: "batches",
         stream: |visits| Ok(visits.key_by([col("city")]).aggregate([len().alias("visits"), col("n").sum().alias("n")])),
     },
+    Query {
+        name: "running",
+        stream: |visits| {
+            let aggregates = [len().alias("visits"), col("n").mean().alias("mean"), col("n").max().alias("most")];
+            Ok(visits.key_by([col("city")]).running(aggregates))
+        },
+    },
+    Query {
+        name: "everything",
+        stream: |visits| Ok(visits.key_by([col("city")]).output_mode(OutputMode::Complete).running(many_aggregates())),
+    },
+    Query {
+        name: "total",
+        stream: |visits| Ok(visits.key_by([]).running([len().alias("visits"), col("n").sum().alias("n")])),
+    },
+    Query {
+        name: "tumbling",
+        stream: |visits| {
+            let visits = visits.with_watermark("time", seconds(5));
+            Ok(visits.key_by([col("city"), window(col("time"), seconds(5))]).aggregate(many_aggregates()))
+        },
+    },
+    Query {
+        name: "sliding",
+        stream: |visits| {
+            let windows = sliding_window(col("time"), seconds(12), seconds(4));
+            let visits = visits.with_watermark("time", seconds(3));
+            Ok(visits.key_by([windows]).output_mode(OutputMode::Update).aggregate(many_aggregates()))
+        },
+    },
+    Query {
+        name: "twice",
+        stream: |visits| {
+            let visits = visits.with_watermark("time", seconds(2));
+            let windows = visits.key_by([col("city"), window(col("time"), seconds(4))]).aggregate([len().alias("n")]);
+            Ok(windows.key_by([col("city")]).named("most").running([col("n").max().alias("most")]))
+        },
+    },
 ];
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn many_aggregates() -> Vec<Aggregate> {
+    let n = || col("n");
+    vec![
+        len().alias("visits"),
+        n().sum().alias("sum"),
+        n().cast(DataType::Float64).mean().alias("mean"),
+        n().std(1).alias("std"),
+        n().min().alias("least"),
+        n().quantile(0.5).alias("median"),
+        n().n_unique().alias("different"),
+        col("city").first().alias("first"),
+        col("city").max().alias("last"),
+    ]
+}
 
 pub(crate) fn by_name(name: &str) -> &'static Query {
     ALL.iter().find(|query| query.name == name).unwrap()

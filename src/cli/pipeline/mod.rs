@@ -256,6 +256,8 @@ mod tests {
             files::WRITER_KEYS,
             stream::KEYS,
             step::OPERATIONS,
+            step::KEY_BY,
+            step::WATERMARK,
             &["on", "how", "by"],
             sink::KEYS,
             sink::PRINT_KEYS,

@@ -6,6 +6,7 @@ use super::keys::Keys;
 use super::stream::Names;
 use crate::error::{Error, Result};
 use crate::expr::Expr;
+use crate::plan::keep::OutputMode;
 use crate::plan::logical::SortBy;
 use crate::plan::stage::JoinKind;
 use crate::query::{DStream, KeyedDStream};
@@ -21,6 +22,8 @@ pub(super) const OPERATIONS: &[&str] = &[
     "aggregate",
     "count",
     "count_by_value",
+    "watermark",
+    "late_rows",
     "join",
     "sort",
     "top_n",
@@ -29,10 +32,15 @@ pub(super) const OPERATIONS: &[&str] = &[
     "cache",
 ];
 
+pub(super) const KEY_BY: &[&str] = &["aggregate", "count", "running", "over", "every", "mode", "name"];
+pub(super) const WATERMARK: &[&str] = &["delay", "idle"];
+
 /// The keys that go with an operation.
 fn partners(operation: &str) -> &'static [&'static str] {
     match operation {
-        "key_by" => &["aggregate", "count"],
+        "key_by" => KEY_BY,
+        "aggregate" => &["over", "every"],
+        "watermark" => WATERMARK,
         "join" => &["on", "how"],
         "top_n" => &["by"],
         _ => &[],
@@ -70,7 +78,15 @@ fn operate(stream: &DStream, operation: &str, value: &Node, keys: &Keys<'_>, nam
         "flat_map" => stream.flat_map(column(value)?),
         "distinct" => distinct(stream, value)?,
         "key_by" => key_by(stream, value, keys)?,
-        "aggregate" => aggregates(&stream.key_by([]), value)?,
+        "aggregate" => grouped(&stream.key_by([]), value, keys, false)?,
+        "watermark" => {
+            let delay = keys.required("delay")?.duration()?;
+            match keys.optional("idle") {
+                None => stream.with_watermark(value.text()?, delay),
+                Some(idle) => stream.with_watermark_or_idle(value.text()?, delay, idle.duration()?),
+            }
+        }
+        "late_rows" => stream.late_rows(column(value)?),
         "count" => value.presence().map(|()| stream.count())?,
         "count_by_value" => stream.count_by_value(column(value)?),
         "join" => join(stream, value, keys, names)?,
@@ -121,18 +137,26 @@ fn distinct(stream: &DStream, value: &Node) -> Result<DStream> {
 }
 
 fn key_by(stream: &DStream, value: &Node, keys: &Keys<'_>) -> Result<DStream> {
-    let keyed = stream.key_by(columns(stream, value)?);
-    match (keys.optional("aggregate"), keys.optional("count")) {
-        (Some(node), None) => aggregates(&keyed, node),
-        (None, Some(node)) => {
-            node.presence()?;
+    let mut keyed = stream.key_by(key_columns(stream, value)?);
+    if let Some(name) = keys.optional("name") {
+        keyed = keyed.named(name.text()?);
+    }
+    let modes = [("append", OutputMode::Append), ("update", OutputMode::Update), ("complete", OutputMode::Complete)];
+    if let Some(mode) = keys.choice("mode", &modes)? {
+        keyed = keyed.output_mode(mode);
+    }
+    let made = ["aggregate", "running", "count"].into_iter().filter_map(|key| keys.optional(key)).collect::<Vec<_>>();
+    match made.as_slice() {
+        [one] if one.key == "count" => {
+            one.presence()?;
             Ok(keyed.count())
         }
-        (Some(_), Some(node)) => {
-            let error = Error::invalid_query("\"aggregate\" and \"count\" stand side by side");
-            Err(node.spot.blame(error.advice("write aggregate = [\"count(*) AS count\", ...]")))
+        [one] => grouped(&keyed, one, keys, one.key == "running"),
+        [_, second, ..] => {
+            let error = Error::invalid_query("\"aggregate\", \"running\" and \"count\" stand side by side");
+            Err(second.spot.blame(error.advice("write aggregate = [\"count(*) AS count\", ...]")))
         }
-        (None, None) => {
+        [] => {
             let error = Error::invalid_query("nothing is made of the groups of \"key_by\"");
             let advice = "add aggregate = [\"count(*) AS rows\", ...] or count = true to the same step";
             Err(value.spot.blame(error.advice(advice)))
@@ -140,14 +164,36 @@ fn key_by(stream: &DStream, value: &Node, keys: &Keys<'_>) -> Result<DStream> {
     }
 }
 
-fn aggregates(keyed: &KeyedDStream, value: &Node) -> Result<DStream> {
+/// Keys; each that is no window is checked by itself.
+fn key_columns(stream: &DStream, value: &Node) -> Result<Vec<Expr>> {
+    let checked = |node: &Node| {
+        let column = column(node)?;
+        if !column.is_window() {
+            stream.select([column.clone()]).schema().map_err(|error| node.spot.blame(error))?;
+        }
+        Ok(column)
+    };
+    value.texts()?.into_iter().map(checked).collect()
+}
+
+/// The aggregates of groups: of the batch or a window, of the latest batches, or of all so far.
+fn grouped(keyed: &KeyedDStream, value: &Node, keys: &Keys<'_>, is_running: bool) -> Result<DStream> {
     let one = |node: &Node| {
         let one = aggregate(node)?;
         keyed.clone().aggregate([one.clone()]).schema().map_err(|error| node.spot.blame(error))?;
         Ok(one)
     };
     let all = value.texts()?.into_iter().map(one).collect::<Result<Vec<_>>>()?;
-    Ok(keyed.clone().aggregate(all))
+    let every = keys.optional("every").map(Node::duration).transpose()?;
+    match keys.optional("over") {
+        Some(over) if is_running => {
+            Err(over.spot.mistake("\"over\" goes with \"aggregate\": \"running\" is over all batches"))
+        }
+        Some(over) => Ok(keyed.clone().over_batches(over.duration()?, every, all)),
+        None if every.is_some() => Err(keys.spot.mistake("\"every\" goes with \"over\"")),
+        None if is_running => Ok(keyed.clone().running(all)),
+        None => Ok(keyed.clone().aggregate(all)),
+    }
 }
 
 fn join(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Result<DStream> {

@@ -191,6 +191,8 @@ fn parameters(function: &Function) -> Vec<String> {
         },
         Function::FormatTimestamp(format) => vec![quoted(format)],
         Function::Truncate(nanos) => vec![quoted(&span::format(*nanos))],
+        Function::Window { size, slide } if size == slide => vec![quoted(&span::format(*size))],
+        Function::Window { size, slide } => vec![quoted(&span::format(*size)), quoted(&span::format(*slide))],
         Function::Field(name) => vec![quoted(name)],
         _ => Vec::new(),
     }

@@ -179,6 +179,11 @@ impl Reader<'_> {
             (Fixed::Truncate, [time, length]) | (Fixed::TimeBucket, [length, time]) => {
                 Ok(Expr::Call(Function::Truncate(self.span(length)?), vec![value(time)?]))
             }
+            (Fixed::Window, [time, size, rest @ ..]) if rest.len() < 2 => {
+                let size = self.span(size)?;
+                let slide = rest.first().map_or(Ok(size), |slide| self.span(slide))?;
+                Ok(Expr::Call(Function::Window { size, slide }, vec![value(time)?]))
+            }
             (Fixed::DateTrunc, [unit, time]) => {
                 let written = self.text_literal(unit, "a unit of time")?;
                 let nanos = match written.to_ascii_lowercase().as_str() {
@@ -203,6 +208,7 @@ impl Reader<'_> {
                     Fixed::FormatTimestamp => "a time and a pattern",
                     Fixed::Truncate => "a time and a span of time",
                     Fixed::TimeBucket => "a span of time and a time",
+                    Fixed::Window => "a time, the size of a window, and its slide",
                     Fixed::DateTrunc => "a unit and a time",
                     _ => "a part and a time",
                 };

@@ -38,6 +38,7 @@ pub(super) enum Fixed {
     FormatTimestamp,
     /// `(time, span)`.
     Truncate,
+    Window,
     /// `(span, time)`.
     TimeBucket,
     /// `(unit, time)`.
@@ -90,6 +91,7 @@ pub(super) fn form(name: &str) -> Option<Form> {
         "try_strptime" => Form::Fixed(F::ParseTimestamp { lossy: true }),
         "strftime" => Form::Fixed(F::FormatTimestamp),
         "truncate" => Form::Fixed(F::Truncate),
+        "window" => Form::Fixed(F::Window),
         "time_bucket" => Form::Fixed(F::TimeBucket),
         "date_trunc" => Form::Fixed(F::DateTrunc),
         "date_part" => Form::Fixed(F::DatePart),
@@ -109,7 +111,7 @@ pub(super) fn form(name: &str) -> Option<Form> {
 }
 
 /// Names of the functions above, without the parts of dates.
-const NAMES: [&str; 61] = [
+const NAMES: [&str; 62] = [
     "abs",
     "array_length",
     "ceil",
@@ -171,6 +173,7 @@ const NAMES: [&str; 61] = [
     "truncate",
     "try_strptime",
     "upper",
+    "window",
 ];
 
 /// Parts of dates and of times of day: in `extract`, in `date_part`, and as functions.

@@ -2,12 +2,14 @@
 
 mod bytes;
 mod eval;
+mod event_time;
 pub mod explode;
 pub mod filter;
 pub mod group_ids;
 pub mod hash;
 pub mod join;
 mod join_index;
+mod keep;
 pub(crate) mod native;
 mod prefetch;
 pub mod project;

@@ -3,17 +3,19 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::cast::AsArray;
-use arrow_array::{ArrayRef, BooleanArray, RecordBatchOptions};
+use arrow_array::{ArrayRef, RecordBatchOptions};
 use arrow_schema::SortOptions;
 
+use super::event_time;
 use super::explode::explode;
 use super::filter::Filter;
 use super::group_ids::method::{Chosen, possible};
 use super::join::PreparedJoin;
+use super::keep::KeptGroups;
 use super::project::Program;
 #[cfg(feature = "gpu")]
 use super::reduce::absorb::Reduced;
+use super::reduce::columns::Columns;
 use super::reduce::distinct::Distinct;
 use super::reduce::reduce_with::{Folded, ReduceWith};
 use super::reduce::{Groups, KeyedReduce};
@@ -21,11 +23,14 @@ use super::repartition::{limit, repartition};
 use super::sort::{Keyed, Sorter, merge as merge_runs, merge_keyed};
 use super::spare::Spare;
 use super::stored;
-use crate::columnar::{DataType, Field, RecordBatch, SchemaRef};
+use crate::columnar::{DataType, Field, RecordBatch, SchemaRef, TimeUnit};
 use crate::error::{Error, Result};
-use crate::expr::TypedNode;
-use crate::kernels::{Partial, Partitions, PreparedStage, StageTask, sort as sort_contract};
+use crate::expr::{TypedAggregate, TypedNode};
+use crate::kernels::keep::first_open_pane;
+use crate::kernels::sort as sort_contract;
+use crate::kernels::{Kept, Moment, Partial, Partitions, PreparedStage, Sighting, StageTask};
 use crate::limits::ROWS_PER_READ_MAX;
+use crate::plan::keep::{Keep, Span, WatermarkId, Windows};
 use crate::plan::stage::{BatchFunction, End, GroupFunction, NamedExpr, Registry, SortKey, Stage, Step};
 
 /// A stage whose expressions are compiled and whose join tables are built.
@@ -50,6 +55,15 @@ enum Ready {
     Explode(usize, SchemaRef),
     Map(Function),
     Join(PreparedJoin),
+    Watermark {
+        id: WatermarkId,
+        column: usize,
+        unit: TimeUnit,
+    },
+    Late {
+        pane: Program,
+        windows: Windows,
+    },
 }
 
 /// A function of the user's, with its name and the schema it promised.
@@ -65,10 +79,26 @@ pub(super) enum Ending {
     Limit(usize),
     Repartition(usize),
     Transform(Function),
-    Reduce { keys: Vec<Program>, inputs: Vec<Option<Program>>, filters: Vec<Option<Program>>, reduce: KeyedReduce },
+    Reduce {
+        keys: Vec<Program>,
+        inputs: Vec<Option<Program>>,
+        filters: Vec<Option<Program>>,
+        reduce: KeyedReduce,
+        /// Of groups that outlive their batch, and the schema of what they give.
+        keep: Option<(Keep, SchemaRef)>,
+    },
     Distinct(Vec<usize>),
-    ReduceWith { keys: Vec<Program>, key_types: Vec<DataType>, name: String, call: Arc<dyn GroupFunction> },
-    Sort { keys: Vec<Program>, options: Vec<SortOptions>, limit: Option<usize> },
+    ReduceWith {
+        keys: Vec<Program>,
+        key_types: Vec<DataType>,
+        name: String,
+        call: Arc<dyn GroupFunction>,
+    },
+    Sort {
+        keys: Vec<Program>,
+        options: Vec<SortOptions>,
+        limit: Option<usize>,
+    },
 }
 
 /// What a task of a stage that groups hands over; a keyed reduce hands over the task itself.
@@ -95,7 +125,14 @@ impl CpuStage {
 
     fn task(&self, state: State) -> Box<CpuTask> {
         let (steps, end) = (Arc::clone(&self.steps), Arc::clone(&self.end));
-        Box::new(CpuTask { steps, end, state, columns: Columns::default() })
+        Box::new(CpuTask {
+            steps,
+            end,
+            state,
+            columns: Columns::default(),
+            horizon: None,
+            sighting: Sighting::default(),
+        })
     }
 
     /// The partial that is these groups.
@@ -121,17 +158,30 @@ impl CpuStage {
     }
 
     /// Starts the work on one partition.
-    pub(crate) fn begin_task(&self) -> Result<Box<CpuTask>> {
-        match self.spare.take() {
-            Some(task) => Ok(task),
-            None => Ok(self.task(self.end.begin(&self.end_schema)?)),
-        }
+    pub(crate) fn begin_task(&self, moment: &Moment) -> Result<Box<CpuTask>> {
+        let mut task = match self.spare.take() {
+            Some(task) => task,
+            None => self.task(self.end.begin(&self.end_schema)?),
+        };
+        (task.horizon, task.sighting) = (moment.horizon_before, Sighting::default());
+        Ok(task)
     }
 }
 
 impl PreparedStage for CpuStage {
     fn begin(&self) -> Result<Box<dyn StageTask>> {
-        Ok(self.begin_task()?)
+        self.begin_at(&Moment::default())
+    }
+
+    fn begin_at(&self, moment: &Moment) -> Result<Box<dyn StageTask>> {
+        Ok(self.begin_task(moment)?)
+    }
+
+    fn keep(&self) -> Result<Box<dyn Kept>> {
+        match self.end.as_ref() {
+            Ending::Reduce { keep: Some((keep, schema)), .. } => Ok(Box::new(KeptGroups::new(keep, schema)?)),
+            _ => Err(Error::internal("a stage was asked for state that keeps none")),
+        }
     }
 
     fn merge(&self, partials: Vec<Partial>) -> Result<Partitions> {
@@ -155,7 +205,8 @@ impl PreparedStage for CpuStage {
                 }
                 Ok(partitions)
             }
-            Ending::Reduce { reduce, .. } => {
+            Ending::Reduce { keep: Some(_), .. } => Err(Error::internal("groups that outlive their batch were merged")),
+            Ending::Reduce { reduce, keep: None, .. } => {
                 let mut tasks = reduce_tasks(partials)?;
                 if let (Some(task), false) = (tasks.first_mut(), reduce.keys().is_empty()) {
                     let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -234,7 +285,7 @@ pub(super) fn held<T>(partials: Vec<Partial>, pick: impl Fn(Held) -> Option<T>) 
 }
 
 /// Takes the tasks of a keyed reduce back.
-fn reduce_tasks(partials: Vec<Partial>) -> Result<Vec<Box<CpuTask>>> {
+pub(super) fn reduce_tasks(partials: Vec<Partial>) -> Result<Vec<Box<CpuTask>>> {
     let one = |partial| match partial {
         Partial::Groups(any) => any.downcast().map_err(|_| foreign()),
         Partial::Rows(_) => Err(foreign()),
@@ -268,11 +319,29 @@ impl Ready {
                 let (_, table) = registry.table(join.table)?;
                 (Self::Join(PreparedJoin::prepare(join, table)?), Arc::clone(&join.schema))
             }
+            Step::Watermark { id, column } => {
+                let DataType::Timestamp(unit, _) = input.field(*column).data_type() else {
+                    return Err(Error::internal("a watermark over a column that is no time"));
+                };
+                (Self::Watermark { id: *id, column: *column, unit: *unit }, Arc::clone(input))
+            }
+            Step::Late { pane, windows, .. } => {
+                (Self::Late { pane: Program::prepare(pane)?, windows: windows.clone() }, Arc::clone(input))
+            }
         })
     }
 
-    fn run(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+    /// Runs the step; `horizon` is how far event time had come before the batch.
+    fn run(&self, batch: &RecordBatch, horizon: Option<i64>, sighting: &mut Sighting) -> Result<RecordBatch> {
         match self {
+            Self::Watermark { id, column, unit } => {
+                event_time::note_newest(batch.column(*column), *unit, *id, sighting)?;
+                Ok(batch.clone())
+            }
+            Self::Late { pane, windows } => {
+                let open = horizon.map(|horizon| windows.first_open_pane(horizon));
+                event_time::late_rows(batch, &pane.evaluate(batch)?, open)
+            }
             Self::Pick(columns, schema) => picked(batch, columns, schema),
             Self::Filter(filter, None) => filter.apply(batch),
             Self::Filter(filter, Some((columns, schema))) => {
@@ -316,15 +385,10 @@ impl Ending {
                 let schema = Arc::clone(&stage.output_schema);
                 Self::Transform(Function { name: name.to_owned(), call: Arc::clone(call), schema })
             }
-            End::Reduce { keys, aggregates } => {
-                let fields = keys.iter().map(key_field).collect::<Vec<_>>();
-                let program = |expr: Option<&_>| expr.map(Program::prepare).transpose();
-                Self::Reduce {
-                    keys: programs(keys)?,
-                    inputs: aggregates.iter().map(|one| program(one.input.as_ref())).collect::<Result<_>>()?,
-                    filters: aggregates.iter().map(|one| program(one.filter.as_ref())).collect::<Result<_>>()?,
-                    reduce: KeyedReduce::prepare(&fields, aggregates)?,
-                }
+            End::Reduce { keys, aggregates } => Self::reduce(keys, aggregates, None)?,
+            End::Keep(keep) => {
+                let kept = (keep.clone(), Arc::clone(&stage.output_schema));
+                Self::reduce(&keep.keys, &keep.aggregates, Some(kept))?
             }
             End::ReduceWith { keys, function } => {
                 let (name, call) = registry.group_function(*function)?;
@@ -336,6 +400,18 @@ impl Ending {
                 options: sort_contract::options(by),
                 limit: *limit,
             },
+        })
+    }
+
+    fn reduce(keys: &[NamedExpr], aggregates: &[TypedAggregate], keep: Option<(Keep, SchemaRef)>) -> Result<Self> {
+        let fields = keys.iter().map(key_field).collect::<Vec<_>>();
+        let program = |expr: Option<&_>| expr.map(Program::prepare).transpose();
+        Ok(Self::Reduce {
+            keys: programs(keys)?,
+            inputs: aggregates.iter().map(|one| program(one.input.as_ref())).collect::<Result<_>>()?,
+            filters: aggregates.iter().map(|one| program(one.filter.as_ref())).collect::<Result<_>>()?,
+            reduce: KeyedReduce::prepare(&fields, aggregates)?,
+            keep,
         })
     }
 
@@ -373,43 +449,9 @@ pub(crate) struct CpuTask {
     end: Arc<Ending>,
     state: State,
     columns: Columns,
-}
-
-/// What a keyed reduce takes of a tile; kept for its memory.
-#[derive(Default)]
-struct Columns {
-    keys: Vec<ArrayRef>,
-    inputs: Vec<Option<ArrayRef>>,
-    filters: Vec<Option<BooleanArray>>,
-}
-
-impl Columns {
-    fn clear(&mut self) {
-        self.keys.clear();
-        self.inputs.clear();
-        self.filters.clear();
-    }
-
-    fn evaluate(
-        &mut self,
-        batch: &RecordBatch,
-        keys: &[Program],
-        inputs: &[Option<Program>],
-        filters: &[Option<Program>],
-    ) -> Result<()> {
-        self.clear();
-        for key in keys {
-            self.keys.push(key.evaluate(batch)?);
-        }
-        for input in inputs {
-            self.inputs.push(input.as_ref().map(|input| input.evaluate(batch)).transpose()?);
-        }
-        for filter in filters {
-            let filter = filter.as_ref().map(|filter| filter.evaluate(batch)).transpose()?;
-            self.filters.push(filter.map(|filter| filter.as_boolean().clone()));
-        }
-        Ok(())
-    }
+    /// How far event time had come before the batch, in microseconds.
+    horizon: Option<i64>,
+    sighting: Sighting,
 }
 
 /// What the end of a stage has gathered.
@@ -432,7 +474,10 @@ impl StageTask for CpuTask {
         // Columns are left behind before there are tiles: what nobody reads need not be cut.
         let picks = steps.iter().take_while(|step| matches!(step, Ready::Pick(..))).count();
         let (picks, steps) = steps.split_at(picks);
-        let batch = picks.iter().try_fold(Cow::Borrowed(batch), |batch, pick| pick.run(&batch).map(Cow::Owned))?;
+        let Self { horizon, sighting, .. } = self;
+        let batch = picks
+            .iter()
+            .try_fold(Cow::Borrowed(batch), |batch, pick| pick.run(&batch, *horizon, sighting).map(Cow::Owned))?;
         let rows = batch.num_rows();
         if rows <= ROWS_PER_READ_MAX || (steps.is_empty() && !matches!(self.state, State::Reduce(_))) {
             return self.push_tile(steps, batch.into_owned());
@@ -440,6 +485,10 @@ impl StageTask for CpuTask {
         (0..rows)
             .step_by(ROWS_PER_READ_MAX)
             .try_for_each(|start| self.push_tile(steps, batch.slice(start, ROWS_PER_READ_MAX.min(rows - start))))
+    }
+
+    fn sighting(&self) -> Sighting {
+        self.sighting.clone()
     }
 
     fn finish(mut self: Box<Self>) -> Result<Partial> {
@@ -475,7 +524,8 @@ impl CpuTask {
         let Ending::Reduce { keys, .. } = self.end.as_ref() else {
             return Err(Error::internal("a stage that does not group was given groups"));
         };
-        let firsts = self.steps.iter().try_fold(firsts, |batch, step| step.run(&batch))?;
+        let (horizon, sighting) = (self.horizon, &mut self.sighting);
+        let firsts = self.steps.iter().try_fold(firsts, |batch, step| step.run(&batch, horizon, sighting))?;
         let keys = evaluate(keys, &firsts)?;
         match &mut self.state {
             State::Reduce(groups) => groups.absorb(&keys, reduced),
@@ -488,7 +538,7 @@ impl CpuTask {
             if batch.num_rows() == 0 {
                 return Ok(());
             }
-            batch = step.run(&batch)?;
+            batch = step.run(&batch, self.horizon, &mut self.sighting)?;
         }
         if batch.num_rows() == 0 {
             return Ok(());
@@ -506,8 +556,16 @@ impl CpuTask {
                 rows.push(distinct.push(&batch)?);
                 Ok(())
             }
-            (State::Reduce(groups), Ending::Reduce { keys, inputs, filters, .. }) => {
+            (State::Reduce(groups), Ending::Reduce { keys, inputs, filters, keep, .. }) => {
                 self.columns.evaluate(&batch, keys, inputs, filters)?;
+                if let Some((keep @ Keep { span: Span::Event(_), .. }, _)) = keep
+                    && let Some(pane) = self.columns.keys.last()
+                    && let Some(kept) =
+                        event_time::in_time(&batch, pane, first_open_pane(keep, self.horizon), &mut self.sighting)?
+                {
+                    batch = kept;
+                    self.columns.evaluate(&batch, keys, inputs, filters)?;
+                }
                 let Columns { keys, inputs, filters } = &self.columns;
                 groups.update(keys, inputs, filters, batch.num_rows())
             }

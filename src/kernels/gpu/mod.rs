@@ -106,6 +106,7 @@ impl Backend for GpuBackend {
             End::Distinct { .. } => Some("finding distinct rows"),
             End::Limit(_) => Some("the limit"),
             End::Repartition(_) => Some("repartitioning"),
+            End::Keep(_) => Some("keeping groups"),
             End::ReduceWith { .. } | End::Transform { .. } => Some("your function"),
         }
     }

@@ -17,7 +17,7 @@ use super::worker::Worker;
 use crate::columnar::RecordBatch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::cpu::stage::{CpuStage, CpuTask};
-use crate::kernels::{Notice, Partial, Partitions, PreparedStage, StageTask};
+use crate::kernels::{Moment, Notice, Partial, Partitions, PreparedStage, StageTask};
 
 /// Rows of a batch on a device at most: with 256 a workgroup, as many workgroups as every device runs.
 pub(super) const ROWS_MAX: usize = 1 << 22;
@@ -137,7 +137,7 @@ impl PreparedStage for GpuStage {
         let shared = Arc::clone(&self.shared);
         let mut room = Room::new(shared.holder.wish().groups_first);
         room.learn(shared.groups.load(Ordering::Relaxed));
-        let cpu = shared.cpu.begin_task()?;
+        let cpu = shared.cpu.begin_task(&Moment::default())?;
         let (rows_max, pieces) = (shared.holder.wish().rows_max.unwrap_or(ROWS_MAX).clamp(1, ROWS_MAX), Vec::new());
         let guess = Guess::default();
         Ok(Box::new(GpuTask { shared, cpu, worker: None, pieces, rows: 0, bytes: 0, rows_max, room, guess }))

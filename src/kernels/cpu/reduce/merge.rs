@@ -58,7 +58,7 @@ pub(super) fn merge(groups: &mut Groups, later: &Groups) -> Result<()> {
 }
 
 /// Takes the groups `from` of a later partition in, whose keys these are; gives their ids here.
-fn take_in(groups: &mut Groups, later: &Groups, from: &[u32], keys: &[ArrayRef]) -> Result<Vec<u32>> {
+pub(super) fn take_in(groups: &mut Groups, later: &Groups, from: &[u32], keys: &[ArrayRef]) -> Result<Vec<u32>> {
     let mut to = Vec::new();
     if keys.is_empty() {
         to.resize(from.len(), 0);

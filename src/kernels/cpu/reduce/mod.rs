@@ -6,10 +6,12 @@
 //! Counts, sums, means, minima and maxima of numbers live in `laned`: `lanes` holds a row of 64-bit numbers a group,
 //! `feed` knows the values under one filter, `lane_whole`, `lane_float` and `lane_least` say what numbers a row brings, `total` makes the
 //! results. The other aggregates have a file each, over the loop in `state`. `merge` puts the groups of partitions
-//! together, and the rows that were `deferred`; `stored` turns groups into columns that can leave the process, and back.
+//! together, and the rows that were `deferred`; `stored` turns groups into columns that can leave the process, and back;
+//! `select` takes groups out of others.
 
 #[cfg(feature = "gpu")]
 pub(crate) mod absorb;
+pub(in crate::kernels::cpu) mod columns;
 mod concat;
 mod deferred;
 pub mod distinct;
@@ -30,6 +32,7 @@ mod nothing;
 mod pick;
 mod quantile;
 pub mod reduce_with;
+mod select;
 mod state;
 mod stored;
 mod stored_lanes;

@@ -1,0 +1,340 @@
+//! The CPU twin of [`crate::kernels::keep`]: a [`Groups`] for each pane, so that costs follow the groups a batch touches,
+//! and what is over goes pane by pane.
+//!
+//! A batch's groups, reduced as in any other keyed reduce, are dealt out to their panes and merged there. Windows are put
+//! together from panes when they are asked for. For storage, groups become columns as [`crate::kernels::stored`] says.
+
+#![expect(clippy::cast_possible_truncation, reason = "group ids fit u32: given out by GroupIds")]
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, Int64Array, UInt32Array};
+use arrow_select::concat::concat_batches;
+use arrow_select::take::{take, take_record_batch};
+
+use super::group_ids::GroupIds;
+use super::reduce::{Groups, KeyedReduce};
+use super::stage::reduce_tasks;
+use crate::columnar::{RecordBatch, Schema, SchemaRef};
+use crate::error::{Error, Result};
+use crate::kernels::keep::{Kept, Moment, fields, first_open_pane, has_slid, under, windowed};
+use crate::kernels::{Partial, Partitions, stored};
+use crate::plan::keep::{Keep, OutputMode, Span, Windows};
+
+/// The entry of stored changes that says which panes are over: those before this number.
+const OVER_ENTRY: &str = "pelton.over_before";
+
+/// The groups of an operator, pane by pane; without windows all are in pane 0.
+pub(super) struct KeptGroups {
+    keep: Keep,
+    reduce: KeyedReduce,
+    /// Of what comes out.
+    schema: SchemaRef,
+    panes: BTreeMap<i64, Groups>,
+    /// The groups that the latest batch touched, as they are now, by pane.
+    touched: BTreeMap<i64, Groups>,
+    /// Panes before this one are over.
+    over_before: Option<i64>,
+}
+
+impl KeptGroups {
+    pub(super) fn new(keep: &Keep, schema: &SchemaRef) -> Result<Self> {
+        let reduce = KeyedReduce::prepare(&fields(keep), &keep.aggregates)?;
+        let (panes, touched) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { keep: keep.clone(), reduce, schema: Arc::clone(schema), panes, touched, over_before: None })
+    }
+
+    /// Takes the groups of a batch in.
+    fn take_in(&mut self, groups: &mut Groups, moment: &Moment) -> Result<RecordBatch> {
+        groups.take_in_deferred()?;
+        self.touched.clear();
+        for (pane, from, keys) in self.dealt(groups, moment)? {
+            let kept = match self.panes.entry(pane) {
+                Entry::Occupied(kept) => kept.into_mut(),
+                Entry::Vacant(free) => free.insert(self.reduce.begin()?.settled()?),
+            };
+            let ids = kept.take_groups(groups, &from, &keys)?;
+            let touched = self.reduce.select(kept, &ids, &keys)?;
+            self.touched.insert(pane, touched);
+        }
+        let rows = self.answer(moment)?;
+        self.forget(moment);
+        Ok(rows)
+    }
+
+    /// The groups of a batch by pane: which ones, and their keys.
+    fn dealt(&self, groups: &Groups, moment: &Moment) -> Result<Vec<(i64, Vec<u32>, Vec<ArrayRef>)>> {
+        let mut keys = groups.keys()?;
+        let all = || (0..groups.len() as u32).collect::<Vec<_>>();
+        match &self.keep.span {
+            Span::Always => Ok(vec![(0, all(), keys)]),
+            Span::Batches { .. } => {
+                let pane = micros(moment.time);
+                set_pane(&mut keys, pane, groups.len());
+                Ok(vec![(pane, all(), keys)])
+            }
+            Span::Event(_) => {
+                let Some(panes) = keys.last() else { return Err(Error::internal("windows without panes")) };
+                let mut by_pane: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+                for (group, &pane) in panes.as_primitive::<Int64Type>().values().iter().enumerate() {
+                    by_pane.entry(pane).or_default().push(group as u32);
+                }
+                let dealt = by_pane.into_iter().map(|(pane, from)| {
+                    let keys = if from.len() == groups.len() { keys.clone() } else { taken(&keys, &from)? };
+                    Ok((pane, from, keys))
+                });
+                dealt.collect()
+            }
+        }
+    }
+
+    /// The rows that the mode asks for.
+    fn answer(&self, moment: &Moment) -> Result<RecordBatch> {
+        match &self.keep.span {
+            Span::Always => {
+                let from = if self.keep.mode == OutputMode::Complete { &self.panes } else { &self.touched };
+                match from.get(&0) {
+                    Some(groups) => self.finished(groups),
+                    None => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
+                }
+            }
+            Span::Batches { size, slide } => match slide.is_none_or(|slide| has_slid(moment, slide)) {
+                true => self.latest(*size, moment),
+                false => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
+            },
+            Span::Event(windows) => {
+                let closed = |horizon: Option<i64>| horizon.map_or(i64::MIN, |horizon| windows.last_closed(horizon));
+                let (before, now) = (closed(moment.horizon_before), closed(moment.horizon));
+                let wanted: BTreeSet<i64> = match self.keep.mode {
+                    OutputMode::Complete => windows_of(windows, &self.panes).collect(),
+                    OutputMode::Append => {
+                        windows_of(windows, &self.panes).filter(|&window| window > before && window <= now).collect()
+                    }
+                    OutputMode::Update => {
+                        windows_of(windows, &self.touched).filter(|&window| window > before).collect()
+                    }
+                };
+                let answers = wanted.into_iter().map(|window| self.window(windows, window));
+                Ok(concat_batches(&self.schema, &answers.collect::<Result<Vec<_>>>()?)?)
+            }
+        }
+    }
+
+    /// The answer of one window: all its groups, or those that the batch touched.
+    fn window(&self, windows: &Windows, window: i64) -> Result<RecordBatch> {
+        let (first, last) = windows.panes_of(window);
+        let place = self.keep.keys.len() - 1;
+        let is_update = self.keep.mode == OutputMode::Update;
+        if first == last {
+            let from = if is_update { &self.touched } else { &self.panes };
+            let rows = from.get(&first).map_or_else(|| self.reduce.begin()?.finish(), |groups| self.plain(groups))?;
+            return windowed(&rows, place, windows, window, &self.schema);
+        }
+        let mut all = self.merged(self.panes.range(first..=last), window)?;
+        if is_update {
+            let mut wanted = Vec::new();
+            for (_, touched) in self.touched.range(first..=last) {
+                let mut keys = touched.keys()?;
+                set_pane(&mut keys, window, touched.len());
+                wanted.extend(all.ids_of(&keys)?);
+            }
+            let mut seen = BTreeSet::new();
+            wanted.retain(|&id| seen.insert(id));
+            all = self.reduce.select(&all, &wanted, &taken(&all.keys()?, &wanted)?)?;
+        }
+        windowed(&all.finish()?, place, windows, window, &self.schema)
+    }
+
+    /// The groups of several panes together, under one number.
+    fn merged<'a>(&self, panes: impl Iterator<Item = (&'a i64, &'a Groups)>, number: i64) -> Result<Groups> {
+        let mut all = self.reduce.begin()?.settled()?;
+        for (_, groups) in panes {
+            let mut keys = groups.keys()?;
+            set_pane(&mut keys, number, groups.len());
+            all.take_groups(groups, &(0..groups.len() as u32).collect::<Vec<_>>(), &keys)?;
+        }
+        Ok(all)
+    }
+
+    /// The answer of the latest batches.
+    fn latest(&self, size: Duration, moment: &Moment) -> Result<RecordBatch> {
+        let oldest = micros(moment.time).saturating_sub(micros(size)).saturating_add(1);
+        let rows = self.merged(self.panes.range(oldest..), 0)?.finish()?;
+        let keys = self.keep.keys.len() - 1;
+        if keys == 0 && rows.num_rows() == 0 {
+            // Without keys there is one group, also of no rows.
+            let rows = KeyedReduce::prepare(&[], &self.keep.aggregates)?.begin()?.finish()?;
+            return under(&self.schema, rows.columns().to_vec(), 1);
+        }
+        let mut columns = rows.columns().to_vec();
+        columns.remove(keys);
+        under(&self.schema, columns, rows.num_rows())
+    }
+
+    /// One row a group; the groups stay.
+    fn plain(&self, groups: &Groups) -> Result<RecordBatch> {
+        let ids = (0..groups.len() as u32).collect::<Vec<_>>();
+        self.reduce.select(groups, &ids, &groups.keys()?)?.finish()
+    }
+
+    fn finished(&self, groups: &Groups) -> Result<RecordBatch> {
+        let rows = self.plain(groups)?;
+        under(&self.schema, rows.columns().to_vec(), rows.num_rows())
+    }
+
+    /// Lets go of the panes that are over.
+    fn forget(&mut self, moment: &Moment) {
+        let over_before = match &self.keep.span {
+            Span::Always => None,
+            Span::Event(_) => first_open_pane(&self.keep, moment.horizon),
+            Span::Batches { size, .. } => Some(micros(moment.time).saturating_sub(micros(*size)).saturating_add(1)),
+        };
+        self.over_before = over_before;
+        if let Some(over_before) = over_before {
+            self.panes = self.panes.split_off(&over_before);
+            self.touched = self.touched.split_off(&over_before);
+        }
+    }
+
+    fn stored<'a>(&self, panes: impl Iterator<Item = &'a mut Groups>) -> Result<RecordBatch> {
+        let schema = self.reduce.stored_schema()?;
+        let rows = panes.map(Groups::store).collect::<Result<Vec<_>>>()?;
+        Ok(concat_batches(&schema, &rows)?)
+    }
+}
+
+impl Kept for KeptGroups {
+    fn absorb(&mut self, partials: Vec<Partial>, moment: &Moment) -> Result<Partitions> {
+        let mut tasks = reduce_tasks(partials)?.into_iter();
+        let Some(mut all) = tasks.next() else {
+            return Ok(vec![vec![self.take_in(&mut self.reduce.begin()?, moment)?]]);
+        };
+        for mut later in tasks {
+            all.groups()?.take_over(later.groups()?)?;
+        }
+        Ok(vec![vec![self.take_in(all.groups()?, moment)?]])
+    }
+
+    fn changes(&mut self) -> Result<Vec<RecordBatch>> {
+        let mut touched = std::mem::take(&mut self.touched);
+        let rows = self.stored(touched.values_mut())?;
+        self.touched = touched;
+        let Some(over_before) = self.over_before else { return Ok(vec![rows]) };
+        let mut metadata = rows.schema().metadata().clone();
+        metadata.insert(OVER_ENTRY.to_owned(), over_before.to_string());
+        let schema = rows.schema().as_ref().clone().with_metadata(metadata);
+        Ok(vec![rows.with_schema(Arc::new(schema))?])
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<RecordBatch>> {
+        let mut panes = std::mem::take(&mut self.panes);
+        let rows = self.stored(panes.values_mut());
+        self.panes = panes;
+        Ok(vec![rows?])
+    }
+
+    fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
+        let schema = self.reduce.stored_schema()?;
+        let all = snapshot.iter().chain(changes.iter().flatten()).collect::<Vec<_>>();
+        let mut over_before = None;
+        for rows in &all {
+            stored::check(rows, &schema)?;
+            over_before = over_before.max(over_entry(rows.schema_ref())?);
+        }
+        let rows = latest_rows(&concat_batches(&schema, all)?, self.keep.keys.len())?;
+        self.panes.clear();
+        if self.keep.span == Span::Always {
+            if rows.num_rows() > 0 {
+                self.panes.insert(0, self.reduce.restore(&rows)?.settled()?);
+            }
+            return Ok(());
+        }
+        let mut by_pane: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+        let panes = rows.column(self.keep.keys.len() - 1).as_primitive::<Int64Type>();
+        for (row, &pane) in panes.values().iter().enumerate() {
+            if over_before.is_none_or(|over| pane >= over) {
+                by_pane.entry(pane).or_default().push(row as u32);
+            }
+        }
+        for (pane, chosen) in by_pane {
+            let groups = self.reduce.restore(&take_record_batch(&rows, &UInt32Array::from(chosen))?)?;
+            self.panes.insert(pane, groups.settled()?);
+        }
+        Ok(())
+    }
+
+    fn groups(&self) -> u64 {
+        self.panes.values().map(|groups| groups.len() as u64).sum()
+    }
+
+    fn scan(&self) -> Result<RecordBatch> {
+        match &self.keep.span {
+            Span::Always => match self.panes.get(&0) {
+                Some(groups) => self.finished(groups),
+                None => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
+            },
+            Span::Batches { size, .. } => {
+                let newest = self.panes.last_key_value().map_or(0, |(pane, _)| pane.unsigned_abs());
+                self.latest(*size, &Moment { time: Duration::from_micros(newest), ..Moment::default() })
+            }
+            Span::Event(windows) => {
+                let wanted: BTreeSet<i64> = windows_of(windows, &self.panes).collect();
+                let place = self.keep.keys.len() - 1;
+                let one = |window| {
+                    let (first, last) = windows.panes_of(window);
+                    let rows = self.merged(self.panes.range(first..=last), window)?.finish()?;
+                    windowed(&rows, place, windows, window, &self.schema)
+                };
+                Ok(concat_batches(&self.schema, &wanted.into_iter().map(one).collect::<Result<Vec<_>>>()?)?)
+            }
+        }
+    }
+}
+
+/// Of stored rows with equal keys the last one, in the order in which keys came first.
+fn latest_rows(rows: &RecordBatch, keys: usize) -> Result<RecordBatch> {
+    let last: Vec<u32> = if keys == 0 {
+        rows.num_rows().checked_sub(1).map(|row| row as u32).into_iter().collect()
+    } else {
+        let columns = &rows.columns()[..keys];
+        let mut ids = Vec::new();
+        let mut group_ids = GroupIds::new(columns.iter().map(|column| column.data_type()))?;
+        group_ids.assign(columns, &mut ids)?;
+        let mut last = vec![0; group_ids.len()];
+        ids.iter().enumerate().for_each(|(row, &id)| last[id as usize] = row as u32);
+        last
+    };
+    Ok(take_record_batch(rows, &UInt32Array::from(last))?)
+}
+
+fn over_entry(schema: &Schema) -> Result<Option<i64>> {
+    let entry = schema.metadata().get(OVER_ENTRY);
+    entry.map(|text| text.parse().map_err(|_| stored::corrupt("a number of a pane is none"))).transpose()
+}
+
+fn windows_of<'a>(windows: &'a Windows, panes: &'a BTreeMap<i64, Groups>) -> impl Iterator<Item = i64> + 'a {
+    panes.keys().flat_map(|&pane| {
+        let (first, last) = windows.windows_of(pane);
+        first..=last
+    })
+}
+
+fn set_pane(keys: &mut [ArrayRef], pane: i64, rows: usize) {
+    if let Some(last) = keys.last_mut() {
+        *last = Arc::new(Int64Array::from(vec![pane; rows]));
+    }
+}
+
+fn taken(keys: &[ArrayRef], ids: &[u32]) -> Result<Vec<ArrayRef>> {
+    let ids = UInt32Array::from(ids.to_vec());
+    Ok(keys.iter().map(|key| take(key, &ids, None)).collect::<Result<_, _>>()?)
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}

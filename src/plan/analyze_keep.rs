@@ -1,0 +1,209 @@
+//! Names and types of what keeps state: watermarks, windows, groups that outlive their batch, and which output modes mean
+//! something for them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::analyze::{Given, Node, Op, field, index_of, named, plain_key, unique};
+use super::keep::{Keep, OutputMode, Span, Watermark, WatermarkId, Windows, nanos_of};
+use super::logical::Over;
+use super::stage::NamedExpr;
+use crate::columnar::{DataType, Field, Scalar, Schema};
+use crate::error::{Error, Result};
+use crate::expr::{Aggregate, Expr, Function, TypedAggregate, TypedExpr, lit};
+
+/// The name of the key that holds the number of a pane.
+const PANE: &str = "pane";
+
+pub(super) fn watermark(
+    input: Arc<Node>,
+    column: &str,
+    delay: Duration,
+    idle_after: Option<Duration>,
+    given: &mut Given,
+) -> Result<Node> {
+    let index = index_of(&input.schema, column)?;
+    let data_type = input.schema.field(index).data_type();
+    if !matches!(data_type, DataType::Timestamp(..)) {
+        let message = format!("column \"{column}\" is {data_type}, not a timestamp");
+        return Err(Error::invalid_query(message).advice("cast it to a timestamp first, with with_columns"));
+    }
+    let id = WatermarkId(given.watermarks);
+    given.watermarks += 1;
+    let watermark = Watermark { id, column: column.to_owned(), delay, idle_after };
+    let schema = Arc::clone(&input.schema);
+    Ok(Node { op: Op::Watermark { input, watermark, column: index }, schema })
+}
+
+/// The watermarks that say how far the event time of these rows has come. What an operator gives that keeps state has a
+/// time of its own.
+fn watermarks_below(node: &Node, found: &mut BTreeSet<WatermarkId>) {
+    match &node.op {
+        Op::Keep { .. } => {}
+        Op::Watermark { watermark, input, .. } => {
+            found.insert(watermark.id);
+            watermarks_below(input, found);
+        }
+        _ => node.inputs().into_iter().for_each(|input| watermarks_below(input, found)),
+    }
+}
+
+fn watermarks_of(input: &Node) -> Vec<WatermarkId> {
+    let mut found = BTreeSet::new();
+    watermarks_below(input, &mut found);
+    found.into_iter().collect()
+}
+
+/// The time, size and slide of a window among the keys, with the name it was given.
+fn window_of(key: &Expr) -> Option<(&Expr, i64, i64, Option<&str>)> {
+    match key {
+        Expr::Alias(inner, name) => {
+            window_of(inner).map(|(time, size, slide, _)| (time, size, slide, Some(name.as_str())))
+        }
+        Expr::Call(Function::Window { size, slide }, arguments) => Some((arguments.first()?, *size, *slide, None)),
+        _ => None,
+    }
+}
+
+/// The windows, and the number of the pane that a row belongs to.
+fn panes(time: &Expr, size: i64, slide: i64, schema: &Schema) -> Result<(Windows, TypedExpr)> {
+    let typed = time.typed(schema)?;
+    let DataType::Timestamp(unit, zone) = &typed.data_type else {
+        let message = format!("a window is over time, but `{typed}` is {}, not a timestamp", typed.data_type);
+        return Err(Error::invalid_query(message).advice("cast it to a timestamp first"));
+    };
+    let nanos = nanos_of(*unit);
+    if size <= 0 || slide <= 0 {
+        return Err(Error::invalid_query("a window is longer than nothing, and so is its slide"));
+    }
+    if size % nanos != 0 || slide % nanos != 0 {
+        let message = format!("the window is finer than its time, which is {}", typed.data_type);
+        return Err(Error::invalid_query(message).advice("cast the time to a timestamp of a finer unit"));
+    }
+    if slide > size {
+        let error = Error::invalid_query("the slide of a window is longer than its size: rows between would be lost");
+        return Err(error.advice("filter them out first, if that is meant"));
+    }
+    let windows = Windows::new(*unit, zone.clone(), size / nanos, slide / nanos);
+    let pane = time.clone().epoch(*unit).floor_div(lit(windows.pane)).alias(PANE).typed(schema)?;
+    Ok((windows, pane))
+}
+
+pub(super) fn late(input: Arc<Node>, window: &Expr) -> Result<Node> {
+    let Some((time, size, slide, _)) = window_of(window) else {
+        let message = format!("`{window}` is no window");
+        return Err(Error::invalid_query(message).advice("give the window that the rows are too late for"));
+    };
+    let (windows, pane) = panes(time, size, slide, &input.schema)?;
+    let watermarks = watermarks_of(&input);
+    if watermarks.is_empty() {
+        let error = Error::invalid_query("without a watermark no row is late");
+        return Err(error.advice("say how late rows may come, with with_watermark"));
+    }
+    let schema = Arc::clone(&input.schema);
+    Ok(Node { op: Op::Late { input, pane, windows, watermarks }, schema })
+}
+
+pub(super) fn keep(
+    input: Arc<Node>,
+    name: Option<&str>,
+    (keys, aggregates): (&[Expr], &[Aggregate]),
+    over: Over,
+    mode: Option<OutputMode>,
+    given: &mut Given,
+) -> Result<Node> {
+    let (window, plain): (Vec<&Expr>, Vec<&Expr>) = keys.iter().partition(|key| key.is_window());
+    let plain = plain.into_iter().cloned().collect::<Vec<_>>();
+    let mut keys = named(&plain, &input.schema)?;
+    keys.iter().try_for_each(plain_key)?;
+    let mut fields = keys.iter().map(|key| field(&key.name, &key.expr)).collect::<Vec<_>>();
+    let aggregates = aggregates.iter().map(|one| one.typed(&input.schema)).collect::<Result<Vec<_>>>()?;
+    if aggregates.is_empty() {
+        return Err(Error::invalid_query("there are no aggregates").advice("add one, such as len()"));
+    }
+    let watermarks = watermarks_of(&input);
+    let span = match (over, window.as_slice()) {
+        (Over::Always, []) => Span::Always,
+        (Over::Batches { size, slide }, []) => {
+            if size.is_zero() || slide.is_some_and(|slide| slide.is_zero()) {
+                return Err(Error::invalid_query("a window is longer than nothing, and so is its slide"));
+            }
+            let expr = TypedExpr::literal(Scalar::Int64(0), DataType::Int64);
+            keys.push(NamedExpr { name: PANE.to_owned(), expr });
+            Span::Batches { size, slide }
+        }
+        (Over::Event, [window]) => {
+            let Some((time, size, slide, name)) = window_of(window) else {
+                return Err(Error::internal("a window that is none"));
+            };
+            let (windows, expr) = panes(time, size, slide, &input.schema)?;
+            let name = name.unwrap_or("window");
+            let time_type = windows.time_type();
+            fields.push(Field::new(format!("{name}_start"), time_type.clone(), false));
+            fields.push(Field::new(format!("{name}_end"), time_type, false));
+            keys.push(NamedExpr { name: PANE.to_owned(), expr });
+            Span::Event(windows)
+        }
+        (Over::Event, _) => {
+            return Err(Error::invalid_query("there are several windows among the keys").advice("keep one of them"));
+        }
+        (Over::Always | Over::Batches { .. }, _) => {
+            let error = Error::invalid_query("a window of event time among the keys says already which rows count");
+            return Err(error.advice("use aggregate, or take the window out of the keys"));
+        }
+    };
+    let mode = check_mode(&span, mode, &watermarks)?;
+    fields.extend(aggregates.iter().map(TypedAggregate::field));
+    unique(fields.iter().map(|field| field.name().as_str()))?;
+    let name = operator_name(name, &span, given)?;
+    let keep = Keep { name, keys, aggregates, span, mode, watermarks };
+    Ok(Node { op: Op::Keep { input, keep }, schema: Arc::new(Schema::new(fields)) })
+}
+
+/// The mode, or the one that suits; refuses those that mean nothing.
+fn check_mode(span: &Span, mode: Option<OutputMode>, watermarks: &[WatermarkId]) -> Result<OutputMode> {
+    let has_watermark = !watermarks.is_empty();
+    match (span, mode) {
+        (Span::Always, Some(OutputMode::Append)) => {
+            let message = "append gives what is final, and an aggregate over all batches never is";
+            Err(Error::invalid_query(message).advice("use update or complete, or group by a window of event time"))
+        }
+        (Span::Event(_), Some(OutputMode::Append)) if !has_watermark => {
+            let message = "append gives windows once they are final, and without a watermark they never are";
+            Err(Error::invalid_query(message).advice("say how late rows may come, with with_watermark, or use update"))
+        }
+        (Span::Batches { .. }, Some(OutputMode::Append | OutputMode::Update)) => {
+            let message = "a window over batches gives all its groups each time it slides";
+            Err(Error::invalid_query(message).advice("leave the output mode out"))
+        }
+        (_, Some(mode)) => Ok(mode),
+        (Span::Always, None) => Ok(OutputMode::Update),
+        (Span::Batches { .. }, None) => Ok(OutputMode::Complete),
+        (Span::Event(_), None) => Ok(if has_watermark { OutputMode::Append } else { OutputMode::Update }),
+    }
+}
+
+/// The name that was given, or one made of its kind and its place among them.
+fn operator_name(name: Option<&str>, span: &Span, given: &mut Given) -> Result<String> {
+    let kind = match span {
+        Span::Always => "running",
+        Span::Event(_) => "windows",
+        Span::Batches { .. } => "batches",
+    };
+    let numbered = |number: usize| format!("{kind}-{number}");
+    let name = match name {
+        Some(name) => name.to_owned(),
+        None => (1..).map(numbered).find(|name| !given.operators.contains(name)).unwrap_or_default(),
+    };
+    let is_plain = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '_';
+    if name.is_empty() || !name.chars().all(is_plain) {
+        let message = format!("\"{name}\" cannot be the name of what keeps state: it becomes a folder");
+        return Err(Error::invalid_query(message).advice("use letters, digits, - and _"));
+    }
+    if !given.operators.insert(name.clone()) {
+        let message = format!("two operators that keep state are called \"{name}\"");
+        return Err(Error::invalid_query(message).advice("give each a name of its own"));
+    }
+    Ok(name)
+}

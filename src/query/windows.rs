@@ -1,0 +1,83 @@
+//! Streams whose rows have a time, and windows over batches, with Spark's names.
+
+use std::time::Duration;
+
+use super::dstream::DStream;
+use crate::expr::{Aggregate, Expr, len};
+use crate::plan::LogicalPlan;
+
+/// Event time.
+impl DStream {
+    /// Says that the rows of this stream come at most `delay` later than the newest one, by the time in `column`. Windows
+    /// over event time are final once no row is expected any more; rows that come later still are counted and left out.
+    #[must_use]
+    pub fn with_watermark(&self, column: impl Into<String>, delay: Duration) -> Self {
+        let column = column.into();
+        self.with(|input| LogicalPlan::Watermark { input, column, delay, idle_after: None })
+    }
+
+    /// As [`DStream::with_watermark`], for one of several streams that are put together: once it has had no rows for
+    /// `idle_after`, the others do not wait for it. What it brings afterwards may be late.
+    #[must_use]
+    pub fn with_watermark_or_idle(&self, column: impl Into<String>, delay: Duration, idle_after: Duration) -> Self {
+        let column = column.into();
+        self.with(|input| LogicalPlan::Watermark { input, column, delay, idle_after: Some(idle_after) })
+    }
+
+    /// The rows that a [`window`](crate::expr::window) does not take: those that come after all their windows were closed,
+    /// and those that have no time.
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # use std::time::Duration;
+    /// # fn example(ads: DStream, late: pelton::connectors::memory::MemorySink) -> Result<DStream> {
+    /// let ads = ads.with_watermark("event_time", Duration::from_secs(10));
+    /// let by_minute = || window(col("event_time"), Duration::from_secs(60));
+    /// ads.late_rows(by_minute()).write(late)?;
+    /// Ok(ads.key_by([col("campaign"), by_minute()]).count())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn late_rows(&self, window: Expr) -> Self {
+        self.with(|input| LogicalPlan::Late { input, window })
+    }
+}
+
+/// Windows over batches: the rows of the batches that were cut not longer than `size` before the present one. The answer
+/// comes every `slide`; without it, with each batch.
+impl DStream {
+    /// One row: the number of rows, as `count`.
+    #[must_use]
+    pub fn count_by_window(&self, size: Duration, slide: Option<Duration>) -> Self {
+        self.reduce_by_window(size, slide, [len().alias("count")])
+    }
+
+    /// One row: the aggregates of all rows.
+    #[must_use]
+    pub fn reduce_by_window(
+        &self,
+        size: Duration,
+        slide: Option<Duration>,
+        aggregates: impl IntoIterator<Item = Aggregate>,
+    ) -> Self {
+        self.key_by([]).over_batches(size, slide, aggregates)
+    }
+
+    /// One row a group. Spark's variant with an inverse function is not needed: what batches share is reduced once.
+    #[must_use]
+    pub fn reduce_by_key_and_window(
+        &self,
+        keys: impl IntoIterator<Item = Expr>,
+        size: Duration,
+        slide: Option<Duration>,
+        aggregates: impl IntoIterator<Item = Aggregate>,
+    ) -> Self {
+        self.key_by(keys).over_batches(size, slide, aggregates)
+    }
+
+    /// How often each value of an expression occurs, as `count`.
+    #[must_use]
+    pub fn count_by_value_and_window(&self, value: Expr, size: Duration, slide: Option<Duration>) -> Self {
+        self.key_by([value]).over_batches(size, slide, [len().alias("count")])
+    }
+}

@@ -1,0 +1,55 @@
+//! What means nothing is refused before the start, with the way out.
+
+use pelton::prelude::*;
+
+use crate::{seconds, visits};
+
+fn error(stream: impl FnOnce(&DStream) -> DStream) -> String {
+    let context = StreamingContext::builder("mistakes").build().unwrap();
+    let source = pelton::connectors::queue::QueueSource::of(visits(&[]).schema(), []).unwrap();
+    stream(&context.source("visits", source).unwrap()).schema().unwrap_err().to_string()
+}
+
+#[test]
+fn output_modes_that_mean_nothing_are_refused() {
+    let by_city = |visits: &DStream| visits.key_by([col("city")]);
+    let said = error(|visits| by_city(visits).output_mode(OutputMode::Append).running([len()]));
+    assert!(said.contains("never is") && said.contains("update or complete"), "{said}");
+    let by_time = |visits: &DStream| visits.key_by([window(col("time"), seconds(1))]);
+    let said = error(|visits| by_time(visits).output_mode(OutputMode::Append).aggregate([len()]));
+    assert!(said.contains("without a watermark") && said.contains("with_watermark"), "{said}");
+    let said = error(|visits| by_city(visits).output_mode(OutputMode::Update).over_batches(seconds(1), None, [len()]));
+    assert!(said.contains("all its groups"), "{said}");
+}
+
+#[test]
+fn windows_that_cannot_be_are_refused() {
+    let key = |key: Expr| error(|visits| visits.key_by([key]).aggregate([len()]));
+    assert!(key(window(col("city"), seconds(1))).contains("not a timestamp"));
+    assert!(key(window(col("time"), seconds(0))).contains("longer than nothing"));
+    assert!(key(window(col("time"), std::time::Duration::from_millis(1))).contains("finer than its time"));
+    assert!(key(sliding_window(col("time"), seconds(1), seconds(2))).contains("rows between would be lost"));
+    let said = error(|visits| visits.select([window(col("time"), seconds(1))]));
+    assert!(said.contains("stands among the keys"), "{said}");
+    let said = error(|visits| {
+        visits.key_by([window(col("time"), seconds(1)), window(col("time"), seconds(2)).alias("w")]).aggregate([len()])
+    });
+    assert!(said.contains("several windows"), "{said}");
+    let said = error(|visits| visits.key_by([window(col("time"), seconds(1))]).running([len()]));
+    assert!(said.contains("use aggregate"), "{said}");
+}
+
+#[test]
+fn watermarks_and_names_that_cannot_be_are_refused() {
+    assert!(error(|visits| visits.with_watermark("city", seconds(1))).contains("not a timestamp"));
+    assert!(error(|visits| visits.with_watermark("tme", seconds(1))).contains("time"));
+    assert!(error(|visits| visits.late_rows(col("time"))).contains("no window"));
+    assert!(error(|visits| visits.late_rows(window(col("time"), seconds(1)))).contains("no row is late"));
+    let named = |name: &str| error(|visits| visits.key_by([col("city")]).named(name).running([len()]));
+    assert!(named("../x").contains("becomes a folder"));
+    let said = error(|visits| {
+        let first = visits.key_by([col("city")]).named("a").running([col("n").max().alias("n")]);
+        first.key_by([col("city")]).named("a").running([len()])
+    });
+    assert!(said.contains("two operators that keep state are called \"a\""), "{said}");
+}

@@ -1,0 +1,118 @@
+//! Small streams whose answers were worked out by hand.
+
+use pelton::connectors::memory::MemorySink;
+use pelton::prelude::*;
+
+use crate::{Stage, lines, seconds};
+
+#[test]
+fn a_running_aggregate_gives_the_groups_that_a_batch_changed() {
+    let stage =
+        Stage::new(|visits| visits.key_by([col("city")]).running([len().alias("visits"), col("n").sum().alias("n")]));
+    assert_eq!(stage.batch(&[(0, "Oslo", 1), (0, "Rome", 2), (0, "Oslo", 3)]), "Oslo 2 4\nRome 1 2");
+    assert_eq!(stage.batch(&[(0, "Lima", 5), (0, "Rome", 10)]), "Lima 1 5\nRome 2 12");
+    assert_eq!(stage.batch(&[]), "");
+    assert_eq!(stage.batch(&[(0, "Oslo", -4)]), "Oslo 3 0");
+}
+
+#[test]
+fn complete_gives_all_groups_in_the_order_in_which_they_came() {
+    let stage = Stage::new(|visits| {
+        visits.key_by([col("city")]).output_mode(OutputMode::Complete).running([len().alias("visits")])
+    });
+    assert_eq!(stage.batch(&[(0, "Oslo", 1), (0, "Rome", 2)]), "Oslo 1\nRome 1");
+    assert_eq!(stage.batch(&[(0, "Lima", 1), (0, "Rome", 2)]), "Oslo 1\nRome 2\nLima 1");
+    assert_eq!(stage.batch(&[]), "Oslo 1\nRome 2\nLima 1");
+}
+
+#[test]
+fn without_keys_there_is_one_group_from_the_beginning() {
+    let stage = Stage::new(|visits| visits.key_by([]).running([len().alias("visits"), col("n").max().alias("most")]));
+    assert_eq!(stage.batch(&[]), "0 ");
+    assert_eq!(stage.batch(&[(0, "Oslo", 1), (0, "Rome", 2)]), "2 2");
+    assert_eq!(stage.batch(&[(0, "Oslo", 1)]), "3 2");
+}
+
+#[test]
+fn windows_come_out_once_when_no_row_of_theirs_is_expected_any_more() {
+    let stage = Stage::new(|visits| {
+        let visits = visits.with_watermark("time", seconds(5));
+        visits.key_by([col("city"), window(col("time"), seconds(10))]).aggregate([len().alias("visits")])
+    });
+    assert_eq!(stage.batch(&[(3, "Oslo", 1), (12, "Rome", 1)]), "", "the watermark is at 7");
+    assert_eq!(stage.batch(&[(4, "Oslo", 1), (14, "Oslo", 1)]), "", "at 9");
+    assert_eq!(stage.batch(&[(15, "Lima", 1), (5, "Lima", 1)]), "Oslo 0 10 2\nLima 0 10 1", "at 10");
+    let progress = stage.progress(&[(9, "Oslo", 1), (16, "Oslo", 1), (-1, "Oslo", 1)]);
+    assert_eq!((progress.late, progress.untimed, progress.groups), (1, 1, 3));
+    assert_eq!(stage.batch(&[(40, "Oslo", 1)]), "Rome 10 20 1\nOslo 10 20 2\nLima 10 20 1", "at 35");
+    assert_eq!(stage.batch(&[(60, "Oslo", 1)]), "Oslo 40 50 1", "windows without rows are not there");
+}
+
+#[test]
+fn windows_that_overlap_share_their_rows() {
+    let stage = Stage::new(|visits| {
+        let visits = visits.with_watermark("time", seconds(0));
+        let windows = sliding_window(col("time"), seconds(10), seconds(5));
+        visits.key_by([windows.alias("w")]).aggregate([col("n").sum().alias("n")])
+    });
+    assert_eq!(stage.batch(&[(1, "", 1), (6, "", 10), (11, "", 100)]), "-5 5 1\n0 10 11");
+    assert_eq!(stage.batch(&[(16, "", 1000)]), "5 15 110");
+    assert_eq!(stage.batch(&[(30, "", 0)]), "10 20 1100\n15 25 1000");
+}
+
+#[test]
+fn update_gives_windows_as_they_change_and_lets_go_of_those_that_are_closed() {
+    let stage = Stage::new(|visits| {
+        let visits = visits.with_watermark("time", seconds(0));
+        let windows = sliding_window(col("time"), seconds(4), seconds(2));
+        visits.key_by([col("city"), windows]).output_mode(OutputMode::Update).aggregate([len().alias("visits")])
+    });
+    assert_eq!(stage.batch(&[(1, "Oslo", 1), (2, "Rome", 1)]), "Oslo -2 2 1\nOslo 0 4 1\nRome 0 4 1\nRome 2 6 1");
+    assert_eq!(stage.batch(&[(3, "Oslo", 1), (1, "Lima", 1)]), "Lima 0 4 1\nOslo 0 4 2\nOslo 2 6 1");
+    let progress = stage.progress(&[(9, "Oslo", 1), (1, "Oslo", 1)]);
+    assert_eq!(progress.late, 0, "the window from 0 to 4 is still open: the watermark was at 3");
+    assert_eq!(progress.groups, 1);
+}
+
+#[test]
+fn late_rows_can_be_kept_apart() {
+    let late = MemorySink::new();
+    let apart = late.clone();
+    let stage = Stage::new(move |visits| {
+        let visits = visits.with_watermark("time", seconds(0));
+        let by_ten = || window(col("time"), seconds(10));
+        visits.late_rows(by_ten()).write(apart).unwrap();
+        visits.key_by([by_ten()]).aggregate([len().alias("visits")])
+    });
+    assert_eq!(stage.batch(&[(1, "a", 1), (12, "b", 2)]), "0 10 1");
+    let progress = stage.progress(&[(3, "c", 3), (13, "d", 4), (-1, "e", 5)]);
+    assert_eq!((progress.late, progress.untimed), (1, 1));
+    let rows = late.rows().unwrap().unwrap();
+    assert_eq!(lines(&rows.project(&[1, 2]).unwrap()), "c 3\ne 5");
+}
+
+#[test]
+fn of_two_streams_the_slower_one_says_when_windows_are_closed() {
+    use pelton::connectors::queue::QueueSource;
+    let context = StreamingContext::builder("two").trigger(Trigger::Manual).build().unwrap();
+    let sink = MemorySink::new();
+    let mut queues = Vec::new();
+    let mut streams = Vec::new();
+    for name in ["fast", "slow"] {
+        let (queue, source) = QueueSource::new(crate::visits(&[]).schema());
+        queues.push(queue);
+        streams.push(context.source(name, source).unwrap().with_watermark("time", seconds(0)));
+    }
+    let both = streams[0].union(&streams[1]);
+    both.key_by([window(col("time"), seconds(10))]).aggregate([len().alias("visits")]).write(sink.clone()).unwrap();
+    let query = context.start().unwrap();
+    let tick = |fast: &[crate::Row<'_>], slow: &[crate::Row<'_>]| {
+        queues[0].push(vec![crate::visits(fast)]).unwrap();
+        queues[1].push(vec![crate::visits(slow)]).unwrap();
+        query.tick().unwrap().unwrap();
+        lines(&sink.batches().pop().unwrap().1)
+    };
+    assert_eq!(tick(&[(1, "", 1), (50, "", 1)], &[]), "", "nothing is known of the slow one");
+    assert_eq!(tick(&[], &[(5, "", 1)]), "");
+    assert_eq!(tick(&[], &[(12, "", 1)]), "0 10 2");
+}
