@@ -65,9 +65,12 @@ impl Display {
             (Some(line), _) => {
                 let (above, sums) = (line.clone(), Arc::new(Mutex::new(Totals::default())));
                 let line = line.clone();
-                surroundings
-                    .print_to(move || Box::new(AboveLine { line: above.clone() }))
-                    .on_progress(move |progress| line.set_message(live_line(progress, &sums)))
+                surroundings.print_to(move || Box::new(AboveLine { line: above.clone() })).on_progress(
+                    move |progress| {
+                        progress.warnings.iter().for_each(|warning| line.println(format!("warning: {warning}")));
+                        line.set_message(live_line(progress, &sums));
+                    },
+                )
             }
             (None, Show::Json) => surroundings.on_progress(|progress| {
                 if let Ok(record) = serde_json::to_string(&Record::of(progress)) {
@@ -205,6 +208,8 @@ struct Record<'a> {
     total_ms: f64,
     waiting: Queue,
     retries: u32,
+    fallen_back: u64,
+    warnings: &'a [String],
 }
 
 impl<'a> Record<'a> {
@@ -236,6 +241,8 @@ impl<'a> Record<'a> {
             total_ms: ms(phases.total),
             waiting: progress.queue,
             retries: progress.retries,
+            fallen_back: progress.fallen_back,
+            warnings: &progress.warnings,
         }
     }
 }
