@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use super::TextFile;
 
 /// Parts of the CPU backend that are not operations of their own, and what they are.
-const CPU_ONLY: [(&str, &str); 11] = [
+const CPU_ONLY: [(&str, &str); 12] = [
     ("bytes", "text and binary columns as byte strings"),
     ("event_time", "how far event time has come, and which rows are late"),
     ("eval", "expressions over whole columns; kernels::reference says what they mean"),
     ("join_index", "the hash tables of a join"),
     ("native", "primitive columns as plain slices"),
+    ("prefetch", "asking for memory before it is needed"),
     ("row_keys", "several key columns as one byte string a row"),
     ("simd", "which vector instructions kernels run on"),
     ("sort_keys", "keys in a form that is quick to compare"),
