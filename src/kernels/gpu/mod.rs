@@ -101,12 +101,11 @@ impl Backend for GpuBackend {
 
     fn leaves(&self, stage: &Stage) -> Option<&'static str> {
         match &stage.end {
-            End::Emit | End::Reduce { .. } => None,
+            End::Emit | End::Reduce { .. } | End::Keep(_) => None,
             End::Sort { .. } => Some("sorting"),
             End::Distinct { .. } => Some("finding distinct rows"),
             End::Limit(_) => Some("the limit"),
             End::Repartition(_) => Some("repartitioning"),
-            End::Keep(_) => Some("keeping groups"),
             End::ReduceWith { .. } | End::Transform { .. } => Some("your function"),
         }
     }

@@ -72,6 +72,7 @@ impl StagePlan {
             End::Reduce { keys, aggregates } => {
                 Work::Groups(GroupPlan::of(stage, keys, aggregates, tier, &mut columns)?)
             }
+            End::Keep(_) => return Err("its groups outlive the batch, which only the CPU keeps so far".to_owned()),
             _ => Work::Rows(RowPlan::of(stage, &mut columns)?),
         };
         let mut plan = Self { columns, work };
