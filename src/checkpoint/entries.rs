@@ -14,6 +14,13 @@ use crate::error::{Error, ErrorKind, Place, Result};
 /// The file that says whose checkpoint it is.
 pub(super) const QUERY: &str = "query";
 
+/// The folder that says what each operator keeps; also the kind of its files.
+pub(super) const OPERATORS: &str = "operators";
+
+pub(super) fn definition_file(operator: &str) -> String {
+    format!("{OPERATORS}/{operator}")
+}
+
 /// What of a query must stay the same from one life to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {

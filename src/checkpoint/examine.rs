@@ -107,6 +107,10 @@ pub fn verify(store: &dyn Store) -> Result<Report> {
             reading.read(file.clone(), read)?;
         }
     }
+    for operator in store.list(entries::OPERATORS)? {
+        let file = entries::definition_file(&operator);
+        reading.read(file.clone(), || entries::read::<String>(store, &file, entries::OPERATORS).map(drop))?;
+    }
     let operators = store.folders(state::FOLDER)?;
     for operator in &operators {
         for (batch, part) in state::files(store, operator)? {

@@ -5,6 +5,7 @@
 //! offsets/<batch>            what a batch reads, written before it is computed
 //! commits/<batch>            the batch is in all sinks and its state is safe, written last
 //! positions/<batch>          what the sources need to go on after the batch, now and then
+//! operators/<operator>       what it keeps, so that its state can be read without the query
 //! state/<operator>/<batch>.changes     the groups that the batch touched
 //! state/<operator>/<batch>.snapshot    all groups, now and then
 //! lock                       held while a query runs
@@ -122,6 +123,14 @@ impl Checkpoint {
         (batch + 1).is_multiple_of(self.options.snapshot_every)
     }
 
+    /// Writes down what an operator keeps, in words of the runtime's own, for those who look at its state.
+    ///
+    /// # Errors
+    /// Storage that cannot be written to.
+    pub fn define(&self, operator: &str, definition: &str) -> Result<()> {
+        entries::write(self.store.as_ref(), &entries::definition_file(operator), entries::OPERATORS, &definition)
+    }
+
     /// Writes what a batch made of the state of an operator: what it changed, or all of it.
     ///
     /// # Errors
@@ -221,6 +230,14 @@ pub fn identity(store: &dyn Store) -> Result<Identity> {
 /// `NotFound` without one, `Corrupt` if it is damaged.
 pub fn offsets(store: &dyn Store, batch: u64) -> Result<OffsetEntry> {
     entries::read(store, &Log::Offsets.file(batch), Log::Offsets.folder())
+}
+
+/// What was written of an operator by [`Checkpoint::define`].
+///
+/// # Errors
+/// `NotFound` without one, `Corrupt` if it is damaged.
+pub fn definition(store: &dyn Store, operator: &str) -> Result<String> {
+    entries::read(store, &entries::definition_file(operator), entries::OPERATORS)
 }
 
 /// The error, with the newest sound batch as advice if something is damaged.

@@ -16,6 +16,7 @@ mod interrupt;
 pub mod pipeline;
 mod progress;
 mod run;
+mod state;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -43,6 +44,7 @@ enum Command {
     Devices(devices::Devices),
     Bench(bench::Bench),
     Checkpoint(checkpoint::Checkpoint),
+    State(state::State),
     Generate(generate::Generate),
     Completions(completions::Completions),
 }
@@ -82,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Devices(devices) => devices.execute(),
         Command::Bench(bench) => bench.execute(),
         Command::Checkpoint(checkpoint) => checkpoint.execute(),
+        Command::State(state) => state.execute(),
         Command::Generate(generate) => generate.execute(),
         Command::Completions(completions) => completions.execute(),
     };

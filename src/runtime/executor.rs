@@ -21,13 +21,13 @@ use super::watermarks::EventTime;
 use crate::checkpoint::{StatePart, StateParts};
 use crate::clock::Clock;
 use crate::columnar::{RecordBatch, SchemaRef};
-use crate::dispatch::{Dispatcher, Placed};
+use crate::dispatch::{Device, Dispatcher, Placed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::{BatchReader, ReadReport};
 use crate::kernels::user_function::panic_text;
 use crate::kernels::{Kept, Moment, Notice, Partial, Partitions, PreparedStage, Sighting};
 use crate::plan::QueryPlan;
-use crate::plan::keep::Span;
+use crate::plan::keep::{Keep, Span};
 use crate::plan::stage::{Registry, Stage, StageInput};
 
 /// The readers of one source's range, in the order of its rows.
@@ -111,6 +111,18 @@ impl Executor {
     pub fn operators(&self) -> BTreeMap<String, String> {
         let kept = self.plan.stages.iter().filter_map(Stage::keep);
         kept.map(|keep| (keep.name.clone(), keep.description())).collect()
+    }
+
+    /// What the stages that keep state keep: their names, and each stage as text, without steps, for [`kept_groups`].
+    pub(super) fn definitions(&self) -> Result<Vec<(String, String)>> {
+        let kept = self.plan.stages.iter().filter_map(|stage| Some((stage, stage.keep()?)));
+        let define = |(stage, keep): (&Stage, &Keep)| {
+            let bare = Stage { inputs: Vec::new(), steps: Vec::new(), ..stage.clone() };
+            let text = serde_json::to_string(&bare)
+                .map_err(|error| Error::internal(format!("a stage cannot be written down: {error}")).because(error))?;
+            Ok((keep.name.clone(), text))
+        };
+        kept.map(define).collect()
     }
 
     /// Becomes what it was after a batch: `load` gives what was stored of an operator.
@@ -281,6 +293,21 @@ impl Executor {
         stages.chain(&self.plan.outputs).for_each(|id| uses[id.0] += 1);
         uses
     }
+}
+
+/// The groups of an operator, as they would come out now: from what a checkpoint says that it keeps, and its state.
+///
+/// # Errors
+/// `Corrupt` for what no query of this release writes.
+pub fn kept_groups(definition: &str, state: &StateParts) -> Result<RecordBatch> {
+    let stage: Stage = serde_json::from_str(definition).map_err(|error| {
+        let message = format!("what an operator keeps is not what this release writes: {error}");
+        Error::new(ErrorKind::Corrupt, message).because(error)
+    })?;
+    let placed = Dispatcher::new(Device::Cpu).place(&stage, &Registry::default())?;
+    let mut kept = placed.stage.keep()?;
+    kept.restore(state.snapshot.as_deref().unwrap_or_default(), &state.changes)?;
+    kept.scan()
 }
 
 impl fmt::Debug for Executor {

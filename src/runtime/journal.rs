@@ -57,6 +57,9 @@ impl Journal {
         let identity = Identity { query: query.to_owned(), sources: sources.clone(), operators };
         let (checkpoint, resumption) = Checkpoint::open(Arc::clone(&place.store), place.options, &identity)
             .map_err(|error| error.context("while opening the checkpoint"))?;
+        for (operator, definition) in definition.executor.definitions()? {
+            checkpoint.define(&operator, &definition)?;
+        }
         let mut recovery = Recovery { committed: resumption.committed(), ..Recovery::default() };
         let mut pending: Vec<MicroBatch> = Vec::new();
         for entry in &resumption.pending {

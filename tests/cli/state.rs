@@ -54,3 +54,24 @@ fn mistakes_in_windows_are_told_with_their_place() {
     let said = mistake("{ watermark = \"time\" }");
     assert!(said.contains("\"delay\""), "{said}");
 }
+
+#[test]
+fn the_state_of_a_checkpoint_is_listed_filtered_and_exported() {
+    let steps = "{ key_by = \"city\", running = [\"count(*) AS n\"], name = \"cities\" }";
+    let directory = with_pipeline(&format!("checkpoint = \"checkpoint\"\n{}", pipeline(steps)));
+    fs::create_dir(directory.path().join("in")).unwrap();
+    fs::write(directory.path().join("in/0.csv"), "time,city\n,Oslo\n,Rome\n,Oslo\n").unwrap();
+    let output = run(directory.path(), &["run", "p.toml", "--progress", "none"]);
+    assert_eq!(output.status.code(), Some(0), "{}", standard_error(&output));
+    let state = |arguments: &[&str]| {
+        let output = run(directory.path(), &[&["state", "checkpoint"], arguments].concat());
+        standard_output(&output) + &standard_error(&output)
+    };
+    assert!(state(&[]).contains("cities  2 groups"), "{}", state(&[]));
+    let busy = state(&["cities", "--where", "n > 1"]);
+    assert!(busy.contains("Oslo") && !busy.contains("Rome") && busy.contains("1 groups"), "{busy}");
+    state(&["cities", "--out", "cities.csv"]);
+    let exported = fs::read_to_string(directory.path().join("cities.csv")).unwrap();
+    assert_eq!(exported, "city,n\nOslo,2\nRome,1\n");
+    assert!(state(&["citys"]).contains("there are: cities"));
+}
