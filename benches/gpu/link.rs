@@ -59,6 +59,7 @@ impl Link {
             self.wait();
             copy.copy_from_slice(&target.get_mapped_range(..).unwrap());
             target.unmap();
+            std::hint::black_box(&copy);
         })
     }
 

@@ -7,7 +7,8 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::cast_precision_loss,
-    reason = "a benchmark that cannot go on should stop; its record goes to standard output"
+    clippy::disallowed_methods,
+    reason = "a benchmark that cannot go on should stop; its record goes to standard output; it measures time"
 )]
 
 mod link;

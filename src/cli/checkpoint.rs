@@ -1,7 +1,5 @@
 //! `pelton checkpoint`: looks at what a query left behind, checks it, and goes back to a batch.
 
-#![expect(clippy::doc_markdown, reason = "comments on arguments are help texts, which have no markdown")]
-
 use std::fmt::Write as _;
 use std::path::PathBuf;
 

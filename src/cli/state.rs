@@ -1,7 +1,5 @@
 //! `pelton state`: what a query keeps from batch to batch, read from its checkpoint.
 
-#![expect(clippy::doc_markdown, reason = "comments on arguments are help texts, which have no markdown")]
-
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};

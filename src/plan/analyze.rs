@@ -136,23 +136,8 @@ fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>, given: &mut Given) -> R
     let same = Arc::clone(&input.schema);
     match plan {
         LogicalPlan::Source { .. } | LogicalPlan::Union { .. } => Err(Error::internal("a source with an input")),
-        LogicalPlan::Select { columns, .. } => {
-            let columns = named(columns, &input.schema)?;
-            if columns.is_empty() {
-                return Err(Error::invalid_query("there must be at least one column"));
-            }
-            Ok(project(input, columns))
-        }
-        LogicalPlan::WithColumns { columns, .. } => {
-            let mut all = all_columns(&input.schema);
-            for column in named(columns, &input.schema)? {
-                match all.iter_mut().find(|old| old.name == column.name) {
-                    Some(old) => *old = column,
-                    None => all.push(column),
-                }
-            }
-            Ok(project(input, all))
-        }
+        LogicalPlan::Select { columns, .. } => select(input, columns),
+        LogicalPlan::WithColumns { columns, .. } => with_columns(input, columns),
         LogicalPlan::Filter { predicate, .. } => {
             let predicate = predicate.typed(&input.schema)?;
             if !matches!(predicate.data_type, DataType::Boolean | DataType::Null) {
@@ -205,6 +190,25 @@ fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>, given: &mut Given) -> R
         }
         LogicalPlan::Cache { .. } => Ok(Node { op: Op::Cache { input }, schema: same }),
     }
+}
+
+fn select(input: Arc<Node>, columns: &[Expr]) -> Result<Node> {
+    let columns = named(columns, &input.schema)?;
+    if columns.is_empty() {
+        return Err(Error::invalid_query("there must be at least one column"));
+    }
+    Ok(project(input, columns))
+}
+
+fn with_columns(input: Arc<Node>, columns: &[Expr]) -> Result<Node> {
+    let mut all = all_columns(&input.schema);
+    for column in named(columns, &input.schema)? {
+        match all.iter_mut().find(|old| old.name == column.name) {
+            Some(old) => *old = column,
+            None => all.push(column),
+        }
+    }
+    Ok(project(input, all))
 }
 
 pub(super) fn field(name: &str, expr: &TypedExpr) -> Field {

@@ -30,6 +30,9 @@ use crate::plan::QueryPlan;
 use crate::plan::keep::{Keep, Span};
 use crate::plan::stage::{Registry, Stage, StageInput};
 
+/// Takes what an operator's state has become: its name, which part of it, and the rows.
+type SaveState<'a> = &'a mut dyn FnMut(&str, StatePart, &[RecordBatch]) -> Result<()>;
+
 /// The readers of one source's range, in the order of its rows.
 pub type Readers = Vec<Box<dyn BatchReader>>;
 
@@ -143,11 +146,7 @@ impl Executor {
     }
 
     /// Gives what the batch changed of the state of each operator, and all of it if a snapshot is due, to `save`.
-    pub(super) fn save(
-        &mut self,
-        is_snapshot_due: bool,
-        save: &mut dyn FnMut(&str, StatePart, &[RecordBatch]) -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn save(&mut self, is_snapshot_due: bool, save: SaveState<'_>) -> Result<()> {
         for (stage, kept) in self.plan.stages.iter().zip(&mut self.kept) {
             if let (Some(keep), Some(kept)) = (stage.keep(), kept) {
                 save(&keep.name, StatePart::Changes, &kept.changes()?)?;

@@ -3,6 +3,12 @@
 //! Without an adapter all but the shaders' own tests say that they are skipped; with `PELTON_REQUIRE_GPU=1` they fail.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on should stop, and say so")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "random bits are cut to the width of their type; numbers of rows are small"
+)]
 
 #[path = "../common/mod.rs"]
 mod common;

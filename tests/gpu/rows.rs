@@ -147,7 +147,7 @@ fn a_branch_that_is_not_reached_raises_no_error() {
     let guarded = when(col("id").eq(0)).then(huge()).otherwise(lit(1));
     let stage = Chain::new(&schema()).select([guarded.alias("x")]).stage();
     everywhere.agree(&stage, &wild(5, 300));
-    let stage = Chain::new(&schema()).filter(col("i8").is_null()).select([(huge() * 0).alias("x")]).stage();
+    let stage = Chain::new(&schema()).filter(col("i8").is_null()).select([(huge() * lit(0)).alias("x")]).stage();
     everywhere.agree(&stage, &wild(5, 300));
     let cast = Expr::Cast { input: Box::new(col("id")), to: DataType::UInt8, mode: CastMode::Checked };
     everywhere.agree(&Chain::new(&schema()).select([cast.alias("x")]).stage(), &wild(6, 300));

@@ -67,6 +67,7 @@ impl Chain {
 }
 
 /// Runs a stage on partitions, each of them in pieces.
+#[expect(clippy::panic_in_result_fn, reason = "what runs to an error is compared; that a stage is refused is none")]
 pub(crate) fn run(backend: &dyn Backend, stage: &Stage, partitions: &[Vec<RecordBatch>]) -> Result<RecordBatch> {
     backend.supports(stage).unwrap_or_else(|reason| panic!("{} refuses: {reason}", backend.name()));
     let prepared = backend.prepare(stage, &Registry::default())?;

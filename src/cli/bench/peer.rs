@@ -1,4 +1,4 @@
-//! Another engine beside ours: what it gets, and what it gives back. `crates/compare` runs DataFusion through it.
+//! Another engine beside ours: what it gets, and what it gives back. `crates/compare` runs `DataFusion` through it.
 
 use std::any::Any;
 use std::fmt;

@@ -26,6 +26,9 @@ use crate::kernels::keep::{Kept, Moment, fields, first_open_pane, has_slid, unde
 use crate::kernels::{Partial, Partitions, stored};
 use crate::plan::keep::{Keep, OutputMode, Span, Windows};
 
+/// A pane of a batch, which of the batch's groups fall into it, and their keys.
+type Dealt = (i64, Vec<u32>, Vec<ArrayRef>);
+
 /// The entry of stored changes that says which panes are over: those before this number.
 const OVER_ENTRY: &str = "pelton.over_before";
 
@@ -68,7 +71,7 @@ impl KeptGroups {
     }
 
     /// The groups of a batch by pane: which ones, and their keys.
-    fn dealt(&self, groups: &Groups, moment: &Moment) -> Result<Vec<(i64, Vec<u32>, Vec<ArrayRef>)>> {
+    fn dealt(&self, groups: &Groups, moment: &Moment) -> Result<Vec<Dealt>> {
         let mut keys = groups.keys()?;
         let all = || (0..groups.len() as u32).collect::<Vec<_>>();
         match &self.keep.span {

@@ -11,6 +11,10 @@ use crate::limits::{GROUPS_KEPT_MAX, TASKS_KEPT_MAX};
 
 /// The tasks of a stage that nobody needs at the moment. The lock is taken once a batch.
 #[derive(Default)]
+#[expect(
+    clippy::vec_box,
+    reason = "tasks come and go in their boxes: a box less here would be one more request a batch"
+)]
 pub(super) struct Spare(Mutex<Vec<Box<CpuTask>>>);
 
 impl Spare {

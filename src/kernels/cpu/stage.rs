@@ -285,6 +285,7 @@ pub(super) fn held<T>(partials: Vec<Partial>, pick: impl Fn(Held) -> Option<T>) 
 }
 
 /// Takes the tasks of a keyed reduce back.
+#[expect(clippy::vec_box, reason = "they are kept in these boxes for the next batch")]
 pub(super) fn reduce_tasks(partials: Vec<Partial>) -> Result<Vec<Box<CpuTask>>> {
     let one = |partial| match partial {
         Partial::Groups(any) => any.downcast().map_err(|_| foreign()),

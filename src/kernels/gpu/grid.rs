@@ -1,7 +1,5 @@
 //! The grid on which the floats of a batch are whole numbers: its lowest exponent, and how many limbs hold their sum.
 
-#![expect(clippy::cast_possible_truncation, reason = "an exponent has 11 bits")]
-
 use arrow_array::ArrayRef;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type};

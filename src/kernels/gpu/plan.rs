@@ -21,6 +21,7 @@ pub(super) struct StagePlan {
 }
 
 /// What a device makes of the rows of a batch.
+#[expect(clippy::large_enum_variant, reason = "there is one of them a stage")]
 #[derive(Debug, Clone)]
 pub(super) enum Work {
     Rows(RowPlan),

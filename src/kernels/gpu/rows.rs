@@ -43,7 +43,8 @@ pub(super) struct Guess {
 impl Guess {
     /// Rows that will stay, with some room.
     fn of(&self, rows: usize) -> usize {
-        if self.rows == 0 { rows / 2 } else { (rows * self.kept / self.rows * 5 / 4 + TILE).min(rows) }
+        let share = (rows * self.kept).checked_div(self.rows);
+        share.map_or(rows / 2, |share| (share * 5 / 4 + TILE).min(rows))
     }
 }
 

@@ -94,8 +94,8 @@ impl BytesTicket {
     fn id(&mut self, value: &[u8]) -> u32 {
         let next = self.keys.len() as u32;
         let id = match value.len() {
-            0..=SHORT_MAX => self.short.find_or_insert(pack_short(value), next),
-            ..=MIDDLE_MAX => self.middle.find_or_insert(pack(value), next),
+            ..=SHORT_MAX => self.short.find_or_insert(pack_short(value), next),
+            8..=MIDDLE_MAX => self.middle.find_or_insert(pack(value), next),
             _ => return self.long_id(value),
         };
         if id == next {

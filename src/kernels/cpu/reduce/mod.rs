@@ -270,7 +270,8 @@ impl Groups {
 
     /// Gives each group another id.
     fn move_groups(&mut self, to: &[u32]) -> Result<()> {
-        let from: Vec<u32> = (0..to.len() as u32).collect();
+        // Ids fit 32 bits.
+        let from: Vec<u32> = (0_u32..).take(to.len()).collect();
         let mapping = Mapping { from: &from, to, later_groups: to.len(), groups: to.len() };
         let empty = KeyedReduce(Arc::clone(&self.prepared)).begin()?;
         let laned = std::mem::replace(&mut self.laned, empty.laned);

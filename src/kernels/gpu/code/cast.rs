@@ -62,7 +62,7 @@ impl Writer<'_> {
                     Kind::Bool => format!("any({wide} != vec2<u32>())"),
                     Kind::F64 if is_unsigned => format!("f64_of_u64({wide})"),
                     Kind::F64 => format!("f64_of_i64({wide})"),
-                    Kind::I128 => return self.to_decimal(expr, &value, is_unsigned, mode),
+                    Kind::I128 => return self.decimal(expr, &value, is_unsigned, mode),
                     Kind::F32 => return Err(self.unknown(expr)),
                     _ => {
                         let wide = self.bind(&wide);
@@ -135,7 +135,7 @@ impl Writer<'_> {
         Ok(self.narrowed(&scaled, false, &value.valid, mode, kind))
     }
 
-    fn to_decimal(
+    fn decimal(
         &mut self,
         expr: &TypedExpr,
         value: &Value,
