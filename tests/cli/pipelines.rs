@@ -9,12 +9,13 @@ use std::time::{Duration, SystemTime};
 use crate::{repository, run, standard_error, standard_output};
 
 /// Pipelines, their source, and the folder and pattern of the samples it reads.
-const PIPELINES: [(&str, &str, &str, &str); 5] = [
+const PIPELINES: [(&str, &str, &str, &str); 6] = [
     ("average", "lines", "numbers", "*.txt"),
     ("people_per_city", "people", "people", "*.csv"),
     ("adults", "people", "people", "*.csv"),
     ("access_log", "log", "access_log", "*.log"),
     ("ads", "events", "ads", "*.ndjson"),
+    ("ad_windows", "events", "ads", "*.ndjson"),
 ];
 
 #[test]
