@@ -483,9 +483,16 @@ impl StageTask for CpuTask {
         if rows <= ROWS_PER_READ_MAX || (steps.is_empty() && !matches!(self.state, State::Reduce(_))) {
             return self.push_tile(steps, batch.into_owned());
         }
-        (0..rows)
-            .step_by(ROWS_PER_READ_MAX)
-            .try_for_each(|start| self.push_tile(steps, batch.slice(start, ROWS_PER_READ_MAX.min(rows - start))))
+        let mut start = 0;
+        while start < rows {
+            // Rows that are put off go nowhere but into memory, where they may already lie: the rest is put off as it is.
+            let rest = rows - start;
+            let puts_off = |state: &State| matches!(state, State::Reduce(groups) if groups.puts_off(rest));
+            let len = if steps.is_empty() && puts_off(&self.state) { rest } else { ROWS_PER_READ_MAX.min(rest) };
+            self.push_tile(steps, batch.slice(start, len))?;
+            start += len;
+        }
+        Ok(())
     }
 
     fn sighting(&self) -> Sighting {

@@ -15,6 +15,7 @@ use arrow_select::take::take;
 
 use crate::error::Result;
 use crate::kernels::cpu::hash::hash_rows;
+use crate::limits::ROWS_PER_READ_MAX;
 
 /// Below this many groups a table is fast enough.
 const GROUPS_WORTH_DEFERRING: usize = 1 << 17;
@@ -64,22 +65,47 @@ impl Deferred {
         self.pieces.push(piece);
     }
 
-    /// All rows, in order.
-    pub(super) fn into_pieces(self) -> Vec<Piece> {
-        self.pieces
+    /// All rows, in order, as many at once as a stage takes in.
+    pub(super) fn into_tiles(self) -> Vec<Piece> {
+        let tiles = |piece: &Piece| {
+            let starts = (0..piece.rows).step_by(ROWS_PER_READ_MAX);
+            starts.map(|from| piece.slice(from, ROWS_PER_READ_MAX.min(piece.rows - from))).collect::<Vec<_>>()
+        };
+        self.pieces.iter().flat_map(tiles).collect()
     }
 
     /// The rows in blocks that are dealt out at once, each with the number of its first row.
-    pub(super) fn blocks(&self) -> Vec<(usize, &[Piece])> {
-        let (mut blocks, mut from, mut first, mut rows) = (Vec::new(), 0, 0, 0);
-        for (place, piece) in self.pieces.iter().enumerate() {
-            rows += piece.rows;
-            if rows >= ROWS_DEALT_AT_ONCE || place + 1 == self.pieces.len() {
-                blocks.push((first, &self.pieces[from..=place]));
-                (from, first, rows) = (place + 1, first + rows, 0);
+    pub(super) fn blocks(&self) -> Vec<(usize, Vec<Piece>)> {
+        let (mut blocks, mut block, mut first, mut rows) = (Vec::new(), Vec::new(), 0, 0);
+        for piece in &self.pieces {
+            let mut from = 0;
+            while from < piece.rows {
+                let len = (ROWS_DEALT_AT_ONCE - rows).min(piece.rows - from);
+                block.push(piece.slice(from, len));
+                (from, rows) = (from + len, rows + len);
+                if rows == ROWS_DEALT_AT_ONCE {
+                    blocks.push((first, std::mem::take(&mut block)));
+                    (first, rows) = (first + rows, 0);
+                }
             }
         }
+        if rows > 0 {
+            blocks.push((first, block));
+        }
         blocks
+    }
+}
+
+impl Piece {
+    /// Some of the rows.
+    fn slice(&self, from: usize, rows: usize) -> Self {
+        let Self { keys, inputs, filters, .. } = self;
+        Self {
+            keys: keys.iter().map(|key| key.slice(from, rows)).collect(),
+            inputs: inputs.iter().map(|input| input.as_ref().map(|input| input.slice(from, rows))).collect(),
+            filters: filters.iter().map(|filter| filter.as_ref().map(|filter| filter.slice(from, rows))).collect(),
+            rows,
+        }
     }
 }
 
@@ -155,13 +181,7 @@ impl Dealt {
     /// The rows of a share, and where they begin among those of all shares.
     pub(super) fn share(&self, share: usize) -> (usize, Piece) {
         let (from, rows) = (self.ends[share], self.ends[share + 1] - self.ends[share]);
-        let Piece { keys, inputs, filters, .. } = &self.columns;
-        let piece = Piece {
-            keys: keys.iter().map(|key| key.slice(from, rows)).collect(),
-            inputs: inputs.iter().map(|input| input.as_ref().map(|input| input.slice(from, rows))).collect(),
-            filters: filters.iter().map(|filter| filter.as_ref().map(|filter| filter.slice(from, rows))).collect(),
-            rows,
-        };
+        let piece = self.columns.slice(from, rows);
         (from, piece)
     }
 }

@@ -98,7 +98,7 @@ struct Hand {
 fn finish_dealt(reduce: &KeyedReduce, partials: &[&Groups], shares: usize) -> Result<RecordBatch> {
     let hands = partials.par_iter().map(|partial| {
         let blocks = partial.deferred.blocks();
-        let rows = blocks.into_par_iter().map(|(first, block)| deal(block, partial.len() + first, shares));
+        let rows = blocks.into_par_iter().map(|(first, block)| deal(&block, partial.len() + first, shares));
         Ok(Hands { rows: rows.collect::<Result<_>>()?, groups: deal_groups(partial, shares)? })
     });
     let hands = hands.collect::<Result<Vec<_>>>()?;

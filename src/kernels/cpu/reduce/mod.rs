@@ -293,10 +293,15 @@ impl Groups {
         }
     }
 
+    /// Whether so many rows more would be put off.
+    pub(in crate::kernels::cpu) fn puts_off(&self, rows: usize) -> bool {
+        self.defers && self.deferred.has_room(rows)
+    }
+
     /// Takes in what was put off, and puts nothing off any more.
     fn settle(&mut self) -> Result<()> {
         (self.may_defer, self.defers) = (false, false);
-        let pieces = std::mem::take(&mut self.deferred).into_pieces();
+        let pieces = std::mem::take(&mut self.deferred).into_tiles();
         pieces.iter().try_for_each(|piece| self.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows))
     }
 
