@@ -14,7 +14,7 @@
 //! A query goes on after the newest batch that is committed. Batches that have offsets but no commit are run again, with
 //! the same cuts, the same time and the same state, so that a sink that replaces repeated batches ends up with the same
 //! bytes. All files are written as a whole or not at all ([`store`]), checked ([`frame`]), and never guessed around:
-//! what is damaged is named, and the newest sound batch is offered ([`Checkpoint::verify`]).
+//! what is damaged is named, and the newest sound batch is offered ([`verify`]).
 //!
 //! This module knows nothing of how a batch is computed; `runtime` calls it at the right moments.
 

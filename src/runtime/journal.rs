@@ -1,6 +1,6 @@
 //! The checkpoint of a running query: what is written down around each batch, and how a query goes on from it.
 //!
-//! The loop in `life` calls [`Journal::begin`] when a batch has been cut and [`Journal::commit`] when all sinks have it.
+//! The loop in `life` calls `Journal::begin` when a batch has been cut and `Journal::commit` when all sinks have it.
 
 use std::sync::Arc;
 

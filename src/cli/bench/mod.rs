@@ -1,7 +1,7 @@
 //! `pelton bench`: how fast is this machine, on rows that are made up or on your own?
 //!
-//! A suite ([`suite`]) is a table of cases: rows ([`data`]) and a chain in SQL ([`chain`]). Each case is checked, then
-//! measured ([`session`]) against the speed of memory ([`bandwidth`]) and, if asked, against Polars; [`report`] says what
+//! A suite (`suite`) is a table of cases: rows (`data`) and a chain in SQL (`chain`). Each case is checked, then
+//! measured (`session`) against the speed of memory (`bandwidth`) and, if asked, against Polars; `report` says what
 //! came out. docs/bench.md explains every figure.
 
 mod answers;

@@ -1,9 +1,9 @@
 //! The GPU backend: fused stages as compute shaders on any Vulkan, Metal or DX12 adapter, with the bits of the CPU.
 //!
-//! A stage becomes a [`plan`]: the columns that travel ([`columns`]), WGSL made of the user's expressions ([`code`]) around
-//! the operations in `shaders/`, and what comes back: rows ([`rows`]) or groups ([`groups`], [`reduce`]). Rows go up packed
-//! ([`pack`]); groups come back as exact totals, which the CPU's end of the stage takes in, so that partials of both
-//! merge. A device is a disposable cache: whatever goes wrong with it ([`trouble`]), the batch is run again on the CPU.
+//! A stage becomes a `plan`: the columns that travel (`columns`), WGSL made of the user's expressions (`code`) around
+//! the operations in `shaders/`, and what comes back: rows (`rows`) or groups (`groups`, `reduce`). Rows go up packed
+//! (`pack`); groups come back as exact totals, which the CPU's end of the stage takes in, so that partials of both
+//! merge. A device is a disposable cache: whatever goes wrong with it (`trouble`), the batch is run again on the CPU.
 //! What cannot run here with the bits of the CPU is refused, with the reason in one sentence.
 
 mod adapters;
