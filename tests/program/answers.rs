@@ -44,6 +44,29 @@ fn programs_answer_as_streams_do() {
     }
 }
 
+/// From 131,072 groups on a task puts rows off: in one batch as they lie, in short ones tile by tile.
+#[test]
+fn keys_that_hardly_repeat_give_the_same_rows_in_one_batch_and_in_many() {
+    let (rows, count) = (400_000_usize, 400_000_i64);
+    // Every third key comes twice, far apart; every hundredth is null.
+    let key = |row: i64| (row % 100 != 99).then(|| if row % 3 == 0 { row % 150_000 } else { row } * 7_919);
+    let keys: arrow_array::ArrayRef = std::sync::Arc::new((0..count).map(key).collect::<arrow_array::Int64Array>());
+    let values: arrow_array::ArrayRef =
+        std::sync::Arc::new((0..count).map(|row| row % 1000 - 500).collect::<arrow_array::Int64Array>());
+    let batch = RecordBatch::try_from_iter([("k", keys), ("v", values)]).unwrap();
+    let aggregates =
+        [col("v").sum().alias("s"), col("v").mean().alias("m"), col("v").first().alias("f"), len().alias("n")];
+    let chain = Chain::new().key_by([col("k")]).aggregate(aggregates);
+    let program = Program::compile(&batch.schema(), &chain, Device::Cpu).unwrap();
+    let whole = program.run(&batch).unwrap();
+    let total: i64 = whole.column(4).as_any().downcast_ref::<arrow_array::Int64Array>().unwrap().values().iter().sum();
+    assert_eq!(total, count);
+    for step in [4_096, 16_384, 150_000] {
+        let cut = (0..rows).step_by(step).map(|from| batch.slice(from, step.min(rows - from)));
+        assert_eq!(program.run_all(&cut.collect::<Vec<_>>()).unwrap(), whole, "in batches of {step}");
+    }
+}
+
 #[test]
 fn many_batches_are_one_input() {
     for case in cases() {
