@@ -1,9 +1,10 @@
 //! Small streams whose answers were worked out by hand.
 
 use pelton::connectors::memory::MemorySink;
+use pelton::connectors::queue::QueueSource;
 use pelton::prelude::*;
 
-use crate::{Stage, lines, seconds};
+use crate::{Stage, lines, seconds, visits};
 
 #[test]
 fn a_running_aggregate_gives_the_groups_that_a_batch_changed() {
@@ -23,6 +24,23 @@ fn complete_gives_all_groups_in_the_order_in_which_they_came() {
     assert_eq!(stage.batch(&[(0, "Oslo", 1), (0, "Rome", 2)]), "Oslo 1\nRome 1");
     assert_eq!(stage.batch(&[(0, "Lima", 1), (0, "Rome", 2)]), "Oslo 1\nRome 2\nLima 1");
     assert_eq!(stage.batch(&[]), "Oslo 1\nRome 2\nLima 1");
+}
+
+/// So many rows of so few integers that their places in the range become their ids within the batch.
+#[test]
+fn groups_come_in_the_order_of_their_first_rows_however_their_ids_were_found() {
+    let rows: Vec<(i64, &str, i64)> = (0..150_000).map(|row| (0, "Oslo", 99 - row % 100)).collect();
+    let expected = (0..100).map(|rank| format!("{} 1500", 99 - rank)).collect::<Vec<_>>().join("\n");
+    for partitions in [1, 2] {
+        let context = StreamingContext::builder("order").trigger(Trigger::AvailableNow).partitions(partitions);
+        let context = context.build().unwrap();
+        let source = QueueSource::of(visits(&[]).schema(), [visits(&rows)]).unwrap();
+        let sink = MemorySink::new();
+        let running = context.source("visits", source).unwrap().key_by([col("n")]).running([len().alias("visits")]);
+        running.write(sink.clone()).unwrap();
+        context.start().unwrap().await_termination().unwrap();
+        assert_eq!(lines(&sink.rows().unwrap().unwrap()), expected, "{partitions} partitions");
+    }
 }
 
 #[test]
@@ -99,7 +117,7 @@ fn of_two_streams_the_slower_one_says_when_windows_are_closed() {
     let mut queues = Vec::new();
     let mut streams = Vec::new();
     for name in ["fast", "slow"] {
-        let (queue, source) = QueueSource::new(crate::visits(&[]).schema());
+        let (queue, source) = QueueSource::new(visits(&[]).schema());
         queues.push(queue);
         streams.push(context.source(name, source).unwrap().with_watermark("time", seconds(0)));
     }
@@ -107,8 +125,8 @@ fn of_two_streams_the_slower_one_says_when_windows_are_closed() {
     both.key_by([window(col("time"), seconds(10))]).aggregate([len().alias("visits")]).write(sink.clone()).unwrap();
     let query = context.start().unwrap();
     let tick = |fast: &[crate::Row<'_>], slow: &[crate::Row<'_>]| {
-        queues[0].push(vec![crate::visits(fast)]).unwrap();
-        queues[1].push(vec![crate::visits(slow)]).unwrap();
+        queues[0].push(vec![visits(fast)]).unwrap();
+        queues[1].push(vec![visits(slow)]).unwrap();
         query.tick().unwrap().unwrap();
         lines(&sink.batches().pop().unwrap().1)
     };

@@ -54,7 +54,7 @@ impl KeptGroups {
 
     /// Takes the groups of a batch in.
     fn take_in(&mut self, groups: &mut Groups, moment: &Moment) -> Result<RecordBatch> {
-        groups.take_in_deferred()?;
+        groups.settle()?;
         self.touched.clear();
         for (pane, from, keys) in self.dealt(groups, moment)? {
             let kept = match self.panes.entry(pane) {

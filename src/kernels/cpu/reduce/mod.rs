@@ -298,9 +298,11 @@ impl Groups {
         self.defers && self.deferred.has_room(rows)
     }
 
-    /// Takes in what was put off, and puts nothing off any more.
-    fn settle(&mut self) -> Result<()> {
+    /// Takes in what was put off, and makes the ids those of the groups' first rows. From now on nothing is put off, and
+    /// ids stay as they are: others may look at them.
+    pub(in crate::kernels::cpu) fn settle(&mut self) -> Result<()> {
         (self.may_defer, self.defers) = (false, false);
+        self.renumber_back()?;
         let pieces = std::mem::take(&mut self.deferred).into_tiles();
         pieces.iter().try_for_each(|piece| self.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows))
     }
@@ -334,8 +336,6 @@ impl Groups {
     pub(in crate::kernels::cpu) fn take_over(&mut self, later: &mut Self) -> Result<()> {
         self.settle()?;
         later.settle()?;
-        self.renumber_back()?;
-        later.renumber_back()?;
         merge::merge(self, later)
     }
 

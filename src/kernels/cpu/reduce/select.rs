@@ -11,16 +11,10 @@ impl Groups {
         self.ids.keys()
     }
 
-    /// The same without rows that were put off.
+    /// The same, made ready for [`Groups::keys`] and for being taken from.
     pub(crate) fn settled(mut self) -> Result<Self> {
         self.settle()?;
-        self.may_defer = false;
         Ok(self)
-    }
-
-    /// Takes in rows that were put off.
-    pub(crate) fn take_in_deferred(&mut self) -> Result<()> {
-        self.settle()
     }
 
     /// Takes the groups `from` of later ones in, under these keys; gives their ids here. Costs follow `from`, not the

@@ -83,10 +83,7 @@ impl Groups {
     /// `Unsupported` when rows that were put off bring more groups than ids; `Overflow` for texts larger than their type
     /// can hold.
     pub fn store(&mut self) -> Result<RecordBatch> {
-        if self.deferred.rows() > 0 {
-            self.settle()?;
-        }
-        self.renumber_back()?;
+        self.settle()?;
         let groups = self.len();
         let aggregates = &self.prepared.aggregates;
         let mut fields: Vec<Field> = self.prepared.keys.clone();
