@@ -8,6 +8,10 @@ pub const ROWS_PER_READ_MAX: usize = 16_384;
 /// up. The rows of one piece lie in whole tiles.
 pub const ROWS_PER_THREAD_MIN: usize = 4 * ROWS_PER_READ_MAX;
 
+/// Rows of a program's input whose ordered sums are made row by row before they are added to those of the rows before: the
+/// places of these cuts must not hang on threads, batches or tiles.
+pub const ROWS_PER_ORDERED_CUT: usize = 1 << 20;
+
 /// Groups of a task that is kept for the next batch: some ten MiB. A larger one gives its memory back.
 pub const GROUPS_KEPT_MAX: usize = 1 << 17;
 

@@ -80,6 +80,15 @@ fn signature(function: &AggregateFunction, input: TypedExpr) -> Result<(TypedExp
         AggregateFunction::Mean | AggregateFunction::Variance(_) | AggregateFunction::StdDev(_) => {
             (number(input, name)?, DataType::Float64)
         }
+        AggregateFunction::OrderedSum | AggregateFunction::OrderedMean => {
+            let input = number(input, name)?;
+            if !input.data_type.is_floating() {
+                let message = format!("{name} takes floats, but {} is {}", describe(&input), input.data_type);
+                return Err(Error::invalid_query(message)
+                    .advice("sums and means of whole numbers and decimals are exact in any order: use sum or mean"));
+            }
+            (input, DataType::Float64)
+        }
         AggregateFunction::Quantile(share) => {
             if !(0.0..=1.0).contains(share) {
                 return Err(Error::invalid_query(format!("quantile: the share {share} does not lie between 0 and 1"))

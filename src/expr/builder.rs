@@ -363,6 +363,11 @@ impl Expr {
         max => Max,
         /// Arithmetic mean.
         mean => Mean,
+        /// Sum of floats by plain additions in one fixed order ([`AggregateFunction::OrderedSum`]): faster where memory is
+        /// not the limit, and rounded at each step.
+        ordered_sum => OrderedSum,
+        /// That sum, divided by the count.
+        ordered_mean => OrderedMean,
         /// The value of the first row, null or not.
         first => First,
         /// The value of the last row, null or not.

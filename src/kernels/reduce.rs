@@ -85,18 +85,40 @@ pub fn interpolate(sorted: &[f64], share: f64) -> Option<f64> {
     Some(if low == high { low } else { low + (high - low) * rest })
 }
 
-/// The answer, by the book.
+/// The values that an aggregate sees of a group, and how many there were at the end of each cut.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    values: Vec<Scalar>,
+    ends: Vec<usize>,
+}
+
+/// The answer, by the book, of rows that are not cut.
 ///
 /// # Errors
 /// `Overflow`, naming column and key, when a total does not fit its type.
 pub fn reference(keys: &[Field], aggregates: &[TypedAggregate], batches: &[ReduceInput]) -> Result<RecordBatch> {
+    reference_of_cuts(keys, aggregates, &[batches.to_vec()])
+}
+
+/// The same of rows in several cuts, which count for ordered sums.
+///
+/// # Errors
+/// As for [`reference()`].
+pub fn reference_of_cuts(
+    keys: &[Field],
+    aggregates: &[TypedAggregate],
+    cuts: &[Vec<ReduceInput>],
+) -> Result<RecordBatch> {
     let mut groups = group_ids::Reference::default();
-    // For each aggregate, for each group, the values that it sees.
-    let mut seen: Vec<Vec<Vec<Scalar>>> = vec![Vec::new(); aggregates.len()];
-    for batch in batches {
+    // For each aggregate, for each group, what it sees.
+    let mut seen: Vec<Vec<Seen>> = vec![Vec::new(); aggregates.len()];
+    for (batch, ends_cut) in cuts.iter().flat_map(|cut| {
+        let last = cut.len().wrapping_sub(1);
+        cut.iter().enumerate().map(move |(place, batch)| (batch, place == last))
+    }) {
         let ids = groups.assign(&batch.keys, batch.rows)?;
         for (place, aggregate) in aggregates.iter().enumerate() {
-            seen[place].resize(groups.keys.len(), Vec::new());
+            seen[place].resize(groups.keys.len(), Seen::default());
             for (row, &id) in ids.iter().enumerate() {
                 let is_kept = batch.filters[place].as_ref().is_none_or(|f| f.is_valid(row) && f.value(row));
                 let value = match &batch.inputs[place] {
@@ -104,14 +126,17 @@ pub fn reference(keys: &[Field], aggregates: &[TypedAggregate], batches: &[Reduc
                     None => Scalar::Null,
                 };
                 if is_kept && (keeps_null(&aggregate.function) || !value.is_null()) {
-                    seen[place][id].push(value);
+                    seen[place][id].values.push(value);
                 }
+            }
+            if ends_cut {
+                seen[place].iter_mut().for_each(|seen| seen.ends.push(seen.values.len()));
             }
         }
     }
     if keys.is_empty() {
         groups.keys = vec![Vec::new()];
-        seen.iter_mut().for_each(|groups| groups.resize(1, Vec::new()));
+        seen.iter_mut().for_each(|groups| groups.resize(1, Seen::default()));
     }
     let mut columns = Vec::new();
     for (place, field) in keys.iter().enumerate() {
@@ -125,9 +150,9 @@ pub fn reference(keys: &[Field], aggregates: &[TypedAggregate], batches: &[Reduc
     }
     for (aggregate, groups) in aggregates.iter().zip(seen) {
         let mut results = Vec::new();
-        for (group, values) in groups.iter().enumerate() {
+        for (group, seen) in groups.iter().enumerate() {
             let key = || key_text(keys, &columns[..keys.len()], group);
-            results.push(reduce(aggregate, values, &key)?);
+            results.push(reduce(aggregate, seen, &key)?);
         }
         columns.push(Scalar::to_array(&results, &aggregate.data_type)?);
     }
@@ -136,13 +161,28 @@ pub fn reference(keys: &[Field], aggregates: &[TypedAggregate], batches: &[Reduc
     Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
 }
 
+/// The sum by plain additions: row by row inside a cut, then cut by cut.
+fn ordered(seen: &Seen) -> Result<f64> {
+    let (mut total, mut from) = (0.0, 0);
+    for &end in &seen.ends {
+        let mut sum = 0.0;
+        for value in &seen.values[from..end] {
+            sum += float(value)?;
+        }
+        total += sum;
+        from = end;
+    }
+    Ok(if total.is_nan() { f64::NAN } else { total })
+}
+
 fn keeps_null(function: &AggregateFunction) -> bool {
     matches!(function, AggregateFunction::Len | AggregateFunction::First | AggregateFunction::Last)
 }
 
-/// What one aggregate makes of the values of one group.
-fn reduce(aggregate: &TypedAggregate, values: &[Scalar], key: &dyn Fn() -> String) -> Result<Scalar> {
+/// What one aggregate makes of what it sees of one group.
+fn reduce(aggregate: &TypedAggregate, seen: &Seen, key: &dyn Fn() -> String) -> Result<Scalar> {
     use AggregateFunction as Function;
+    let values = &seen.values;
     let count = Scalar::Int64(values.len() as i64);
     let first = values.first().cloned().unwrap_or(Scalar::Null);
     let truths = || values.iter().map(|value| *value == Scalar::Boolean(true));
@@ -161,6 +201,8 @@ fn reduce(aggregate: &TypedAggregate, values: &[Scalar], key: &dyn Fn() -> Strin
         _ if values.is_empty() => Scalar::Null,
         Function::Sum => sum(aggregate, values, key)?,
         Function::Mean => mean(values)?,
+        Function::OrderedSum => ordered(seen)?.into(),
+        Function::OrderedMean => (ordered(seen)? / values.len() as f64).into(),
         Function::Variance(ddof) => variance(values, *ddof)?.into(),
         Function::StdDev(ddof) => variance(values, *ddof)?.map(f64::sqrt).into(),
         Function::Min => extreme(values, std::cmp::Ordering::Less),

@@ -76,7 +76,11 @@ impl PreparedStage for ReferenceStage {
             let rows = partial.into_rows()?.into_iter();
             partitions.push(rows.map(|batch| self.steps(batch)).collect::<Result<_>>()?);
         }
-        if self.stage.end == End::Emit { Ok(partitions) } else { self.end(&partitions.concat()) }
+        match &self.stage.end {
+            End::Emit => Ok(partitions),
+            End::Reduce { keys, aggregates } => Ok(vec![vec![reduced(&partitions, keys, aggregates)?]]),
+            _ => self.end(&partitions.concat()),
+        }
     }
 
     fn store(&self, partials: Vec<Partial>) -> Result<RecordBatch> {
@@ -136,7 +140,7 @@ impl ReferenceStage {
                 one(self.call(*function, &concat_batches(&schema, rows)?, &self.stage.output_schema)?)
             }
             End::Distinct { columns } => one(distinct(&concat_batches(&schema, rows)?, columns)?),
-            End::Reduce { keys, aggregates } => one(reduced(rows, keys, aggregates)?),
+            End::Reduce { keys, aggregates } => one(reduced(&[rows.to_vec()], keys, aggregates)?),
             End::Keep(_) => Err(refused()),
             End::ReduceWith { keys, function } => {
                 let all = concat_batches(&schema, rows)?;
@@ -165,7 +169,7 @@ fn named(columns: &[NamedExpr], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
     columns.iter().map(|column| project::reference(&column.expr, batch)).collect()
 }
 
-fn reduced(rows: &[RecordBatch], keys: &[NamedExpr], aggregates: &[TypedAggregate]) -> Result<RecordBatch> {
+fn reduced(partitions: &[Vec<RecordBatch>], keys: &[NamedExpr], aggregates: &[TypedAggregate]) -> Result<RecordBatch> {
     let optional =
         |expr: Option<&TypedExpr>, batch: &RecordBatch| expr.map(|expr| project::reference(expr, batch)).transpose();
     let input = |batch: &RecordBatch| {
@@ -178,9 +182,10 @@ fn reduced(rows: &[RecordBatch], keys: &[NamedExpr], aggregates: &[TypedAggregat
             rows: batch.num_rows(),
         })
     };
-    let inputs = rows.iter().map(input).collect::<Result<Vec<_>>>()?;
+    let cuts = partitions.iter().map(|rows| rows.iter().map(input).collect::<Result<Vec<_>>>());
+    let cuts = cuts.collect::<Result<Vec<_>>>()?;
     let field = |key: &NamedExpr| Field::new(key.name.as_str(), key.expr.data_type.clone(), key.expr.nullable);
-    reduce::reference(&keys.iter().map(field).collect::<Vec<_>>(), aggregates, &inputs)
+    reduce::reference_of_cuts(&keys.iter().map(field).collect::<Vec<_>>(), aggregates, &cuts)
 }
 
 /// The rows of one group, in order.

@@ -306,6 +306,16 @@ impl Stage {
         of_steps.chain(of_end).flatten().copied().collect()
     }
 
+    /// Whether its answer depends on where its rows are cut: whether it makes ordered sums.
+    pub fn is_ordered(&self) -> bool {
+        let aggregates = match &self.end {
+            End::Reduce { aggregates, .. } => aggregates,
+            End::Keep(keep) => &keep.aggregates,
+            _ => return false,
+        };
+        aggregates.iter().any(|aggregate| aggregate.function.is_ordered())
+    }
+
     /// What it keeps from batch to batch.
     pub fn keep(&self) -> Option<&Keep> {
         if let End::Keep(keep) = &self.end { Some(keep) } else { None }

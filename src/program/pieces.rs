@@ -20,6 +20,28 @@ pub(super) fn worth(rows: usize) -> usize {
     }
 }
 
+/// Cuts batches after every so many rows, wherever batches end: the cuts hang on nothing but the rows before them.
+pub(super) fn cut_every(batches: &[RecordBatch], rows: usize) -> Vec<Vec<RecordBatch>> {
+    let mut cut = Vec::new();
+    let (mut piece, mut room) = (Vec::new(), rows);
+    for batch in batches {
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let len = room.min(batch.num_rows() - start);
+            piece.push(batch.slice(start, len));
+            (start, room) = (start + len, room - len);
+            if room == 0 {
+                cut.push(std::mem::take(&mut piece));
+                room = rows;
+            }
+        }
+    }
+    if !piece.is_empty() {
+        cut.push(piece);
+    }
+    cut
+}
+
 /// Cuts batches into about equally large pieces; some may be left out when batches are small and odd.
 pub(super) fn cut(batches: &[RecordBatch], pieces: usize) -> Vec<Vec<RecordBatch>> {
     let all = rows(batches);
@@ -104,6 +126,18 @@ mod tests {
                 assert_eq!(next, i64::try_from(rows(&batches)).unwrap());
             }
         }
+    }
+
+    #[test]
+    fn cuts_after_so_many_rows_do_not_hang_on_batches() {
+        let lengths_of = |lengths: &[usize]| {
+            let cut = cut_every(&counting(lengths), 100);
+            cut.iter().map(|piece| rows(piece)).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths_of(&[250]), [100, 100, 50]);
+        assert_eq!(lengths_of(&[1, 0, 99, 30, 120]), [100, 100, 50]);
+        assert_eq!(lengths_of(&[100]), [100]);
+        assert!(lengths_of(&[0, 0]).is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::pieces;
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::kernels;
-use crate::limits::{PARTIALS_HELD_MAX, ROWS_PER_THREAD_MIN};
+use crate::limits::{PARTIALS_HELD_MAX, ROWS_PER_ORDERED_CUT, ROWS_PER_THREAD_MIN};
 use crate::runtime::executor::{guarded, under_schema};
 
 /// Running.
@@ -132,14 +132,15 @@ impl Program {
         let work = |batches: &[RecordBatch]| {
             guarded(|| work(batches)).map_err(|error| error.context(format!("in stage {stage}")))
         };
-        match pieces::worth(pieces::rows(rows)) {
-            1 => Ok(vec![work(rows)?]),
-            pieces => {
-                let pieces = pieces::cut(rows, pieces);
-                let done = pieces.par_iter().map(|piece| work(piece)).collect::<Vec<_>>();
-                done.into_iter().collect() // of several errors, that of the first piece
-            }
-        }
+        let (count, is_ordered) = (pieces::rows(rows), self.0.plan.stages[stage].is_ordered());
+        let pieces = match pieces::worth(count) {
+            _ if is_ordered && count > ROWS_PER_ORDERED_CUT => pieces::cut_every(rows, ROWS_PER_ORDERED_CUT),
+            _ if is_ordered => return Ok(vec![work(rows)?]),
+            1 => return Ok(vec![work(rows)?]),
+            pieces => pieces::cut(rows, pieces),
+        };
+        let done = pieces.par_iter().map(|piece| work(piece)).collect::<Vec<_>>();
+        done.into_iter().collect() // of several errors, that of the first piece
     }
 
     /// The rows that a stage gives.

@@ -183,6 +183,8 @@ fn aggregate() -> impl Strategy<Value = Aggregate> {
         AggregateFunction::Min,
         AggregateFunction::Max,
         AggregateFunction::Mean,
+        AggregateFunction::OrderedSum,
+        AggregateFunction::OrderedMean,
         AggregateFunction::Variance(0),
         AggregateFunction::Variance(1),
         AggregateFunction::StdDev(2),

@@ -9,6 +9,7 @@ mod chains;
 #[cfg(feature = "polars")]
 mod frames;
 mod mistakes;
+mod ordered;
 mod partials;
 mod random;
 mod stored;

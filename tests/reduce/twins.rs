@@ -198,6 +198,30 @@ fn prepared_reduces_and_groups_may_go_to_other_threads() {
 }
 
 #[test]
+fn partitions_whose_ranges_are_full_are_merged_as_they_are() {
+    let mut random = Random(12);
+    let aggregates = vec![
+        aggregate(AggregateFunction::Sum, Some(&DataType::Float64), DataType::Float64),
+        aggregate(AggregateFunction::Max, Some(&DataType::Float64), DataType::Float64),
+        aggregate(AggregateFunction::Last, Some(&DataType::Float64), DataType::Float64),
+        aggregate(AggregateFunction::Variance(1), Some(&DataType::Float64), DataType::Float64),
+    ];
+    let keys = [Field::new("k", DataType::Int32, false)];
+    let reduce = KeyedReduce::prepare(&keys, &aggregates).unwrap();
+    // Each key often enough that every partition finds its range full and renumbers; then one that leaves the range.
+    for (rows, beyond) in [(600_000, None), (600_000, Some(599_999)), (600_000, Some(150_000))] {
+        let mut batch = batch(&mut random, &keys, &aggregates, rows, 5, true);
+        let key = |row: usize| if Some(row) == beyond { 5_000 } else { (row * 7_919 % 1_000) as i32 - 500 };
+        batch.keys = vec![std::sync::Arc::new((0..rows).map(key).collect::<arrow_array::Int32Array>())];
+        let plain = fast(&reduce, &batch, rows, 1).unwrap();
+        for partitions in [1, 2, 3] {
+            let cut = fast(&reduce, &batch, 16_384, partitions).unwrap();
+            assert_same(&cut, &plain, &format!("{partitions} partitions, beyond {beyond:?}"));
+        }
+    }
+}
+
+#[test]
 fn rows_put_off_for_their_many_groups_give_the_same_groups() {
     let mut random = Random(11);
     let rows = 190_000;

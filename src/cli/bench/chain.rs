@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::suite::Chain;
 use crate::columnar::{Field, RecordBatch, Schema};
 use crate::error::{Error, Result};
-use crate::expr::{Aggregate, Expr, TypedAggregate, TypedExpr, parse};
+use crate::expr::{Aggregate, AggregateFunction, Expr, TypedAggregate, TypedExpr, parse};
 
 /// A chain as expressions.
 #[derive(Debug, Clone)]
@@ -53,6 +53,24 @@ impl Query {
     /// Whether rows are grouped by keys, so that the order of the answer's rows means nothing.
     pub(super) fn is_keyed(&self) -> bool {
         !self.keys.is_empty()
+    }
+
+    /// The same with ordered sums and means of floats instead of exact ones.
+    ///
+    /// # Errors
+    /// As for [`Query::typed`].
+    pub(super) fn ordered(&self, schema: &Schema) -> Result<Self> {
+        let typed = self.typed(schema)?;
+        let mut ordered = self.clone();
+        for (aggregate, typed) in ordered.aggregates.iter_mut().zip(&typed.aggregates) {
+            let is_float = typed.input.as_ref().is_some_and(|input| input.data_type.is_floating());
+            aggregate.function = match &aggregate.function {
+                AggregateFunction::Sum if is_float => AggregateFunction::OrderedSum,
+                AggregateFunction::Mean if is_float => AggregateFunction::OrderedMean,
+                other => other.clone(),
+            };
+        }
+        Ok(ordered)
     }
 
     /// Resolves the columns.
@@ -131,6 +149,19 @@ mod tests {
         assert_eq!(bytes(Chain { select: &["f"], ..all }).unwrap(), 16_000);
         let through = Chain { select: &["f * g as p", "i + 1 as j"], aggregates: &["sum(p)"], ..Chain::default() };
         assert_eq!(bytes(through).unwrap(), 12_000, "what is computed for nobody is not read");
+    }
+
+    #[test]
+    fn only_sums_and_means_of_floats_are_put_in_order() {
+        let rows = data::make(Rows::Values, 10).unwrap();
+        let aggregates = ["sum(i) as a", "avg(f) as b", "sum(g) as c", "min(f) as d", "avg(i) as e"];
+        let query = Query::parse(&Chain { aggregates: &aggregates, ..Chain::default() }).unwrap();
+        let ordered = query.ordered(rows.schema_ref()).unwrap();
+        let texts: Vec<String> = ordered.aggregates.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            ["sum(i) AS a", "ordered_mean(f) AS b", "ordered_sum(g) AS c", "min(f) AS d", "mean(i) AS e"]
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod suite;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit::Exit;
 use crate::error::{Error, ErrorKind, Result};
@@ -108,6 +108,9 @@ struct Options {
     /// Gives the engine all micro-batches at once
     #[arg(long, requires = "batch_rows")]
     at_once: bool,
+    /// How floats are added up
+    #[arg(long, value_enum, default_value_t = Floats::Exact)]
+    floats: Floats,
     /// Writes the results as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -117,6 +120,24 @@ struct Options {
     /// Runs Polars on the same rows, in turn
     #[arg(long)]
     polars: bool,
+}
+
+/// How floats are added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Floats {
+    /// The exact sum, rounded once
+    Exact,
+    /// Additions in one fixed order, each of them rounded
+    Ordered,
+}
+
+impl Floats {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Ordered => "ordered",
+        }
+    }
 }
 
 /// A number of rows: `4000000`, `4M`, `64Ki`.

@@ -59,7 +59,8 @@ impl Peer {
 /// The columns of the answer in which Polars has 0 for no values: sums.
 pub(super) fn zero_for_nothing(query: &TypedQuery) -> Vec<usize> {
     let functions = query.aggregates.iter().map(|aggregate| &aggregate.function);
-    let sums = functions.enumerate().filter(|(_, function)| **function == AggregateFunction::Sum);
+    let is_sum = |function| matches!(function, &AggregateFunction::Sum | &AggregateFunction::OrderedSum);
+    let sums = functions.enumerate().filter(|(_, function)| is_sum(*function));
     sums.map(|(place, _)| query.keys.len() + place).collect()
 }
 
@@ -67,7 +68,7 @@ fn aggregate(aggregate: &TypedAggregate) -> Result<pl::Expr> {
     let values = || -> Result<pl::Expr> {
         let Some(input) = &aggregate.input else { return Err(unsaid("an aggregate without values")) };
         // Polars adds up in the type of the column, where ours takes a wider one.
-        let widened = aggregate.function == AggregateFunction::Sum
+        let widened = matches!(aggregate.function, AggregateFunction::Sum | AggregateFunction::OrderedSum)
             && input.data_type != aggregate.data_type
             && !matches!(aggregate.data_type, DataType::Decimal128(..));
         let values = expression(input)?;
@@ -83,8 +84,8 @@ fn aggregate(aggregate: &TypedAggregate) -> Result<pl::Expr> {
             None => pl::len(),
         },
         AggregateFunction::Count => values()?.count(),
-        AggregateFunction::Sum => values()?.sum(),
-        AggregateFunction::Mean => values()?.mean(),
+        AggregateFunction::Sum | AggregateFunction::OrderedSum => values()?.sum(),
+        AggregateFunction::Mean | AggregateFunction::OrderedMean => values()?.mean(),
         AggregateFunction::Min => values()?.min(),
         AggregateFunction::Max => values()?.max(),
         AggregateFunction::Variance(ddof) => values()?.var(*ddof),

@@ -14,7 +14,7 @@ use super::engine::Engine;
 use super::measure::{Run, in_turn};
 use super::peer::{ChainText, OtherEngine};
 use super::report::{Measured, Peer, Setup, html, json, table::Table};
-use super::{Options, bandwidth, data, suite};
+use super::{Floats, Options, bandwidth, data, suite};
 use crate::cli::{answer, devices};
 use crate::columnar::RecordBatch;
 use crate::dispatch::Device;
@@ -111,6 +111,7 @@ impl<'a> Session<'a> {
             runs: self.runs(),
             batch_rows: self.options.batch_rows,
             at_once: self.options.at_once,
+            floats: self.options.floats.name(),
             peer: self.peer_name(),
         }
     }
@@ -130,7 +131,9 @@ impl<'a> Session<'a> {
 
     fn measure(&self, task: &Task, place: &str, kept: &mut Kept) -> Result<Measured> {
         let rows = self.rows(task, place, kept)?;
-        let (schema, query) = (rows.schema(), &task.query);
+        let (schema, asked) = (rows.schema(), &task.query);
+        let ordered = (self.options.floats == Floats::Ordered).then(|| asked.ordered(&schema)).transpose()?;
+        let query = ordered.as_ref().unwrap_or(asked);
         let typed = query.typed(&schema)?;
         let engine = Engine::compile(&schema, query, Device::Cpu, &self.pool)?;
         self.status.say(&format!("{place}: checking the answer"));
@@ -139,7 +142,7 @@ impl<'a> Session<'a> {
         let run = || if self.options.at_once { engine.run(&batches) } else { engine.run_in_turn(&batches) };
         let first = run()?;
         let peer = match self.other {
-            Some(other) => self.other(other, query, &rows, &first)?,
+            Some(other) => self.other(other, asked, &rows, &first)?,
             None => self.peer(&typed, &rows, &first)?,
         };
 

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::expr::{Aggregate, AggregateFunction as Fn, len};
 use crate::suggest;
 
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 33] = [
     "all",
     "any",
     "avg",
@@ -27,6 +27,9 @@ const NAMES: [&str; 30] = [
     "median",
     "min",
     "n_unique",
+    "ordered_avg",
+    "ordered_mean",
+    "ordered_sum",
     "quantile",
     "quantile_cont",
     "std",
@@ -125,6 +128,8 @@ impl Reader<'_> {
             "min" => one(Fn::Min),
             "max" => one(Fn::Max),
             "avg" | "mean" => one(Fn::Mean),
+            "ordered_sum" => one(Fn::OrderedSum),
+            "ordered_avg" | "ordered_mean" => one(Fn::OrderedMean),
             "var_pop" => one(Fn::Variance(0)),
             "std_pop" | "stddev_pop" => one(Fn::StdDev(0)),
             "var" | "variance" | "var_samp" => Ok(Fn::Variance(self.ddof(name, parameters, tree)?)),

@@ -24,6 +24,8 @@ pub(super) struct Setup {
     pub(super) batch_rows: Option<usize>,
     /// Whether the engine gets all micro-batches at once.
     pub(super) at_once: bool,
+    /// How floats are added up: `exact` or `ordered`.
+    pub(super) floats: &'static str,
     /// The name of the engine measured beside ours.
     pub(super) peer: Option<&'static str>,
 }
@@ -31,11 +33,12 @@ pub(super) struct Setup {
 impl Setup {
     /// How the rows come.
     fn cut(&self) -> String {
-        match self.batch_rows {
+        let batches = match self.batch_rows {
             Some(rows) if self.at_once => format!("micro-batches of {} rows at once", grouped(rows as u64)),
             Some(rows) => format!("micro-batches of {} rows", grouped(rows as u64)),
             None => "one batch".to_owned(),
-        }
+        };
+        format!("{batches}, {} sums of floats", self.floats)
     }
 }
 
@@ -105,6 +108,7 @@ pub(super) fn sample() -> (Setup, Vec<Measured>) {
         threads: 2,
         bandwidth: 32e9,
         runs: 3,
+        floats: "exact",
         batch_rows: Some(65_536),
         at_once: false,
         peer: Some("Polars"),

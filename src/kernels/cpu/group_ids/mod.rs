@@ -51,6 +51,11 @@ pub(crate) trait Ticket: Send + Sync {
         None
     }
 
+    /// The least value and how many there are, if each id is the place of its value in a range of which all have appeared.
+    fn places(&self) -> Option<(i128, usize)> {
+        None
+    }
+
     /// Gives all values ids in the order of their first rows again, if they have others; says which ones.
     fn renumber_back(&mut self) -> Option<Vec<u32>> {
         None
@@ -191,6 +196,11 @@ impl GroupIds {
     /// As [`Ticket::renumber`], for a single column.
     pub(crate) fn renumber(&mut self) -> Option<Vec<u32>> {
         if let [column] = &mut self.columns[..] { column.ticket.renumber() } else { None }
+    }
+
+    /// As [`Ticket::places`]: equal places are equal ids.
+    pub(crate) fn places(&self) -> Option<(i128, usize)> {
+        if let [column] = &self.columns[..] { column.ticket.places() } else { None }
     }
 
     /// As [`Ticket::renumber_back`].

@@ -429,6 +429,13 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
         Some(places)
     }
 
+    fn places(&self) -> Option<(i128, usize)> {
+        match &self.index {
+            Index::Places { low, count } if *count as usize == self.keys.len() => Some((low.widen(), self.keys.len())),
+            _ => None,
+        }
+    }
+
     fn renumber_back(&mut self) -> Option<Vec<u32>> {
         let mut order = self.appeared.take()?;
         order.extend(order.len() as u32..self.keys.len() as u32);

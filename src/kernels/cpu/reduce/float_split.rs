@@ -1,9 +1,9 @@
-//! Floats as two whole numbers on a common grid, by additions and multiplications alone: the way in which exact sums
+//! Floats as two whole numbers on a common grid, by additions alone: the way in which exact sums
 //! are as fast as the memory.
 //!
 //! A value is rounded to a multiple of the high unit by adding and taking off a large constant; what is left over is
-//! exact (Sterbenz), and is a multiple of the low unit unless the value has bits below the grid. All of it is what every
-//! vector unit does well.
+//! exact, and is a multiple of the low unit unless the value has bits below the grid. All of it is what every vector unit
+//! does well.
 
 #![expect(
     clippy::cast_possible_wrap,
@@ -27,12 +27,15 @@ const RASTER: i32 = 8;
 /// Bits of a restored total: its high number then has 60 at most.
 const TOTAL_BITS: i32 = BITS as i32 + 60;
 
-/// The exponents of low units: the units, and how many of them make 1, must be floats.
+/// The exponents of low units: the units, and the numbers that round to their multiples, must be floats.
 const LOWEST: i32 = -840 - 2 * BITS as i32;
-const HIGHEST: i32 = 1024 - 2 * BITS as i32;
+const HIGHEST: i32 = 1023 - 53 - BITS as i32;
 
-/// Adding this rounds a float below 2^51 to a whole number, which then stands in the low bits.
+/// Adding this many units rounds a float below 2^51 units to a multiple of them, whose number then stands in the low bits.
 const ROUNDER: f64 = 6_755_399_441_055_744.0;
+
+/// Values below so many high units are split. Rounded up, the largest would otherwise have a bit too many.
+const TOP: f64 = ((1_u64 << BITS) - 1) as f64;
 
 /// The units of the two numbers: `2^low` and `2^(low + BITS)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,48 +86,62 @@ impl Grid {
 
     /// Writes the two numbers of each value, both zero for a value off the grid; says whether all were on it.
     pub(super) fn split(self, values: &[f64], highs: &mut [i64], lows: &mut [i64]) -> bool {
-        dispatch!(simd::level(), simd => split_all(simd, self.units(), values, highs, lows))
+        dispatch!(simd::level(), simd => split_all(simd, self.scale(), values, highs, lows))
     }
 
-    /// The high unit and how many make 1, and the same of the low unit.
-    fn units(self) -> [f64; 4] {
-        let high = self.low + BITS as i32;
-        [power(high), power(-high), power(self.low), power(-self.low)]
+    fn scale(self) -> Scale {
+        let (high, low) = (power(self.low + BITS as i32), power(self.low));
+        Scale { high: ROUNDER * high, low: ROUNDER * low, top: TOP * high }
     }
 
     /// Whether the value lies on the grid.
     pub(super) fn fits(self, value: f64) -> bool {
-        split(value, self.units()).2
+        split(value, &self.scale()).2
     }
 }
 
+/// What a value is split by.
+#[derive(Clone, Copy)]
+struct Scale {
+    /// Rounds to multiples of the high unit.
+    high: f64,
+    /// Rounds to multiples of the low unit.
+    low: f64,
+    /// Below this a value is not too large.
+    top: f64,
+}
+
 #[simd]
-fn split_all<S: Simd>(_: S, units: [f64; 4], values: &[f64], highs: &mut [i64], lows: &mut [i64]) -> bool {
+fn split_all<S: Simd>(_: S, scale: Scale, values: &[f64], highs: &mut [i64], lows: &mut [i64]) -> bool {
     let (highs, lows) = (&mut highs[..values.len()], &mut lows[..values.len()]);
     let mut all = true;
-    for ((value, high_slot), low_slot) in values.iter().zip(highs).zip(lows) {
-        let (high, low, fits) = split(*value, units);
-        *high_slot = if fits { high } else { 0 };
-        *low_slot = if fits { low } else { 0 };
+    for ((value, high), low) in values.iter().zip(&mut *highs).zip(&mut *lows) {
+        let fits;
+        (*high, *low, fits) = split(*value, &scale);
         all &= fits;
+    }
+    // A second pass, where it is needed, is cheaper than a choice in each row of the first one.
+    if !all {
+        for ((value, high), low) in values.iter().zip(highs).zip(lows) {
+            if !split(*value, &scale).2 {
+                (*high, *low) = (0, 0);
+            }
+        }
     }
     all
 }
 
-/// High and low number of a value, and whether they are the whole value.
+/// High and low number of a value, and whether they are the whole value. Five additions: what is taken off is exact, since
+/// a float and its nearest multiple of a larger unit are close (Sterbenz).
 #[inline(always)]
-fn split(value: f64, [high_unit, per_high_unit, low_unit, per_low_unit]: [f64; 4]) -> (i64, i64, bool) {
-    const ROUNDER_BITS: i64 = ROUNDER.to_bits() as i64;
-    // Rounded up, the largest would be infinite on the highest grid.
-    const TOP: f64 = ((1_u64 << BITS) - 1) as f64;
-    let scaled = value * per_high_unit;
-    let rounded = scaled + ROUNDER;
-    let rest = value - (rounded - ROUNDER) * high_unit;
-    let rest_rounded = rest * per_low_unit + ROUNDER;
-    // Also catches what the scaling lost, and NaN, which equals nothing.
-    let is_whole = (rest_rounded - ROUNDER) * low_unit == rest;
-    let whole = |rounded: f64| (rounded.to_bits() as i64).wrapping_sub(ROUNDER_BITS);
-    (whole(rounded), whole(rest_rounded), is_whole & (scaled.abs() < TOP))
+fn split(value: f64, scale: &Scale) -> (i64, i64, bool) {
+    let high = value + scale.high;
+    let rest = value - (high - scale.high);
+    let low = rest + scale.low;
+    // NaN equals nothing.
+    let is_whole = low - scale.low == rest;
+    let number = |rounded: f64, rounder: f64| (rounded.to_bits() as i64).wrapping_sub(rounder.to_bits() as i64);
+    (number(high, scale.high), number(low, scale.low), is_whole & (value.abs() < scale.top))
 }
 
 #[cfg(test)]

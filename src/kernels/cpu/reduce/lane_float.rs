@@ -196,7 +196,7 @@ impl<N: FloatNative> LaneSum for FloatLaneSum<N> {
 
     fn feed(&mut self, fed: &Fed<'_>, lanes: &mut Lanes, first: usize) {
         let rows = fed.rows.len();
-        prefetch_rows(&self.values, fed.rows.end, ROWS);
+        prefetch_rows(&self.values, fed.rows.end, fed.rows.len());
         if let (Some(grid), None, Some(floats)) = (self.grid, fed.keep, N::plain(&self.values[fed.rows.clone()]))
             && grid.split(floats, &mut self.highs, &mut self.lows)
         {

@@ -147,7 +147,7 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
     }
 
     fn feed(&mut self, fed: &Fed<'_>, lanes: &mut Lanes, first: usize) {
-        prefetch_rows(&self.values, fed.rows.end, ROWS);
+        prefetch_rows(&self.values, fed.rows.end, fed.rows.len());
         let values = &self.values[fed.rows.clone()];
         let plain = N::plain(values).filter(|_| fed.keep.is_none());
         let bits = plain.map(|numbers| dispatch!(simd::level(), simd => bits_of_all(simd, numbers)));

@@ -16,7 +16,7 @@ use super::lane_float::FloatLaneSum;
 use super::lane_least::{LaneLeast, LeastOf};
 use super::lane_sum::LaneSum;
 use super::lane_whole::WholeLaneSum;
-use super::lanes::{Act, Lanes, ROWS};
+use super::lanes::{Act, Lanes, ROWS, ZEROS};
 use super::make::scale;
 use super::state::{Ids, Mapping, Refusal};
 use super::total::{means, sums};
@@ -26,9 +26,6 @@ use crate::kernels::cpu::native;
 
 /// What each row adds to the lane that counts rows.
 static ONES: [i64; ROWS] = [1; ROWS];
-
-/// What rows that all count add to the lane of those that do not.
-static ZEROS: [i64; ROWS] = [0; ROWS];
 
 /// The aggregates in lanes.
 pub(super) struct Laned {
@@ -114,8 +111,9 @@ impl Laned {
             }
             feed.start(inputs[feed.place].as_ref(), selection)?;
         }
-        for from in (0..len).step_by(ROWS) {
-            let rows = ROWS.min(len - from);
+        let at_once = self.lanes.rows_at_once();
+        for from in (0..len).step_by(at_once) {
+            let rows = at_once.min(len - from);
             self.work(ids.slice(from, rows), from, rows);
         }
         Ok(())

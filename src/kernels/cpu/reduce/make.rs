@@ -7,6 +7,7 @@ use super::extreme_bytes::ExtremeBytes;
 use super::extreme_decimal::ExtremeDecimal;
 use super::n_unique::NUnique;
 use super::nothing::Nothing;
+use super::ordered::OrderedTotal;
 use super::pick::Pick;
 use super::quantile::Quantile;
 use super::state::State;
@@ -36,6 +37,14 @@ pub(super) fn make(aggregate: &TypedAggregate) -> Result<Box<dyn State>> {
         Function::Last => Some(Box::new(Pick::<true>::new(input.clone()))),
         Function::NUnique => Some(Box::new(NUnique::new(values)?)),
         _ if *values == DataType::Null => Some(Box::new(Nothing::new(aggregate.data_type.clone()))),
+        Function::OrderedSum | Function::OrderedMean => {
+            let is_mean = aggregate.function == Function::OrderedMean;
+            match values {
+                DataType::Float32 => Some(Box::new(OrderedTotal::<f32>::new(is_mean))),
+                DataType::Float64 => Some(Box::new(OrderedTotal::<f64>::new(is_mean))),
+                _ => None,
+            }
+        }
         Function::Variance(ddof) => spread(values, variance::Wanted { ddof: *ddof, is_deviation: false }),
         Function::StdDev(ddof) => spread(values, variance::Wanted { ddof: *ddof, is_deviation: true }),
         Function::Min => extreme::<false>(values),

@@ -5,7 +5,7 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "group ids and numbers of partitions fit u32")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use rayon::prelude::*;
@@ -36,6 +36,7 @@ impl KeyedReduce {
 
     /// As [`KeyedReduce::finish_all`]; the groups are not needed any more, but their memory may be.
     pub(in crate::kernels::cpu) fn finish_each(&self, partials: &mut [&mut Groups]) -> Result<RecordBatch> {
+        let partials = merge_alike(partials)?;
         partials.par_iter_mut().try_for_each(|partial| partial.renumber_back())?;
         let threads = rayon::current_num_threads();
         let groups: usize = partials.iter().map(|partial| partial.len()).sum();
@@ -49,6 +50,20 @@ impl KeyedReduce {
         later.iter_mut().try_for_each(|later| first.take_over(later))?;
         first.answer()
     }
+}
+
+/// Merges partitions whose ids are the same places of the same range, as they are; gives those that are left.
+fn merge_alike<'a, 'b>(partials: &'a mut [&'b mut Groups]) -> Result<&'a mut [&'b mut Groups]> {
+    let places = |groups: &Groups| groups.ids.places().filter(|_| groups.deferred.rows() == 0);
+    let first = partials.first().and_then(|first| places(first));
+    if first.is_none() || partials.iter().any(|partial| places(partial) != first) {
+        return Ok(partials);
+    }
+    let Some((groups, later)) = partials.split_first_mut() else { return Ok(partials) };
+    let ids: Vec<u32> = (0..groups.len() as u32).collect();
+    let mapping = Mapping { from: &ids, to: &ids, later_groups: groups.len(), groups: groups.len() };
+    later.iter().try_for_each(|later| merge_states(groups, later, &mapping))?;
+    Ok(&mut partials[..1])
 }
 
 /// Takes all groups of a later partition in.
@@ -66,13 +81,18 @@ pub(super) fn take_in(groups: &mut Groups, later: &Groups, from: &[u32], keys: &
         groups.ids.assign(keys, &mut to)?;
     }
     let mapping = Mapping { from, to: &to, later_groups: later.len(), groups: groups.len() };
-    groups.laned.merge(&later.laned, &mapping)?;
+    merge_states(groups, later, &mapping)?;
+    Ok(to)
+}
+
+fn merge_states(groups: &mut Groups, later: &Groups, mapping: &Mapping<'_>) -> Result<()> {
+    groups.laned.merge(&later.laned, mapping)?;
     for (state, later) in groups.states.iter_mut().zip(&later.states) {
         if let (Some(state), Some(later)) = (state, later) {
-            state.merge(&**later, &mapping)?;
+            state.merge(&**later, mapping)?;
         }
     }
-    Ok(to)
+    Ok(())
 }
 
 /// Groups of all partitions whose keys hash alike, merged.
@@ -102,7 +122,17 @@ fn finish_dealt(reduce: &KeyedReduce, partials: &[&Groups], shares: usize) -> Re
         Ok(Hands { rows: rows.collect::<Result<_>>()?, groups: deal_groups(partial, shares)? })
     });
     let hands = hands.collect::<Result<Vec<_>>>()?;
-    let shares = (0..shares).into_par_iter().map(|share| reduce_share(reduce, partials, &hands, share));
+    // Tables and lanes of one share serve the next one.
+    let spare = Mutex::new(Vec::new());
+    let take = || spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let shares = (0..shares).into_par_iter().map(|share| {
+        let mut groups = take().map_or_else(|| reduce.begin(), Ok)?;
+        groups.may_defer = false;
+        let share = reduce_share(&mut groups, partials, &hands, share)?;
+        groups.clear()?;
+        spare.lock().unwrap_or_else(PoisonError::into_inner).push(groups);
+        Ok(share)
+    });
     let shares = shares.collect::<Result<Vec<_>>>()?;
     let order = first_appearance(partials, &shares);
     let columns = (0..reduce.0.schema.fields().len()).into_par_iter().map(|column| {
@@ -126,13 +156,11 @@ fn deal_groups(partial: &Groups, shares: usize) -> Result<Vec<Hand>> {
     hands.collect()
 }
 
-fn reduce_share(reduce: &KeyedReduce, partials: &[&Groups], hands: &[Hands], share: usize) -> Result<Share> {
-    let mut groups = reduce.begin()?;
-    groups.may_defer = false;
+fn reduce_share(groups: &mut Groups, partials: &[&Groups], hands: &[Hands], share: usize) -> Result<Share> {
     let mut origins: Vec<(u32, u32)> = Vec::new();
     for (partition, (partial, hands)) in partials.iter().zip(hands).enumerate() {
         let hand = &hands.groups[share];
-        let to = take_in(&mut groups, partial, &hand.groups, &hand.keys)?;
+        let to = take_in(groups, partial, &hand.groups, &hand.keys)?;
         for (&from, to) in hand.groups.iter().zip(to) {
             if to as usize == origins.len() {
                 origins.push((partition as u32, from));
@@ -151,7 +179,7 @@ fn reduce_share(reduce: &KeyedReduce, partials: &[&Groups], hands: &[Hands], sha
             }
         }
     }
-    Ok(Share { answer: groups.finish()?, origins })
+    Ok(Share { answer: groups.answer()?, origins })
 }
 
 /// Each group's number, counted through all shares, in the order of first appearance.

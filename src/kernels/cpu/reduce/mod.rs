@@ -29,6 +29,7 @@ mod make;
 mod merge;
 mod n_unique;
 mod nothing;
+mod ordered;
 mod pick;
 mod quantile;
 pub mod reduce_with;
@@ -102,6 +103,8 @@ struct Prepared {
     /// Inputs and filters of no rows.
     no_inputs: Vec<Option<ArrayRef>>,
     no_filters: Vec<Option<BooleanArray>>,
+    /// Whether rows may be put off: not where sums of other partitions would be added in between.
+    may_defer: bool,
 }
 
 impl KeyedReduce {
@@ -118,6 +121,7 @@ impl KeyedReduce {
             schema,
             no_inputs: aggregates.iter().map(input).collect(),
             no_filters: vec![None; aggregates.len()],
+            may_defer: !aggregates.iter().any(|aggregate| aggregate.function.is_ordered()),
         }));
         prepared.begin()?;
         Ok(prepared)
@@ -139,7 +143,7 @@ impl KeyedReduce {
             states,
             row_ids: Vec::new(),
             inputs: Vec::new(),
-            may_defer: true,
+            may_defer: self.0.may_defer,
             defers: false,
             deferred: Deferred::default(),
         };
@@ -353,7 +357,7 @@ impl Groups {
         }
         self.row_ids.clear();
         self.inputs.clear();
-        (self.may_defer, self.defers, self.deferred) = (true, false, Deferred::default());
+        (self.may_defer, self.defers, self.deferred) = (self.prepared.may_defer, false, Deferred::default());
         if self.prepared.keys.is_empty() { self.take_in_nothing() } else { Ok(()) }
     }
 

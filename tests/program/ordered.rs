@@ -1,0 +1,131 @@
+//! Ordered sums: one fixed order of additions, whatever threads and batches there are, and the reference's bits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::{Array, ArrayRef, Float64Array, Int64Array};
+use pelton::limits::ROWS_PER_ORDERED_CUT;
+use pelton::prelude::*;
+
+/// Three cuts, the last one not whole. Sums of such values hang on the order of the additions.
+const ROWS: usize = 2 * ROWS_PER_ORDERED_CUT + 12_345;
+
+fn rows(count: usize) -> RecordBatch {
+    let word = |row: usize| (row as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let keys: ArrayRef =
+        Arc::new((0..count).map(|row| i64::try_from(word(row) >> 40).unwrap() % 500).collect::<Int64Array>());
+    let value = |row: usize| {
+        let size = 10_f64.powi(i32::try_from(word(row) >> 20 & 31).unwrap() - 16);
+        (row % 11 != 3).then_some((word(row) >> 11) as f64 * size - size)
+    };
+    let values: ArrayRef = Arc::new((0..count).map(value).collect::<Float64Array>());
+    RecordBatch::try_from_iter([("k", keys), ("x", values)]).unwrap()
+}
+
+fn chain() -> Chain {
+    let aggregates = [col("x").ordered_sum().alias("sum"), col("x").ordered_mean().alias("mean"), len().alias("rows")];
+    Chain::new().key_by([col("k")]).aggregate(aggregates)
+}
+
+fn bits(answer: &RecordBatch) -> Vec<(i64, u64, u64)> {
+    let keys = answer.column(0).as_primitive::<Int64Type>().values().iter();
+    let floats =
+        |column: usize| answer.column(column).as_primitive::<Float64Type>().values().iter().map(|x| x.to_bits());
+    keys.zip(floats(1)).zip(floats(2)).map(|((&key, sum), mean)| (key, sum, mean)).collect()
+}
+
+/// By the definition: row by row inside a cut, then cut by cut.
+fn by_hand(batch: &RecordBatch) -> BTreeMap<i64, (f64, u64)> {
+    let keys = batch.column(0).as_primitive::<Int64Type>().values();
+    let values = batch.column(1).as_primitive::<Float64Type>();
+    let mut totals: BTreeMap<i64, (f64, u64)> = BTreeMap::new();
+    for from in (0..batch.num_rows()).step_by(ROWS_PER_ORDERED_CUT) {
+        let mut of_cut: BTreeMap<i64, (f64, u64)> = BTreeMap::new();
+        for row in (from..batch.num_rows().min(from + ROWS_PER_ORDERED_CUT)).filter(|row| values.is_valid(*row)) {
+            let slot = of_cut.entry(keys[row]).or_default();
+            *slot = (slot.0 + values.value(row), slot.1 + 1);
+        }
+        for (key, (sum, count)) in of_cut {
+            let slot = totals.entry(key).or_default();
+            *slot = (slot.0 + sum, slot.1 + count);
+        }
+    }
+    totals
+}
+
+#[test]
+fn threads_and_batches_do_not_change_the_order_of_additions() {
+    let batch = rows(ROWS);
+    let program = Program::compile(&batch.schema(), &chain(), Device::Auto).unwrap();
+    let expected = by_hand(&batch);
+    let mut answers = Vec::new();
+    for threads in [1, 2, 5] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        answers.push(pool.install(|| program.run(&batch)).unwrap());
+        let pieces: Vec<RecordBatch> =
+            [0, 7, 100_000, 1_100_000, ROWS].windows(2).map(|ends| batch.slice(ends[0], ends[1] - ends[0])).collect();
+        answers.push(pool.install(|| program.run_all(&pieces)).unwrap());
+    }
+    for (key, sum, mean) in bits(&answers[0]) {
+        let (total, count) = expected[&key];
+        assert_eq!((sum, mean), (total.to_bits(), (total / count as f64).to_bits()), "key {key}");
+    }
+    assert!(answers.iter().all(|answer| bits(answer) == bits(&answers[0])));
+    // The values are such that the exact sum is another one.
+    let exact = Chain::new().key_by([col("k")]).aggregate([col("x").sum().alias("s"), col("x").mean().alias("m")]);
+    let exact = Program::compile(&batch.schema(), &exact, Device::Auto).unwrap().run(&batch).unwrap();
+    assert_ne!(bits(&exact), bits(&answers[0]));
+}
+
+#[test]
+fn the_reference_adds_in_the_same_order_and_partials_are_cuts() {
+    let batch = rows(3_000);
+    let cpu = Program::compile(&batch.schema(), &chain(), Device::Cpu).unwrap();
+    let reference = Program::compile(&batch.schema(), &chain(), Device::Reference).unwrap();
+    assert_eq!(bits(&cpu.run(&batch).unwrap()), bits(&reference.run(&batch).unwrap()));
+    let in_partials = |program: &Program| {
+        let mut all = program.partial(&batch.slice(0, 1_000)).unwrap();
+        all.merge(program.partial(&batch.slice(1_000, 900)).unwrap()).unwrap();
+        let stored = program.partial(&batch.slice(1_900, 1_100)).unwrap().into_batch().unwrap();
+        all.merge(program.partial_from_batch(&stored).unwrap()).unwrap();
+        bits(&all.finish().unwrap())
+    };
+    assert_eq!(in_partials(&cpu), in_partials(&reference));
+}
+
+#[test]
+fn nulls_zeros_and_what_is_not_finite() {
+    let column = |values: Vec<Option<f64>>| -> RecordBatch {
+        let values: ArrayRef = Arc::new(Float64Array::from(values));
+        RecordBatch::try_from_iter_with_nullable([("x", values, true)]).unwrap()
+    };
+    let chain = Chain::new().aggregate([col("x").ordered_sum().alias("sum")]);
+    for (values, sum) in [
+        (vec![], None),
+        (vec![None], None),
+        (vec![Some(-0.0), None], Some(0.0)),
+        (vec![Some(1e16), Some(1.0), Some(1.0)], Some(1e16)),
+        (vec![Some(f64::INFINITY), Some(1.0)], Some(f64::INFINITY)),
+        (vec![Some(f64::MAX), Some(f64::MAX), Some(f64::MIN)], Some(f64::INFINITY)),
+        (vec![Some(f64::INFINITY), Some(f64::NEG_INFINITY)], Some(f64::NAN)),
+        (vec![Some(-f64::NAN)], Some(f64::NAN)),
+    ] {
+        let batch = column(values.clone());
+        for device in [Device::Cpu, Device::Reference] {
+            let answer = Program::compile(&batch.schema(), &chain, device).unwrap().run(&batch).unwrap();
+            let answer = answer.column(0).as_primitive::<Float64Type>();
+            let found = answer.is_valid(0).then(|| answer.value(0).to_bits());
+            assert_eq!(found, sum.map(f64::to_bits), "{values:?}");
+        }
+    }
+}
+
+#[test]
+fn whole_numbers_need_no_order() {
+    let batch = rows(1);
+    let chain = Chain::new().aggregate([col("k").ordered_sum()]);
+    let error = Program::compile(&batch.schema(), &chain, Device::Auto).unwrap_err().to_string();
+    assert!(error.contains("ordered_sum takes floats") && error.contains("use sum or mean"), "{error}");
+}
