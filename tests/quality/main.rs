@@ -1,6 +1,6 @@
 //! Data one can trust: what a query leaves out is counted, kept where it was asked for, and the same after a restart.
 
-#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+#![expect(clippy::unwrap_used, clippy::panic_in_result_fn, reason = "a failed step fails the test")]
 
 mod changed_input;
 #[path = "../common/mod.rs"]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pelton::checkpoint::FolderStore;
+use pelton::checkpoint::{CheckpointOptions, FolderStore};
 use pelton::runtime::CheckpointPlace;
 
 use super::*;
@@ -71,7 +71,7 @@ fn a_quarantine_is_the_same_after_a_stop_at_every_batch() {
                 .trigger(Trigger::Manual)
                 .limits(ReadLimits { files_max: Some(1), ..ReadLimits::default() })
                 .partitions(2)
-                .checkpoint_at(CheckpointPlace { store, options: Default::default() })
+                .checkpoint_at(CheckpointPlace { store, options: CheckpointOptions::default() })
                 .build()
                 .unwrap();
             let ndjson = FormatOptions::new(FormatKind::Ndjson);

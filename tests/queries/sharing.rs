@@ -72,7 +72,7 @@ fn columns_that_no_branch_looks_at_change_nothing() {
         |stream| stream.sort([col("k")]).select([col("k") + 1]),
     ];
     for mask in 1..1 << branches.len() {
-        let taken = branches.iter().enumerate().filter(|(index, _)| mask >> index & 1 == 1).map(|(_, branch)| branch);
+        let taken = branches.iter().enumerate().filter(|(index, _)| (mask >> index) & 1 == 1).map(|(_, branch)| branch);
         let taken = taken.collect::<Vec<_>>();
         let answers = |from_file: bool| {
             let context = StreamingContext::builder("branches").trigger(Trigger::Once).partitions(1).build().unwrap();
