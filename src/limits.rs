@@ -36,6 +36,16 @@ pub const SOCKET_BUFFER_BYTES: u64 = 64 << 20;
 /// Bad records kept as examples in a batch's report.
 pub const BAD_RECORD_EXAMPLES_MAX: usize = 8;
 
+/// Things worth a look that are kept of a batch's input.
+pub const NOTICES_MAX: usize = 8;
+
+/// Bytes of bad records that one batch holds for the quarantine at most. More of them stop the query: nothing else bounds
+/// what a batch without a single good record would hold.
+pub const QUARANTINE_BYTES_MAX: u64 = 256 << 20;
+
+/// Bytes that are kept of a record that is longer than a record may be.
+pub const LONG_RECORD_KEPT_BYTES: usize = 64 << 10;
+
 /// Progress records a running query keeps.
 pub const PROGRESS_RECORDS_MAX: usize = 128;
 

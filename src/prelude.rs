@@ -9,7 +9,8 @@ pub use crate::expr::{
 };
 pub use crate::plan::keep::OutputMode;
 pub use crate::plan::logical::SortBy;
+pub use crate::plan::rules::Verdict;
 pub use crate::plan::stage::JoinKind;
 pub use crate::program::{Chain, KeyedChain, Partial, Program};
-pub use crate::query::{DStream, JoinOn, KeyedDStream, StaticTable, StreamingContext};
-pub use crate::runtime::{Progress, RunningQuery, StopMode, Trigger};
+pub use crate::query::{DStream, JoinOn, KeyedDStream, Rule, StaticTable, StreamingContext};
+pub use crate::runtime::{BadRecordsMax, Progress, RunningQuery, StopMode, Trigger};

@@ -10,6 +10,7 @@ use super::frame;
 use super::store::Store;
 use crate::connectors::OffsetRange;
 use crate::error::{Error, ErrorKind, Place, Result};
+use crate::formats::Checksum;
 
 /// The file that says whose checkpoint it is.
 pub(super) const QUERY: &str = "query";
@@ -41,6 +42,9 @@ pub struct OffsetEntry {
     pub time: Duration,
     /// What it reads of the sources, by their names; sources that had nothing are missing.
     pub ranges: BTreeMap<String, OffsetRange>,
+    /// What was read there, once it has been: checksums by the names of the sources.
+    #[serde(default)]
+    pub checksums: BTreeMap<String, Checksum>,
 }
 
 /// That a batch is in all sinks, and its state is safe.

@@ -12,6 +12,7 @@ mod exit;
 mod explain;
 mod figures;
 mod generate;
+mod infer;
 mod interrupt;
 pub mod pipeline;
 mod progress;
@@ -46,6 +47,7 @@ enum Command {
     Checkpoint(checkpoint::Checkpoint),
     State(state::State),
     Generate(generate::Generate),
+    Infer(infer::Infer),
     Completions(completions::Completions),
 }
 
@@ -86,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Checkpoint(checkpoint) => checkpoint.execute(),
         Command::State(state) => state.execute(),
         Command::Generate(generate) => generate.execute(),
+        Command::Infer(infer) => infer.execute(),
         Command::Completions(completions) => completions.execute(),
     };
     exit_of(result)

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::figures::{counted, grouped, rough, time};
 use super::pipeline::Surroundings;
 use super::tell;
-use crate::runtime::progress::Queue;
+use crate::runtime::progress::{Queue, RuleCount, StageFlow};
 use crate::runtime::{Progress, Totals};
 
 /// How often the live line moves.
@@ -90,7 +90,7 @@ impl Display {
 
     /// Says in a line what the query did; unless silence was asked for, bad records are told of even where nobody watches.
     pub(super) fn summarize(&self, totals: &Totals) {
-        let bad = bad_records(totals.dropped, totals.nulled);
+        let bad = bad_records(totals);
         if self.is_seen() {
             tell(&summary(totals));
         } else if !self.is_asked && !bad.is_empty() {
@@ -128,6 +128,8 @@ fn live_line(progress: &Progress, sums: &Mutex<Totals>) -> String {
     sums.rows_out += progress.rows_out;
     sums.dropped += progress.dropped;
     sums.nulled += progress.nulled;
+    sums.quarantined += progress.quarantined;
+    sums.rejected += progress.rejected;
     sums.late += progress.late + progress.untimed;
     format!(
         "{} rows/s, {} late, {}, {} rows in, {} out{}{}{}",
@@ -136,7 +138,7 @@ fn live_line(progress: &Progress, sums: &Mutex<Totals>) -> String {
         batches(sums.batches),
         grouped(sums.rows_in),
         grouped(sums.rows_out),
-        bad_records(sums.dropped, sums.nulled),
+        bad_records(&sums),
         left_out(sums.late),
         waiting(&progress.queue),
     )
@@ -156,10 +158,19 @@ fn waiting(queue: &Queue) -> String {
     }
 }
 
-fn bad_records(dropped: u64, nulled: u64) -> String {
-    let dropped = (dropped > 0).then(|| format!(", {} dropped", counted(dropped, "bad record")));
-    let nulled = (nulled > 0).then(|| format!(", {} read in part", counted(nulled, "bad record")));
-    dropped.unwrap_or_default() + &nulled.unwrap_or_default()
+fn bad_records(totals: &Totals) -> String {
+    let told = |count: u64, what: &str| match count {
+        0 => String::new(),
+        count => format!(", {} {what}", counted(count, "bad record")),
+    };
+    let rejected = match totals.rejected {
+        0 => String::new(),
+        count => format!(", {} dropped by rules", counted(count, "row")),
+    };
+    told(totals.dropped, "dropped")
+        + &told(totals.nulled, "read in part")
+        + &told(totals.quarantined, "in quarantine")
+        + &rejected
 }
 
 fn left_out(late: u64) -> String {
@@ -176,7 +187,7 @@ fn summary(totals: &Totals) -> String {
         grouped(totals.rows_out),
         time(totals.busy),
         rough(rate),
-        bad_records(totals.dropped, totals.nulled),
+        bad_records(totals),
         left_out(totals.late),
     )
 }
@@ -193,6 +204,10 @@ struct Record<'a> {
     bytes_out: u64,
     dropped: u64,
     nulled: u64,
+    quarantined: u64,
+    rejected: u64,
+    rules: &'a [RuleCount],
+    stages: &'a [StageFlow],
     late: u64,
     untimed: u64,
     groups: u64,
@@ -226,6 +241,10 @@ impl<'a> Record<'a> {
             bytes_out: progress.bytes_out,
             dropped: progress.dropped,
             nulled: progress.nulled,
+            quarantined: progress.quarantined,
+            rejected: progress.rejected,
+            rules: &progress.rules,
+            stages: &progress.stages,
             late: progress.late,
             untimed: progress.untimed,
             groups: progress.groups,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::columnar::RecordBatch;
 use crate::error::{Error, ErrorKind, Place, Result};
-use crate::formats::{BatchReader, Format, ReadReport, Split};
+use crate::formats::{Aside, BatchReader, Format, ReadReport, SetAside, Split};
 
 /// What a file must still be like when it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +105,7 @@ pub(crate) fn readers(format: &Arc<dyn Format>, pieces: Vec<Piece>, partitions: 
                 waiting: chain.into(),
                 current: None,
                 report: ReadReport::default(),
+                aside: Aside::default(),
             }) as Box<dyn BatchReader>
         })
         .collect()
@@ -128,6 +129,8 @@ struct ChainReader {
     current: Option<(Piece, Box<dyn BatchReader>)>,
     /// What the readers did that are through.
     report: ReadReport,
+    /// What they put aside.
+    aside: Aside,
 }
 
 impl BatchReader for ChainReader {
@@ -140,6 +143,7 @@ impl BatchReader for ChainReader {
                 // Checked before and after: what was read in between is what was planned.
                 piece.mark.check(&piece.split.path)?;
                 self.report.absorb(reader.report());
+                reader.take_aside().into_iter().try_for_each(|record| self.aside.push(record))?;
                 self.current = None;
             }
             let Some(piece) = self.waiting.pop_front() else { return Ok(None) };
@@ -155,5 +159,13 @@ impl BatchReader for ChainReader {
             report.absorb(reader.report());
         }
         report
+    }
+
+    fn take_aside(&mut self) -> Vec<SetAside> {
+        let mut aside = self.aside.take();
+        if let Some((_, reader)) = &mut self.current {
+            aside.append(&mut reader.take_aside());
+        }
+        aside
     }
 }

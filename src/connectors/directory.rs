@@ -9,7 +9,7 @@
 //! left alone for a while. Empty files wait for their content. A file that is changed after it was read is not read
 //! again; one that is removed frees its name. This source does not follow growing files: see `tail`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -294,6 +294,16 @@ impl Source for DirectorySource {
 
     fn replay(&self) -> Replay {
         Replay::Always
+    }
+
+    fn narrow(&mut self, columns: &BTreeSet<usize>) {
+        if let Some(narrowed) = self.format.narrowed(columns) {
+            self.format = narrowed;
+        }
+    }
+
+    fn may_quarantine(&self) -> bool {
+        self.format.may_quarantine()
     }
 
     fn next_range(&mut self, limits: &ReadLimits) -> Result<Available> {

@@ -26,6 +26,7 @@ mod listing;
 
 pub use held_rows::read_batches;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -118,6 +119,17 @@ pub trait Source: Send {
 
     /// Whether ranges can be read again.
     fn replay(&self) -> Replay;
+
+    /// Whether its readers put bad records aside: the query then needs a place for them.
+    fn may_quarantine(&self) -> bool {
+        false
+    }
+
+    /// Says that nobody looks at other columns than these, by index. A source may save the work of reading them: it gives
+    /// any values of their types then. Called at most once, before anything is read.
+    fn narrow(&mut self, columns: &BTreeSet<usize>) {
+        let _ = columns;
+    }
 
     /// Cuts off the next range.
     ///

@@ -20,7 +20,7 @@ use crate::columnar::{RecordBatch, SchemaRef};
 use crate::connectors::held_lines::{HeldLines, cut};
 use crate::connectors::{Available, Backlog, OffsetRange, ReadLimits, Replay, Source};
 use crate::error::{Error, ErrorKind, Place, Result};
-use crate::formats::{BadRecord, BadRecordPolicy, BatchReader, LineFormat, ReadReport};
+use crate::formats::{BadRecord, BadRecordPolicy, BatchReader, LineFormat, ReadReport, SetAside};
 use crate::limits::{RECORD_BYTES_MAX, SOCKET_BUFFER_BYTES};
 
 /// Bytes asked of the connection in one go.
@@ -246,6 +246,10 @@ impl Source for SocketSource {
         Replay::UntilCommitted
     }
 
+    fn may_quarantine(&self) -> bool {
+        self.format.may_quarantine()
+    }
+
     fn next_range(&mut self, limits: &ReadLimits) -> Result<Available> {
         self.start()?;
         let mut state = self.shared.lock();
@@ -394,6 +398,10 @@ impl BatchReader for WithLeftOut {
         let mut report = self.report.clone();
         report.absorb(self.inner.report());
         report
+    }
+
+    fn take_aside(&mut self) -> Vec<SetAside> {
+        self.inner.take_aside()
     }
 }
 

@@ -182,6 +182,10 @@ impl Source for TailSource {
         Replay::Always
     }
 
+    fn may_quarantine(&self) -> bool {
+        self.format.may_quarantine()
+    }
+
     fn next_range(&mut self, limits: &ReadLimits) -> Result<Available> {
         let bytes_max = limits.bytes_max.unwrap_or(u64::MAX);
         loop {

@@ -197,6 +197,14 @@ impl Expr {
         self.clone().gt_eq(low).and(self.lt_eq(high))
     }
 
+    /// The value, or the nearer of these if it lies outside of them. A bound that is null is none.
+    #[must_use]
+    pub fn clip(self, low: impl Into<Expr>, high: impl Into<Expr>) -> Self {
+        let (low, high) = (low.into(), high.into());
+        let is_low = self.clone().lt(low.clone());
+        when(is_low).then(low).when(self.clone().gt(high.clone())).then(high).otherwise(self)
+    }
+
     /// The value, or another where it is null.
     #[must_use]
     pub fn fill_null(self, other: impl Into<Expr>) -> Self {
@@ -235,6 +243,8 @@ impl Expr {
         upper() => Function::Upper,
         /// Without white space at both ends.
         trim() => Function::Trim,
+        /// In Unicode's normalization form C, in which equal texts have equal bytes.
+        normalize() => Function::Normalize,
         /// Whether a text occurs in this one.
         contains(text) => Function::Contains,
         /// Whether this text starts with another.

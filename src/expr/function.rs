@@ -54,6 +54,8 @@ pub enum Function {
     Upper,
     /// `(text) -> text`. Without white space at both ends.
     Trim,
+    /// `(text) -> text`. In Unicode's normalization form C, in which equal texts have equal bytes.
+    Normalize,
     /// `(text, text) -> Boolean`. Whether the second occurs in the first.
     Contains,
     /// `(text, text) -> Boolean`.
@@ -148,6 +150,7 @@ impl Function {
             Self::Lower => "lower",
             Self::Upper => "upper",
             Self::Trim => "trim",
+            Self::Normalize => "normalize",
             Self::Contains => "contains",
             Self::StartsWith => "starts_with",
             Self::EndsWith => "ends_with",

@@ -12,7 +12,7 @@ use arrow_schema::{ArrowError, DataType, Field, Schema};
 
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
-use crate::formats::container::{ContainerReader, Projection, guarded};
+use crate::formats::container::{ContainerReader, Projection, first_new, guarded};
 use crate::formats::encode::writer_failed;
 use crate::formats::input;
 use crate::formats::{BatchReader, Encoder, Format, Split};
@@ -22,6 +22,8 @@ use crate::formats::{BatchReader, Encoder, Format, Split};
 pub(super) struct ArrowFormat {
     schema: SchemaRef,
     allow_missing_columns: bool,
+    /// Whether columns of a file that are not in the schema are told.
+    watches_columns: bool,
 }
 
 enum Opened {
@@ -89,8 +91,8 @@ pub(super) fn schema_of(path: &Path) -> Result<SchemaRef> {
 }
 
 impl ArrowFormat {
-    pub(super) fn new(schema: SchemaRef, allow_missing_columns: bool) -> Self {
-        Self { schema, allow_missing_columns }
+    pub(super) fn new(schema: SchemaRef, allow_missing_columns: bool, watches_columns: bool) -> Self {
+        Self { schema, allow_missing_columns, watches_columns }
     }
 }
 
@@ -128,8 +130,13 @@ impl Format for ArrowFormat {
             Projection::new(&self.schema, &schema, self.allow_missing_columns)
                 .map_err(|error| error.at(Place::file(&split.path)))
         };
+        let new = |schema: &Schema| match self.watches_columns {
+            true => first_new(&self.schema, schema).map(str::to_owned),
+            false => None,
+        };
         match open(&split.path)? {
             Opened::File(mut reader) => {
+                let new = new(&reader.schema());
                 let projection = project(reader.schema())?;
                 let (from, to) = (usize::try_from(split.range.start), usize::try_from(split.range.end));
                 let (Ok(from), Ok(to)) = (from, to) else {
@@ -137,11 +144,12 @@ impl Format for ArrowFormat {
                 };
                 guarded(&split.path, "find a record batch", || reader.set_index(from))?;
                 let batches = Box::new(reader.take(to - from));
-                Ok(Box::new(ContainerReader::new(split, batches, projection)))
+                Ok(Box::new(ContainerReader::new(split, batches, projection).with_new_column(new.as_deref())))
             }
             Opened::Stream(reader) => {
+                let new = new(&reader.schema());
                 let projection = project(reader.schema())?;
-                Ok(Box::new(ContainerReader::new(split, reader, projection)))
+                Ok(Box::new(ContainerReader::new(split, reader, projection).with_new_column(new.as_deref())))
             }
         }
     }

@@ -3,6 +3,7 @@
 //! The columns of the wished schema are found in the file by name and must have the wished type; others are not given.
 //! Batches are cut to the size that readers promise.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use arrow_schema::ArrowError;
 
 use crate::columnar::{RecordBatch, Schema, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
+use crate::formats::bad_records::new_column;
 use crate::formats::{BatchReader, ReadReport, Split};
 use crate::limits::ROWS_PER_READ_MAX;
 use crate::suggest;
@@ -24,12 +26,28 @@ pub(super) struct Projection {
     schema: SchemaRef,
     /// For each wished column its place in the file; nothing for one that is null in every row.
     places: Vec<Option<usize>>,
+    /// Nulls for wished columns that have no place, as many as a read has rows.
+    nulls: Vec<Option<ArrayRef>>,
 }
 
 impl Projection {
     pub(super) fn new(wished: &SchemaRef, file: &Schema, allow_missing: bool) -> Result<Self> {
+        Self::without(&BTreeSet::new(), wished, file, allow_missing)
+    }
+
+    /// Where the columns are of which some, by index, are not looked at. These may hold null.
+    pub(super) fn without(
+        unread: &BTreeSet<usize>,
+        wished: &SchemaRef,
+        file: &Schema,
+        allow_missing: bool,
+    ) -> Result<Self> {
         let mut places = Vec::with_capacity(wished.fields().len());
-        for field in wished.fields() {
+        for (index, field) in wished.fields().iter().enumerate() {
+            if unread.contains(&index) {
+                places.push(None);
+                continue;
+            }
             let name = field.name();
             let Some((place, found)) = file.column_with_name(name) else {
                 if allow_missing && field.is_nullable() {
@@ -51,18 +69,26 @@ impl Projection {
             }
             places.push(Some(place));
         }
-        Ok(Self { schema: SchemaRef::clone(wished), places })
+        let nulls = places.iter().zip(wished.fields()).map(|(place, field)| {
+            let is_missing = place.is_none();
+            is_missing.then(|| new_null_array(field.data_type(), ROWS_PER_READ_MAX))
+        });
+        Ok(Self { schema: SchemaRef::clone(wished), nulls: nulls.collect(), places })
     }
 
     fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let rows = batch.num_rows();
-        let columns = self.places.iter().zip(self.schema.fields()).map(|(place, field)| match place {
+        let places = self.places.iter().zip(&self.nulls).zip(self.schema.fields());
+        let columns = places.map(|((place, nulls), field)| match place {
             // The names of list items may differ between writers: the wished ones win.
             Some(place) if batch.column(*place).data_type() != field.data_type() => {
                 arrow_cast::cast(batch.column(*place), field.data_type())
             }
             Some(place) => Ok(ArrayRef::clone(batch.column(*place))),
-            None => Ok(new_null_array(field.data_type(), rows)),
+            None => Ok(match nulls {
+                Some(nulls) if rows <= nulls.len() => nulls.slice(0, rows),
+                _ => new_null_array(field.data_type(), rows),
+            }),
         });
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
@@ -89,6 +115,18 @@ impl ContainerReader {
     pub(super) fn new(split: &Split, batches: Batches, projection: Projection) -> Self {
         Self { batches: Some((batches, projection)), ..Self::empty(split) }
     }
+
+    /// The same, with the notice that the file has a new column.
+    pub(super) fn with_new_column(mut self, name: Option<&str>) -> Self {
+        self.report.notices.extend(name.map(new_column));
+        self
+    }
+}
+
+/// The first column of a file that the wished schema does not have.
+pub(super) fn first_new<'a>(wished: &Schema, file: &'a Schema) -> Option<&'a str> {
+    let names = file.fields().iter().map(|field| field.name().as_str());
+    names.into_iter().find(|name| wished.column_with_name(name).is_none())
 }
 
 impl BatchReader for ContainerReader {

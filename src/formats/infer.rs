@@ -15,6 +15,7 @@ use arrow_schema::TimeUnit;
 use crate::columnar::{DataType, Field, Schema, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::arrow_ipc;
+use crate::formats::bad_records::Policies;
 use crate::formats::cell;
 use crate::formats::csv::CsvFormat;
 use crate::formats::csv::header;
@@ -79,7 +80,7 @@ fn says_nothing(file: &Path) -> Error {
 fn infer_csv(options: &FormatOptions, file: &Path, records: usize) -> Result<SchemaRef> {
     let texts = csv_names(options, file)?;
     let mut csv = options.csv_options()?;
-    csv.policy = BadRecordPolicy::Drop;
+    csv.policies = Policies { record: BadRecordPolicy::Drop, ..Policies::default() };
     let bytes = file.metadata().map_err(|error| Error::io(file, "look at the file", error))?.len();
     let mut reader = CsvFormat::new(Arc::clone(&texts), csv).open(&input::whole_split(file, bytes))?;
     let mut guesses = vec![Guess::default(); texts.fields().len()];

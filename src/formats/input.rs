@@ -14,6 +14,9 @@ use crate::formats::Split;
 use crate::formats::compression;
 use crate::formats::compression::Compression;
 
+/// As many bytes as tell how a file is compressed.
+const HEAD_BYTES: usize = 10;
+
 /// A stream of bytes that knows how many bytes it took from below, where these differ.
 pub(super) struct Input {
     pub(super) bytes: Box<dyn Read + Send>,
@@ -43,8 +46,8 @@ pub(super) fn compression_of(path: &Path) -> Result<Option<Compression>> {
     if let Some(compression) = Compression::of_name(path) {
         return Ok(Some(compression));
     }
-    let mut head = Vec::with_capacity(4);
-    let read = open_file(path)?.take(4).read_to_end(&mut head);
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    let read = open_file(path)?.take(HEAD_BYTES as u64).read_to_end(&mut head);
     read.map_err(|error| Error::io(path, "read", error))?;
     Ok(Compression::of_first_bytes(&head))
 }

@@ -11,10 +11,11 @@ use std::io::Read;
 
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, Place, Result};
+use crate::formats::bad_records::new_column;
 use crate::formats::column::{BinaryText, Rows};
 use crate::formats::input::Input;
-use crate::formats::{BadRecord, BadRecordPolicy, BatchReader, Format, ReadReport};
-use crate::limits::{RECORD_BYTES_MAX, ROWS_PER_READ_MAX};
+use crate::formats::{Aside, BadRecord, BadRecordPolicy, BatchReader, Checksum, Format, ReadReport, SetAside};
+use crate::limits::{LONG_RECORD_KEPT_BYTES, RECORD_BYTES_MAX, ROWS_PER_READ_MAX};
 
 /// Bytes asked of the input at once: large enough to make calls rare, small enough to stay in a second-level cache.
 const BLOCK_BYTES: usize = 512 << 10;
@@ -59,15 +60,17 @@ pub(super) struct Fault {
     pub(super) byte: usize,
     pub(super) column: Option<String>,
     pub(super) reason: String,
+    /// What happens to the record, if the column says so and not the source.
+    pub(super) policy: Option<BadRecordPolicy>,
 }
 
 impl Fault {
     pub(super) fn new(byte: usize, reason: impl Into<String>) -> Self {
-        Self { byte, column: None, reason: reason.into() }
+        Self { byte, column: None, reason: reason.into(), policy: None }
     }
 
     pub(super) fn in_column(byte: usize, column: &str, reason: impl Into<String>) -> Self {
-        Self { byte, column: Some(column.to_owned()), reason: reason.into() }
+        Self { column: Some(column.to_owned()), ..Self::new(byte, reason) }
     }
 }
 
@@ -98,6 +101,11 @@ pub(super) trait RecordDecoder: Send {
     /// What to say of a record without an end.
     fn endless(&self) -> &'static str {
         "the record does not end"
+    }
+
+    /// The first column it met that is new, if it looks for such.
+    fn new_column(&self) -> Option<&str> {
+        None
     }
 
     /// Takes the record just measured apart and appends it to the columns.
@@ -198,6 +206,9 @@ pub(super) struct RecordReader<D> {
     skip_counts: bool,
     portion: Portion,
     report: ReadReport,
+    aside: Aside,
+    /// Where in the buffer the bytes of records begin that are not in the checksum yet.
+    unsummed: usize,
 }
 
 impl<D: RecordDecoder> RecordReader<D> {
@@ -222,15 +233,18 @@ impl<D: RecordDecoder> RecordReader<D> {
             skip_counts: false,
             portion,
             report: ReadReport::default(),
+            aside: Aside::default(),
+            unsummed: 0,
         })
     }
 
     /// Reads one more block behind the bytes not yet used, which move to the front.
     fn fill(&mut self) -> Result<()> {
+        self.report.checksum = self.checksum();
         let rest = self.start..self.filled;
         self.filled = rest.len();
         self.buffer.copy_within(rest, 0);
-        self.start = 0;
+        (self.start, self.unsummed) = (0, 0);
         if self.filled == self.buffer.len() {
             self.buffer.resize(self.buffer.len() * 2, 0);
         }
@@ -249,10 +263,16 @@ impl<D: RecordDecoder> RecordReader<D> {
         }
         if at_start && self.buffer[..self.filled].starts_with(BYTE_ORDER_MARK) {
             self.advance(BYTE_ORDER_MARK.len());
+            self.unsummed = self.start;
             // The record behind the mark belongs to whoever has the file's first byte.
             self.portion.end = self.portion.end.max(self.byte + 1);
         }
         Ok(())
+    }
+
+    /// The checksum of all records so far. Taken a block at a time: records may be short.
+    fn checksum(&self) -> Checksum {
+        self.report.checksum.then(Checksum::of(&self.buffer[self.unsummed..self.start]))
     }
 
     fn failed(&self, error: std::io::Error) -> Error {
@@ -295,6 +315,7 @@ impl<D: RecordDecoder> RecordReader<D> {
             self.finish_record(passed, u64::from(ended));
         } else {
             self.advance(passed);
+            self.unsummed = self.start;
         }
         self.skip_line = !ended;
     }
@@ -306,7 +327,8 @@ impl<D: RecordDecoder> RecordReader<D> {
             Some((length, ended)) => (length, ended, self.decoder.endless().to_owned()),
             None => (0, false, format!("the record is longer than {RECORD_BYTES_MAX} bytes")),
         };
-        self.bad(Fault::new(0, reason))?;
+        let kept = if line.is_some() { length } else { LONG_RECORD_KEPT_BYTES.min(self.filled - self.start) };
+        self.bad(Fault::new(0, reason), kept)?;
         self.finish_record(length, u64::from(ended));
         if line.is_none() {
             self.skip_line = true;
@@ -315,25 +337,32 @@ impl<D: RecordDecoder> RecordReader<D> {
         Ok(())
     }
 
-    /// Applies the policy to a record that gave no row.
+    /// Applies the policy to a record of this length that gave no row.
     #[cold]
-    fn bad(&mut self, fault: Fault) -> Result<()> {
+    fn bad(&mut self, fault: Fault, length: usize) -> Result<()> {
         self.rows.abandon_row();
-        self.count(fault)?;
-        if self.portion.policy == BadRecordPolicy::Null {
+        if self.count(fault, length)? == BadRecordPolicy::Null {
             self.rows.push_null_row();
         }
         Ok(())
     }
 
+    /// Counts a bad record of this length, and puts it aside if that is the policy.
     #[cold]
-    fn count(&mut self, fault: Fault) -> Result<()> {
+    fn count(&mut self, fault: Fault, length: usize) -> Result<BadRecordPolicy> {
+        let policy = fault.policy.unwrap_or(self.portion.policy);
         let mut place = self.place(fault.byte);
         let before = &self.buffer[self.start..(self.start + fault.byte).min(self.filled)];
         let lines = memchr::memchr_iter(b'\n', before).count() as u64;
         place.line = place.line.map(|line| line + lines);
         place.column = fault.column;
-        self.report.bad_record(self.portion.policy, BadRecord { place, reason: fault.reason })
+        let record = BadRecord { place, reason: fault.reason };
+        if policy == BadRecordPolicy::Quarantine {
+            let bytes = without_line_end(&self.buffer[self.start..self.start + length]).to_vec();
+            self.aside.push(SetAside { record: record.clone(), bytes })?;
+        }
+        self.report.bad_record(policy, record)?;
+        Ok(policy)
     }
 
     /// Reads one record, if it is here.
@@ -367,9 +396,9 @@ impl<D: RecordDecoder> RecordReader<D> {
             Ok(Outcome::Nothing) => {}
             Ok(Outcome::Mended(fault)) => {
                 self.rows.count += 1;
-                self.count(*fault)?;
+                self.count(*fault, length)?;
             }
-            Ok(Outcome::Bad(fault)) => self.bad(*fault)?,
+            Ok(Outcome::Bad(fault)) => self.bad(*fault, length)?,
             Err(error) => return Err(error.at(self.place(0))),
         }
         self.finish_record(length, lines);
@@ -404,11 +433,18 @@ impl<D: RecordDecoder> BatchReader for RecordReader<D> {
     }
 
     fn report(&self) -> ReadReport {
-        let mut report = self.report.clone();
+        let mut report = ReadReport { checksum: self.checksum(), ..self.report.clone() };
+        if let Some(name) = self.decoder.new_column() {
+            report.notice(new_column(name));
+        }
         if let Some(compressed) = &self.input.compressed {
             report.bytes = compressed.load(std::sync::atomic::Ordering::Relaxed);
         }
         report
+    }
+
+    fn take_aside(&mut self) -> Vec<SetAside> {
+        self.aside.take()
     }
 }
 

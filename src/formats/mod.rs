@@ -9,7 +9,9 @@
 //! section "Reading", which texts are which values.
 
 mod arrow_ipc;
+mod bad_records;
 mod cell;
+mod checksum;
 mod column;
 mod compression;
 mod container;
@@ -26,22 +28,27 @@ mod printer;
 mod text;
 mod wording;
 
+pub(crate) use bad_records::too_much;
+pub use bad_records::{Aside, BadRecord, BadRecordPolicy, ReadReport, SetAside};
+pub use checksum::Checksum;
 pub use column::BinaryText;
 pub use encode::{ParquetCompression, encoder};
 pub use infer::{infer, schema_of};
+pub use json::write::json_objects;
 pub use lines::LineFormat;
 pub use options::{FormatKind, FormatOptions};
 pub use text::LINE_COLUMN;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::columnar::{RecordBatch, SchemaRef};
-use crate::error::{Place, Result};
-use crate::limits::BAD_RECORD_EXAMPLES_MAX;
+use crate::error::Result;
 
 /// A part of a file that can be read without the rest.
 ///
@@ -69,6 +76,18 @@ pub trait Format: Send + Sync + std::fmt::Debug {
     /// The schema of what it reads.
     fn schema(&self) -> SchemaRef;
 
+    /// The same format for readers that look at these columns only, by index; nothing if that saves no work. Schema and
+    /// splits stay as they are, and the other columns hold values that mean nothing.
+    fn narrowed(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
+        let _ = columns;
+        None
+    }
+
+    /// Whether records that cannot be read are put in quarantine.
+    fn may_quarantine(&self) -> bool {
+        false
+    }
+
     /// Cuts a file of this length (in bytes) into splits of about `target_bytes` each, in order, all of it.
     ///
     /// # Errors
@@ -92,6 +111,12 @@ pub trait BatchReader: Send {
 
     /// What was read so far.
     fn report(&self) -> ReadReport;
+
+    /// The records that were put aside for the quarantine since the last call, in their order. Whoever reads asks for them
+    /// after each batch, so that they do not pile up.
+    fn take_aside(&mut self) -> Vec<SetAside> {
+        Vec::new()
+    }
 }
 
 /// Writes batches of one schema as one file.
@@ -107,73 +132,4 @@ pub trait Encoder: Send {
     /// # Errors
     /// What the writer below says.
     fn finish(self: Box<Self>) -> Result<Box<dyn Write + Send>>;
-}
-
-/// What happens to a record that cannot be read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BadRecordPolicy {
-    /// The query stops, with the place of the record.
-    #[default]
-    Fail,
-    /// The record is left out and counted.
-    Drop,
-    /// Fields that cannot be read are null; a record that cannot be taken apart is a row of nulls. Counted.
-    Null,
-}
-
-/// A record that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadRecord {
-    /// Where it stands.
-    pub place: Place,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-/// What a reader did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ReadReport {
-    /// Rows given.
-    pub rows: u64,
-    /// Bytes read from the source, before decompression.
-    pub bytes: u64,
-    /// Records left out because they could not be read.
-    pub dropped: u64,
-    /// Records given although some of their fields could not be read.
-    pub nulled: u64,
-    /// The first few of both.
-    pub examples: Vec<BadRecord>,
-}
-
-impl ReadReport {
-    /// Counts a bad record as the policy says, and keeps it as an example if there is room.
-    ///
-    /// # Errors
-    /// `BadRecord`, if the policy is `fail`.
-    pub fn bad_record(&mut self, policy: BadRecordPolicy, record: BadRecord) -> Result<()> {
-        match policy {
-            BadRecordPolicy::Fail => {
-                return Err(crate::error::Error::new(crate::error::ErrorKind::BadRecord, record.reason)
-                    .at(record.place)
-                    .advice("mend the record, or set on_bad_record to \"drop\" or \"null\""));
-            }
-            BadRecordPolicy::Drop => self.dropped += 1,
-            BadRecordPolicy::Null => self.nulled += 1,
-        }
-        if self.examples.len() < BAD_RECORD_EXAMPLES_MAX {
-            self.examples.push(record);
-        }
-        Ok(())
-    }
-
-    /// Adds what another reader did.
-    pub fn absorb(&mut self, other: Self) {
-        self.rows += other.rows;
-        self.bytes += other.bytes;
-        self.dropped += other.dropped;
-        self.nulled += other.nulled;
-        let room = BAD_RECORD_EXAMPLES_MAX.saturating_sub(self.examples.len());
-        self.examples.extend(other.examples.into_iter().take(room));
-    }
 }

@@ -1,15 +1,17 @@
 //! What a user says about files, checked, and made into a [`Format`].
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::columnar::SchemaRef;
 use crate::columnar::data_type;
+use crate::columnar::{Schema, SchemaRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::arrow_ipc::ArrowFormat;
+use crate::formats::bad_records::Policies;
 use crate::formats::column::{BinaryText, Rows, first_not_nullable};
 use crate::formats::csv::scan::Marks;
 use crate::formats::csv::{CsvFormat, CsvOptions};
@@ -19,6 +21,7 @@ use crate::formats::json::JsonFormat;
 use crate::formats::lines::LineFormat;
 use crate::formats::text::TextFormat;
 use crate::formats::{BadRecordPolicy, Encoder, Format};
+use crate::suggest;
 
 /// The kinds of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,7 +54,10 @@ impl FormatKind {
     /// The kind that the end of a file name speaks of, compressed or not: `visits.csv.gz` is CSV.
     pub fn of_name(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-        let name = [".gz", ".gzip", ".zst", ".zstd"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+        let name = [".gz", ".gzip", ".zst", ".zstd", ".lz4", ".sz", ".snappy"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end))
+            .unwrap_or(&name);
         Some(match name.rsplit_once('.')?.1 {
             "txt" | "log" | "text" => Self::Text,
             "csv" | "tsv" => Self::Csv,
@@ -111,6 +117,9 @@ pub struct FormatOptions {
     /// Text, CSV and NDJSON: what happens to records that cannot be read; `fail` if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_bad_record: Option<BadRecordPolicy>,
+    /// CSV and NDJSON: what happens to a record whose value of this column cannot be read; `on_bad_record` if not given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub on_bad_value: BTreeMap<String, BadRecordPolicy>,
     /// CSV and NDJSON: how many records are looked at to find the types of columns; 1000 if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub infer_records: Option<usize>,
@@ -133,6 +142,7 @@ impl FormatOptions {
             binary: None,
             allow_missing_columns: None,
             on_bad_record: None,
+            on_bad_value: BTreeMap::new(),
             infer_records: None,
             compression: None,
         }
@@ -157,6 +167,16 @@ impl FormatOptions {
         self.on_bad_record.unwrap_or_default()
     }
 
+    /// Whether the columns are those of a sample, so that others are new; of columns that were given, nobody knows.
+    fn is_sampled(&self, sample_file: Option<&Path>) -> bool {
+        self.schema.is_none() && sample_file.is_some()
+    }
+
+    /// That policy, and those of columns.
+    pub(super) fn policies(&self) -> Policies {
+        Policies { record: self.policy(), columns: self.on_bad_value.clone() }
+    }
+
     /// Checks the options and makes the format. Without a schema, the columns are those of the sample file.
     ///
     /// # Errors
@@ -170,7 +190,8 @@ impl FormatOptions {
             }
             FormatKind::Arrow => {
                 let schema = self.checked_schema(sample_file)?;
-                Ok(Arc::new(ArrowFormat::new(schema, self.allow_missing_columns.unwrap_or(false))))
+                let watches = self.is_sampled(sample_file);
+                Ok(Arc::new(ArrowFormat::new(schema, self.allow_missing_columns.unwrap_or(false), watches)))
             }
             FormatKind::Parquet => self.build_parquet(sample_file),
         }
@@ -198,12 +219,14 @@ impl FormatOptions {
                     return Err(invalid(message).advice("read it as text"));
                 }
                 Rows::new(&schema, BinaryText::Hex)?;
-                Ok(Arc::new(CsvFormat::new(schema, self.csv_options()?)))
+                let mut options = self.csv_options()?;
+                options.watches_columns = self.is_sampled(sample_file);
+                Ok(Arc::new(CsvFormat::new(schema, options)))
             }
             FormatKind::Ndjson => {
                 let schema = self.checked_schema(sample_file)?;
                 Rows::new(&schema, BinaryText::Hex)?;
-                Ok(Arc::new(JsonFormat::new(schema, self.policy())))
+                Ok(Arc::new(JsonFormat::new(schema, self.policies(), self.is_sampled(sample_file))))
             }
             FormatKind::Parquet | FormatKind::Arrow => {
                 let message = format!("{} files are not made of lines", self.kind.name());
@@ -215,7 +238,8 @@ impl FormatOptions {
     #[cfg(feature = "parquet")]
     fn build_parquet(&self, sample_file: Option<&Path>) -> Result<Arc<dyn Format>> {
         let schema = self.checked_schema(sample_file)?;
-        Ok(Arc::new(super::parquet::ParquetFormat::new(schema, self.allow_missing_columns.unwrap_or(false))))
+        let allow_missing = self.allow_missing_columns.unwrap_or(false);
+        Ok(Arc::new(super::parquet::ParquetFormat::new(schema, allow_missing, self.is_sampled(sample_file))))
     }
 
     #[cfg(not(feature = "parquet"))]
@@ -246,13 +270,29 @@ impl FormatOptions {
             let message = format!("on_bad_record is \"null\", but column \"{column}\" must not be null");
             return Err(invalid(message).advice("make the column nullable, or set on_bad_record to \"drop\""));
         }
+        for (name, policy) in &self.on_bad_value {
+            let Some((_, field)) = schema.column_with_name(name) else {
+                let names = schema.fields().iter().map(|field| field.name().as_str());
+                let advice = suggest::advice(name, "columns", names);
+                return Err(
+                    invalid(format!("on_bad_value names the column \"{name}\", which is not read")).advice(advice)
+                );
+            };
+            let alone = Schema::new(vec![field.clone()]);
+            if *policy == BadRecordPolicy::Null
+                && let Some(column) = first_not_nullable(&alone)
+            {
+                let message = format!("on_bad_value is \"null\" for column \"{column}\", which must not be null");
+                return Err(invalid(message).advice("make the column nullable, or set its policy to \"drop\""));
+            }
+        }
         Ok(schema)
     }
 
     /// Refuses options that do not belong to the kind.
     pub(super) fn check(&self) -> Result<()> {
         use FormatKind::{Arrow, Csv, Ndjson, Parquet, Text};
-        let given: [(&str, bool, &[FormatKind]); 10] = [
+        let given: [(&str, bool, &[FormatKind]); 11] = [
             ("delimiter", self.delimiter.is_some(), &[Csv]),
             ("quote", self.quote.is_some(), &[Csv]),
             ("header", self.header.is_some(), &[Csv]),
@@ -261,6 +301,7 @@ impl FormatOptions {
             ("binary", self.binary.is_some(), &[Csv]),
             ("allow_missing_columns", self.allow_missing_columns.is_some(), &[Csv, Parquet, Arrow]),
             ("on_bad_record", self.on_bad_record.is_some(), &[Text, Csv, Ndjson]),
+            ("on_bad_value", !self.on_bad_value.is_empty(), &[Csv, Ndjson]),
             ("infer_records", self.infer_records.is_some(), &[Csv, Ndjson]),
             ("compression", self.compression.is_some(), &[Parquet]),
         ];
@@ -307,7 +348,8 @@ impl FormatOptions {
             null_words: null_words.into_iter().map(String::into_bytes).collect(),
             binary: self.binary.unwrap_or_default(),
             allow_missing_columns: self.allow_missing_columns.unwrap_or(false),
-            policy: self.policy(),
+            policies: self.policies(),
+            watches_columns: false,
         })
     }
 }

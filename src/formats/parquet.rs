@@ -1,5 +1,6 @@
 //! Parquet files, cut at their row groups. Feature `parquet`.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use ::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Pa
 use ::parquet::basic::{Compression, ZstdLevel};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::properties::WriterProperties;
+use arrow_schema::FieldRef;
 
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
-use crate::formats::container::{ContainerReader, Projection, guarded};
+use crate::formats::container::{ContainerReader, Projection, first_new, guarded};
 use crate::formats::encode::{ParquetCompression, writer_failed};
 use crate::formats::input;
 use crate::formats::{BatchReader, Encoder, Format, Split};
@@ -24,6 +26,10 @@ use crate::limits::ROWS_PER_READ_MAX;
 pub(super) struct ParquetFormat {
     schema: SchemaRef,
     allow_missing_columns: bool,
+    /// Columns, by index, that nobody looks at: they are not read, and null.
+    unread: BTreeSet<usize>,
+    /// Whether columns of a file that are not in the schema are told.
+    watches_columns: bool,
 }
 
 fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
@@ -47,8 +53,8 @@ pub(super) fn schema_of(path: &Path) -> Result<SchemaRef> {
 }
 
 impl ParquetFormat {
-    pub(super) fn new(schema: SchemaRef, allow_missing_columns: bool) -> Self {
-        Self { schema, allow_missing_columns }
+    pub(super) fn new(schema: SchemaRef, allow_missing_columns: bool, watches_columns: bool) -> Self {
+        Self { schema, allow_missing_columns, unread: BTreeSet::new(), watches_columns }
     }
 }
 
@@ -59,6 +65,18 @@ impl Format for ParquetFormat {
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    /// Columns that may not be null are read all the same.
+    fn narrowed(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
+        let is_idle =
+            |(index, field): (usize, &FieldRef)| (field.is_nullable() && !columns.contains(&index)).then_some(index);
+        let unread: BTreeSet<usize> = self.schema.fields().iter().enumerate().filter_map(is_idle).collect();
+        if unread.is_empty() {
+            return None;
+        }
+        let (schema, allow_missing_columns) = (Arc::clone(&self.schema), self.allow_missing_columns);
+        Some(Arc::new(Self { schema, allow_missing_columns, unread, watches_columns: self.watches_columns }))
     }
 
     /// The unit of ranges is the row group.
@@ -97,9 +115,10 @@ impl Format for ParquetFormat {
             let message = "the file has fewer row groups than when it was cut: it was changed";
             return Err(here(Error::new(ErrorKind::Corrupt, message).advice("write new data to a new file")));
         }
-        let wished = |name: &str| self.schema.column_with_name(name).is_some();
+        let wished = |name: &str| self.schema.index_of(name).is_ok_and(|index| !self.unread.contains(&index));
         let roots = footer.schema().fields().iter().enumerate().filter(|(_, field)| wished(field.name()));
         let mask = ProjectionMask::roots(footer.parquet_schema(), roots.map(|(index, _)| index));
+        let new = if self.watches_columns { first_new(&self.schema, footer.schema()).map(str::to_owned) } else { None };
         let reader = guarded(&split.path, "read the file as Parquet", || {
             ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
                 .with_row_groups(groups)
@@ -108,8 +127,9 @@ impl Format for ParquetFormat {
                 .build()
         })?;
         let read_schema = arrow_array::RecordBatchReader::schema(&reader);
-        let projection = Projection::new(&self.schema, &read_schema, self.allow_missing_columns).map_err(here)?;
-        Ok(Box::new(ContainerReader::new(split, Box::new(reader), projection)))
+        let projection =
+            Projection::without(&self.unread, &self.schema, &read_schema, self.allow_missing_columns).map_err(here)?;
+        Ok(Box::new(ContainerReader::new(split, Box::new(reader), projection).with_new_column(new.as_deref())))
     }
 }
 

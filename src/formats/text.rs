@@ -48,6 +48,10 @@ impl Format for TextFormat {
         Arc::clone(&self.schema)
     }
 
+    fn may_quarantine(&self) -> bool {
+        self.policy == BadRecordPolicy::Quarantine
+    }
+
     fn splits(&self, path: &Path, file_bytes: u64, target_bytes: u64) -> Result<Vec<Split>> {
         split_by_lines(path, file_bytes, target_bytes)
     }

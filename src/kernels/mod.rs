@@ -9,6 +9,7 @@ pub mod cpu;
 pub mod exact_sum;
 pub mod explode;
 pub mod filter;
+pub mod flow;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod group_ids;
@@ -24,6 +25,7 @@ mod site;
 pub mod sort;
 pub mod stored;
 pub mod user_function;
+pub mod validate;
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,7 +35,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits::ROW_NUMBERS_MAX;
 use crate::plan::stage::{Registry, Stage};
 
+pub use flow::Flow;
 pub use keep::{Kept, Moment, Sighting};
+pub use validate::Findings;
 
 /// What a stage gives: for each partition its batches, in order. Empty batches may be left out.
 pub type Partitions = Vec<Vec<RecordBatch>>;
@@ -178,6 +182,16 @@ pub trait StageTask: Send {
     /// What the task has seen of time so far.
     fn sighting(&self) -> Sighting {
         Sighting::default()
+    }
+
+    /// Where the rows went that were pushed so far; none by a backend that does not count them.
+    fn flow(&self) -> Option<Flow> {
+        None
+    }
+
+    /// What rules found in the rows since the last call.
+    fn take_findings(&mut self) -> Findings {
+        Findings::default()
     }
 
     /// Ends the partition.

@@ -35,6 +35,9 @@ impl Backend for ReferenceBackend {
 
     fn supports(&self, stage: &Stage) -> Result<(), String> {
         let asks = stage.steps.iter().any(|step| matches!(step, Step::Late { .. } | Step::Watermark { .. }));
+        if stage.steps.iter().any(|step| matches!(step, Step::Validate { .. })) {
+            return Err("it counts nothing".to_owned());
+        }
         match asks || stage.keep().is_some() {
             true => Err("it keeps nothing from batch to batch".to_owned()),
             false => Ok(()),
@@ -101,7 +104,7 @@ impl ReferenceStage {
     /// The schema of the rows that reach the end.
     fn end_schema(&self) -> SchemaRef {
         let after = |step: &Step| match step {
-            Step::Filter { .. } | Step::Watermark { .. } | Step::Late { .. } => None,
+            Step::Filter { .. } | Step::Validate { .. } | Step::Watermark { .. } | Step::Late { .. } => None,
             Step::Project { schema, .. } | Step::Explode { schema, .. } | Step::Map { schema, .. } => {
                 Some(Arc::clone(schema))
             }
@@ -120,7 +123,7 @@ impl ReferenceStage {
             Step::Explode { column, schema } => explode::reference(&batch, *column, schema),
             Step::Map { function, schema } => self.call(*function, &batch, schema),
             Step::Join(join) => join::reference(join, self.registry.table(join.table)?.1, &batch),
-            Step::Watermark { .. } | Step::Late { .. } => Err(refused()),
+            Step::Validate { .. } | Step::Watermark { .. } | Step::Late { .. } => Err(refused()),
         })
     }
 

@@ -7,6 +7,7 @@ use super::analyze_keep;
 use super::explain::columns;
 use super::keep::{Keep, Watermark, WatermarkId, Windows};
 use super::logical::{LogicalPlan, MapInput, SortBy};
+use super::rules::{self, TypedRule};
 use super::stage::{FunctionId, Join, JoinKind, NamedExpr, SortKey, SourceId, TableId};
 use crate::columnar::data_type;
 use crate::columnar::{DataType, Field, Schema, SchemaRef};
@@ -29,6 +30,7 @@ pub enum Op {
     Source { source: SourceId, name: String },
     Filter { input: Arc<Node>, predicate: TypedExpr },
     Project { input: Arc<Node>, columns: Vec<NamedExpr> },
+    Validate { input: Arc<Node>, rules: Vec<TypedRule> },
     Explode { input: Arc<Node>, column: usize },
     Map { input: Arc<Node>, function: FunctionId, name: String },
     Transform { input: Arc<Node>, function: FunctionId, name: String },
@@ -54,6 +56,7 @@ impl Node {
             Op::Union { inputs } => inputs.iter().collect(),
             Op::Filter { input, .. }
             | Op::Project { input, .. }
+            | Op::Validate { input, .. }
             | Op::Explode { input, .. }
             | Op::Map { input, .. }
             | Op::Transform { input, .. }
@@ -100,6 +103,7 @@ struct Analyzer {
 #[derive(Default)]
 pub(super) struct Given {
     pub(super) watermarks: usize,
+    pub(super) rules: usize,
     /// Names of operators that keep state.
     pub(super) operators: BTreeSet<String>,
 }
@@ -149,6 +153,7 @@ fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>, given: &mut Given) -> R
             }
             Ok(Node { op: Op::Filter { input, predicate }, schema: same })
         }
+        LogicalPlan::Validate { rules, .. } => rules::validate(input, rules, given),
         LogicalPlan::Explode { column, .. } => explode(input, column),
         LogicalPlan::Map { function, name, takes, schema, .. } => {
             if *takes == MapInput::Lines {
@@ -286,7 +291,7 @@ fn one_text_column(schema: &Schema) -> Result<()> {
     }
 }
 
-fn join(
+pub(super) fn join(
     input: Arc<Node>,
     table: TableId,
     name: &str,

@@ -20,6 +20,7 @@ fn logical_into(plan: &LogicalPlan, depth: usize, text: &mut String) {
         LogicalPlan::Source { name, schema, .. } => format!("{name}: {}", columns(schema)),
         LogicalPlan::Select { columns, .. } | LogicalPlan::WithColumns { columns, .. } => list(columns),
         LogicalPlan::Filter { predicate, .. } => predicate.to_string(),
+        LogicalPlan::Validate { rules, .. } => list(rules),
         LogicalPlan::Explode { column, .. } => column.clone(),
         LogicalPlan::Map { name, takes: MapInput::Lines | MapInput::Batch, schema, .. }
         | LogicalPlan::Transform { name, schema, .. } => format!("{name} -> {}", columns(schema)),
@@ -88,6 +89,10 @@ fn describe_step(step: &Step, registry: &Registry) -> String {
     match step {
         Step::Filter { predicate } => format!("filter {predicate}"),
         Step::Project { columns, .. } => format!("project {}", named(columns)),
+        Step::Validate { rules } => {
+            let rules = rules.iter().map(|rule| format!("{} or {}", rule.name, rule.verdict)).collect::<Vec<_>>();
+            format!("validate {}", rules.join(", "))
+        }
         Step::Explode { schema, column } => format!("explode {}", schema.field(*column).name()),
         Step::Map { function, .. } => {
             let name = registry.function(*function).map_or("?", |(name, _)| name);

@@ -4,11 +4,12 @@
 //! must be regrouped (reduce, distinct, sort, limit, repartition, transform), where they are cached, and where streams
 //! come together. A source that several stages read gets a stage of its own, so that it is read once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::analyze::{Node, Op};
 use super::keep::{Watermark, WatermarkId};
+use super::rules::TypedRule;
 use super::stage::{End, SourceId, Stage, StageId, StageInput, Step};
 use crate::columnar::{Schema, SchemaRef};
 
@@ -24,6 +25,37 @@ pub struct QueryPlan {
 }
 
 impl QueryPlan {
+    /// The columns of a source that any stage looks at, by index.
+    pub fn columns_read(&self, source: SourceId) -> BTreeSet<usize> {
+        self.read_of(StageInput::Source(source))
+    }
+
+    fn read_of(&self, input: StageInput) -> BTreeSet<usize> {
+        let mut read = BTreeSet::new();
+        for stage in self.stages.iter().filter(|stage| stage.inputs.contains(&input)) {
+            let all = 0..stage.input_schema.fields().len();
+            match (stage.steps.first(), &stage.end) {
+                (Some(Step::Project { columns, .. }), _) => {
+                    read.extend(columns.iter().flat_map(|column| column.expr.columns()));
+                }
+                // Rows that are passed on as they are.
+                (None, End::Emit) if !self.outputs.contains(&stage.id) => {
+                    read.extend(self.read_of(StageInput::Stage(stage.id)));
+                }
+                _ => read.extend(all),
+            }
+        }
+        read
+    }
+
+    /// The rules of all stages, in the order of their ids.
+    pub fn rules(&self) -> Vec<&TypedRule> {
+        let steps = self.stages.iter().flat_map(|stage| &stage.steps);
+        let rules = steps.filter_map(|step| if let Step::Validate { rules } = step { Some(rules) } else { None });
+        let rules = rules.flatten().map(|rule| (rule.id, rule)).collect::<BTreeMap<_, _>>();
+        rules.into_values().collect()
+    }
+
     /// The stage of this id.
     pub fn stage(&self, id: StageId) -> &Stage {
         &self.stages[id.0]
@@ -127,6 +159,7 @@ impl Fuser {
             Op::Project { input, columns } => {
                 self.step(input, Step::Project { columns: columns.clone(), schema: Arc::clone(schema) }, schema)
             }
+            Op::Validate { input, rules } => self.step(input, Step::Validate { rules: rules.clone() }, schema),
             Op::Explode { input, column } => {
                 self.step(input, Step::Explode { column: *column, schema: Arc::clone(schema) }, schema)
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::keep::OutputMode;
+use super::rules::Rule;
 use super::stage::{FunctionId, JoinKind, SourceId, TableId};
 use crate::columnar::SchemaRef;
 use crate::expr::{Aggregate, Expr};
@@ -43,6 +44,13 @@ pub enum LogicalPlan {
         input: Arc<LogicalPlan>,
         /// The condition.
         predicate: Expr,
+    },
+    /// The rows that keep rules, and those that break them as far as the rules' verdicts let them through.
+    Validate {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// The rules.
+        rules: Vec<Rule>,
     },
     /// A row for each item of a list column.
     Explode {
@@ -293,6 +301,7 @@ impl LogicalPlan {
             Self::Select { .. } => "select",
             Self::WithColumns { .. } => "with_columns",
             Self::Filter { .. } => "filter",
+            Self::Validate { .. } => "validate",
             Self::Explode { .. } => "flat_map",
             Self::Map { takes: MapInput::Lines, .. } => "map_lines",
             Self::Map { .. } => "map_batches",
@@ -324,6 +333,7 @@ impl LogicalPlan {
             Self::Select { input, .. }
             | Self::WithColumns { input, .. }
             | Self::Filter { input, .. }
+            | Self::Validate { input, .. }
             | Self::Explode { input, .. }
             | Self::Map { input, .. }
             | Self::Transform { input, .. }

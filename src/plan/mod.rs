@@ -14,6 +14,8 @@ pub mod fuse;
 pub mod keep;
 pub mod logical;
 pub mod optimize;
+pub mod rules;
+mod share;
 pub mod stage;
 
 pub use fuse::QueryPlan;
@@ -29,6 +31,6 @@ use crate::error::Result;
 /// `InvalidQuery` or `Unsupported`: a mistake of the user's, with the operation it stands in.
 pub fn plan(outputs: &[Arc<LogicalPlan>]) -> Result<QueryPlan> {
     let nodes = analyze::analyze_all(outputs)?;
-    let nodes = optimize::optimize(&nodes);
+    let nodes = optimize::optimize(&share::validated_once(&nodes));
     Ok(fuse::fuse(&nodes))
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::analyze::{self, Node, Op};
 use super::keep::Keep;
+use super::rules::{TypedRule, Verdict};
 use super::stage::{Join, NamedExpr, SortKey};
 use crate::columnar::{Schema, SchemaRef};
 use crate::expr::{TypedExpr, TypedNode};
@@ -67,11 +68,12 @@ fn swapped(node: &Node) -> Option<Node> {
 }
 
 /// The same operation over other inputs of the same schema.
-fn rebuilt(node: &Node, with: &mut dyn FnMut(&Arc<Node>) -> Arc<Node>) -> Node {
+pub(super) fn rebuilt(node: &Node, with: &mut dyn FnMut(&Arc<Node>) -> Arc<Node>) -> Node {
     let op = match &node.op {
         Op::Source { source, name } => Op::Source { source: *source, name: name.clone() },
         Op::Filter { input, predicate } => Op::Filter { input: with(input), predicate: predicate.clone() },
         Op::Project { input, columns } => Op::Project { input: with(input), columns: columns.clone() },
+        Op::Validate { input, rules } => Op::Validate { input: with(input), rules: rules.clone() },
         Op::Explode { input, column } => Op::Explode { input: with(input), column: *column },
         Op::Map { input, function, name } => Op::Map { input: with(input), function: *function, name: name.clone() },
         Op::Transform { input, function, name } => {
@@ -148,6 +150,7 @@ impl Pruner {
                 let (filter, moved) = over(input, moved, |input| Op::Filter { input, predicate });
                 dropped(filter, moved, wanted)
             }
+            Op::Validate { input, rules } => self.validate(input, rules, wanted),
             Op::Sort { input, by, limit } => {
                 let read = by.iter().flat_map(|key| key.expr.columns());
                 let (input, moved) = self.prune(input, &union(wanted, read));
@@ -157,11 +160,7 @@ impl Pruner {
                     .collect();
                 over(input, moved, |input| Op::Sort { input, by, limit: *limit })
             }
-            Op::Distinct { input, columns } => {
-                let (input, moved) = self.prune(input, &union(wanted, columns.iter().copied()));
-                let columns = columns.iter().map(|index| moved[index]).collect();
-                over(input, moved, |input| Op::Distinct { input, columns })
-            }
+            Op::Distinct { input, columns } => self.distinct(input, columns, wanted),
             Op::Limit { input, rows } => {
                 let (input, moved) = self.prune(input, wanted);
                 over(input, moved, |input| Op::Limit { input, rows: *rows })
@@ -220,6 +219,24 @@ impl Pruner {
             return (input, moved);
         }
         (Arc::new(analyze::project(input, kept)), moved)
+    }
+
+    fn distinct(&mut self, input: &Arc<Node>, columns: &[usize], wanted: &Columns) -> (Arc<Node>, Moved) {
+        let (input, moved) = self.prune(input, &union(wanted, columns.iter().copied()));
+        let columns = columns.iter().map(|index| moved[index]).collect();
+        over(input, moved, |input| Op::Distinct { input, columns })
+    }
+
+    /// What is shown or kept of a row that breaks a rule is all of it.
+    fn validate(&mut self, input: &Arc<Node>, rules: &[TypedRule], wanted: &Columns) -> (Arc<Node>, Moved) {
+        let shows_rows = rules.iter().any(|rule| rule.verdict >= Verdict::Quarantine);
+        let read = rules.iter().flat_map(|rule| rule.test.columns());
+        let needed = if shows_rows { all(&input.schema) } else { union(wanted, read) };
+        let (input, moved) = self.prune(input, &at_least_one(needed, &input.schema));
+        let moved_test = |rule: &TypedRule| rule.test.moved(&input.schema, &|index| moved[&index]);
+        let rules = rules.iter().map(|rule| TypedRule { test: moved_test(rule), ..rule.clone() }).collect();
+        let (node, moved) = over(input, moved, |input| Op::Validate { input, rules });
+        dropped(node, moved, wanted)
     }
 
     fn explode(&mut self, node: &Node, input: &Arc<Node>, column: usize, wanted: &Columns) -> (Arc<Node>, Moved) {

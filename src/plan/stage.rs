@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::keep::{Keep, WatermarkId, Windows};
+use super::rules::TypedRule;
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
 use crate::expr::{TypedAggregate, TypedExpr};
@@ -82,6 +83,11 @@ pub enum Step {
         columns: Vec<NamedExpr>,
         /// Their schema.
         schema: SchemaRef,
+    },
+    /// Counts the rows that break rules, and keeps those whose verdict lets them through, in order.
+    Validate {
+        /// The rules.
+        rules: Vec<TypedRule>,
     },
     /// A row for each item of a list; the other columns are repeated. Null and empty lists give no row.
     Explode {

@@ -21,7 +21,8 @@ use crate::plan::stage::{Registry, SourceId};
 use crate::plan::{self, LogicalPlan};
 use crate::runtime::executor::Executor;
 use crate::runtime::progress::Listener;
-use crate::runtime::{CheckpointPlace, Progress, QueryDefinition, QueryOptions, RunningQuery, Trigger};
+use crate::runtime::quarantine;
+use crate::runtime::{BadRecordsMax, CheckpointPlace, Progress, QueryDefinition, QueryOptions, RunningQuery, Trigger};
 
 /// Where a streaming query begins.
 ///
@@ -60,6 +61,7 @@ pub(super) struct Draft {
     sources: Vec<(String, Box<dyn Source>)>,
     pub(super) registry: Registry,
     outputs: Vec<Output>,
+    quarantine: Option<Box<dyn Sink>>,
     started: bool,
 }
 
@@ -167,6 +169,46 @@ impl StreamingContext {
         self.source(name, source)
     }
 
+    /// Where records go that are left out and kept: those of sources whose policy is
+    /// [`Quarantine`](crate::formats::BadRecordPolicy::Quarantine), and rows that break a rule with that verdict. They are written under the batch's id, as rows of
+    /// [`quarantine::schema`](crate::runtime::quarantine::schema()).
+    ///
+    /// ```
+    /// use pelton::connectors::memory::MemorySink;
+    /// use pelton::formats::{BadRecordPolicy, FormatKind, FormatOptions};
+    /// use pelton::prelude::*;
+    ///
+    /// # fn main() -> Result<()> {
+    /// # let folder = tempfile::tempdir().map_err(|error| Error::io("", "make a folder", error))?;
+    /// let file = folder.path().join("ages.csv");
+    /// std::fs::write(&file, "age\n41\nold\n").map_err(|error| Error::io("", "write", error))?;
+    /// let schema = Schema::new(vec![Field::new("age", DataType::Int64, true)]);
+    /// let csv = FormatOptions::new(FormatKind::Csv).with_schema(schema.into()).with_policy(BadRecordPolicy::Quarantine);
+    ///
+    /// let context = StreamingContext::builder("ages").trigger(Trigger::AvailableNow).build()?;
+    /// let aside = MemorySink::new();
+    /// context.quarantine(aside.clone())?;
+    /// context.file_stream(&file, csv.build(None)?)?.print(0)?;
+    /// let totals = context.start()?.await_termination()?;
+    /// assert_eq!((totals.rows_out, totals.quarantined), (1, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Closed` if the query has started, `InvalidQuery` if it has a quarantine.
+    pub fn quarantine(&self, sink: impl Sink + 'static) -> Result<()> {
+        let mut draft = self.draft();
+        if draft.started {
+            return Err(already_started());
+        }
+        if draft.quarantine.is_some() {
+            return Err(Error::invalid_query("the query has a quarantine already"));
+        }
+        draft.quarantine = Some(Box::new(sink));
+        Ok(())
+    }
+
     /// What will run: the logical plan of each output, the fused stages, and what each runs on and why.
     ///
     /// # Errors
@@ -216,9 +258,13 @@ impl StreamingContext {
         }
         let executor = prepare(&draft, &self.placement)?;
         draft.started = true;
-        let sources = std::mem::take(&mut draft.sources);
+        let mut sources = std::mem::take(&mut draft.sources);
+        for (index, (_, source)) in sources.iter_mut().enumerate() {
+            source.narrow(&executor.columns_read(SourceId(index)));
+        }
         let sinks = draft.outputs.drain(..).map(|output| (output.name, output.sink)).collect();
-        RunningQuery::start(QueryDefinition { executor, sources, sinks }, self.options.clone())
+        let quarantine = draft.quarantine.take();
+        RunningQuery::start(QueryDefinition { executor, sources, sinks, quarantine }, self.options.clone())
     }
 
     /// The clock of the query.
@@ -237,8 +283,17 @@ fn prepare(draft: &Draft, placement: &Placement) -> Result<Executor> {
             Error::invalid_query("the query has no output").advice("end a stream with write, print or foreach_batch")
         );
     }
+    if draft.quarantine.is_none()
+        && let Some((name, _)) = draft.sources.iter().find(|(_, source)| source.may_quarantine())
+    {
+        return Err(quarantine::missing(&format!("source \"{name}\"")));
+    }
     let plans = draft.outputs.iter().map(|output| Arc::clone(&output.plan)).collect::<Vec<_>>();
-    Executor::prepare(plan::plan(&plans)?, &draft.registry, &Dispatcher::new(placement.clone()))
+    let executor = Executor::prepare(plan::plan(&plans)?, &draft.registry, &Dispatcher::new(placement.clone()))?;
+    if draft.quarantine.is_none() && executor.may_quarantine() {
+        return Err(quarantine::missing("a rule"));
+    }
+    Ok(executor)
 }
 
 impl ContextBuilder {
@@ -254,6 +309,7 @@ impl ContextBuilder {
             pool: None,
             listeners: Vec::new(),
             checkpoint: None,
+            bad_records_max: BadRecordsMax::default(),
         };
         Self { options, placement: Placement::default(), threads: None, partitions: None }
     }
@@ -343,6 +399,14 @@ impl ContextBuilder {
         self
     }
 
+    /// How many bad records a batch may have. One with more stops the query before anything of it is written; the error
+    /// has the first examples.
+    #[must_use]
+    pub fn bad_records_max(mut self, most: BadRecordsMax) -> Self {
+        self.options.bad_records_max = most;
+        self
+    }
+
     /// Calls a closure with the progress record of each batch, on the query's thread.
     #[must_use]
     pub fn on_progress(mut self, listener: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
@@ -367,6 +431,12 @@ impl ContextBuilder {
         self.options.partitions = self.partitions.unwrap_or(threads);
         if self.options.partitions == 0 {
             return Err(Error::new(ErrorKind::InvalidOption, "0 partitions cannot hold rows").advice("give at least 1"));
+        }
+        if let Some(share) = self.options.bad_records_max.share
+            && !(0.0..=1.0).contains(&share)
+        {
+            return Err(Error::new(ErrorKind::InvalidOption, format!("{share} is no share of bad records"))
+                .advice("give a number from 0 to 1"));
         }
         if threads > THREADS_MAX {
             return Err(Error::new(ErrorKind::InvalidOption, format!("{threads} threads are too many"))

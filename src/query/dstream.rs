@@ -9,6 +9,7 @@ use super::cell::Row;
 use super::context::Draft;
 use super::keyed::KeyedDStream;
 use super::lines;
+use super::rule::{Rule, RuleTest};
 use super::table::{JoinOn, StaticTable};
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::connectors::Sink;
@@ -20,6 +21,7 @@ use crate::plan::LogicalPlan;
 use crate::plan::analyze;
 use crate::plan::explain;
 use crate::plan::logical::{MapInput, SortBy};
+use crate::plan::rules::{self, Test};
 use crate::plan::stage::{BatchFunction, FunctionId, GroupFunction, JoinKind};
 
 /// A stream of micro-batches, described but not yet running. Cloning it is cheap and makes a branch.
@@ -68,6 +70,54 @@ impl DStream {
     #[must_use]
     pub fn filter(&self, predicate: Expr) -> Self {
         self.with(|input| LogicalPlan::Filter { input, predicate })
+    }
+
+    /// The rows that keep these rules; of those that break one, each goes where the rule's verdict sends it. All rules are
+    /// counted, in the progress record of each batch.
+    ///
+    /// ```
+    /// use pelton::connectors::memory::MemorySink;
+    /// use pelton::connectors::queue::QueueSource;
+    /// use pelton::prelude::*;
+    ///
+    /// # fn main() -> Result<()> {
+    /// # use std::sync::Arc;
+    /// let ages: Arc<dyn arrow_array::Array> = Arc::new(arrow_array::Int64Array::from(vec![Some(7), Some(-1), None]));
+    /// let batch = RecordBatch::try_from_iter_with_nullable([("age", ages, true)])?;
+    /// let context = StreamingContext::builder("ages").trigger(Trigger::AvailableNow).build()?;
+    /// let good = MemorySink::new();
+    /// let (queue, source) = QueueSource::new(batch.schema());
+    /// queue.push(vec![batch])?;
+    /// queue.close();
+    /// context
+    ///     .source("ages", source)?
+    ///     .validate([Rule::between("age", 0, 150).or_drop(), Rule::not_null(["age"])])
+    ///     .write(good.clone())?;
+    /// let query = context.start()?;
+    /// query.await_termination()?;
+    /// let counts = query.progress()[0].rules.iter().map(|rule| (rule.name.clone(), rule.broken)).collect::<Vec<_>>();
+    /// assert_eq!(counts, [("age >= 0 AND age <= 150".into(), 1), ("age IS NOT NULL".into(), 1)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn validate(&self, rules: impl IntoIterator<Item = Rule>) -> Self {
+        let rules = rules.into_iter().map(|rule| self.planned(rule)).collect();
+        self.with(|input| LogicalPlan::Validate { input, rules })
+    }
+
+    /// The rule with its table entered into the query.
+    fn planned(&self, Rule { name, test, verdict }: Rule) -> rules::Rule {
+        let test = match test {
+            RuleTest::Holds(condition) => Test::Holds(condition),
+            RuleTest::Found(on, StaticTable { name, rows }) => {
+                let on = on.into_iter().map(|JoinOn(stream, table)| (stream, table)).collect();
+                let schema = rows.schema();
+                let table = self.edit(|draft| draft.registry.add_table(name.clone(), rows));
+                Test::Found { table, name, schema, on }
+            }
+        };
+        rules::Rule { name, test, verdict }
     }
 
     /// A row for each item of a list, beside the other columns. Null and empty lists give no row.

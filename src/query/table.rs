@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_select::concat::concat_batches;
 
 use crate::columnar::RecordBatch;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::Format;
 pub use crate::plan::logical::JoinOn;
 
@@ -30,9 +30,13 @@ impl StaticTable {
     /// A file that cannot be read, or a record that cannot: see the format's policy for bad records.
     pub fn read(path: impl AsRef<Path>, format: &Arc<dyn Format>) -> Result<Self> {
         let path = path.as_ref();
+        if format.may_quarantine() {
+            return Err(Error::new(ErrorKind::InvalidOption, "a table has no quarantine")
+                .at(Place::file(path))
+                .advice("read it with the policy \"fail\", \"drop\" or \"null\""));
+        }
         let name = path.file_stem().map_or_else(|| "table".to_owned(), |stem| stem.to_string_lossy().into_owned());
-        let metadata =
-            std::fs::metadata(path).map_err(|error| crate::error::Error::io(path, "read the table", error))?;
+        let metadata = std::fs::metadata(path).map_err(|error| Error::io(path, "read the table", error))?;
         let mut batches = Vec::new();
         for split in format.splits(path, metadata.len(), u64::MAX)? {
             let mut reader = format.open(&split)?;

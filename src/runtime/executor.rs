@@ -6,7 +6,7 @@
 //! calling thread, without any hand-over.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,18 +17,21 @@ use arrow_array::RecordBatchOptions;
 use rayon::prelude::*;
 
 use super::micro_batch::MicroBatch;
+use super::progress::StageFlow;
+use super::quarantine::{self, AsideBytes, Quarantined};
 use super::watermarks::EventTime;
 use crate::checkpoint::{StatePart, StateParts};
 use crate::clock::Clock;
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::dispatch::{Device, Dispatcher, Placed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::formats::{BatchReader, ReadReport};
+use crate::formats::{BatchReader, Checksum, ReadReport};
 use crate::kernels::user_function::panic_text;
-use crate::kernels::{Kept, Moment, Notice, Partial, Partitions, PreparedStage, Sighting};
+use crate::kernels::{Findings, Flow, Kept, Moment, Notice, Partial, Partitions, PreparedStage, Sighting};
 use crate::plan::QueryPlan;
 use crate::plan::keep::{Keep, Span};
-use crate::plan::stage::{Registry, Stage, StageInput};
+use crate::plan::rules::{TypedRule, Verdict};
+use crate::plan::stage::{End, Registry, SourceId, Stage, StageInput};
 
 /// Takes what an operator's state has become: its name, which part of it, and the rows.
 type SaveState<'a> = &'a mut dyn FnMut(&str, StatePart, &[RecordBatch]) -> Result<()>;
@@ -61,6 +64,10 @@ struct Done {
     report: ReadReport,
     reading: Duration,
     partitions: usize,
+    quarantined: Vec<Arc<Quarantined>>,
+    findings: Findings,
+    flow: Option<Flow>,
+    checksums: BTreeMap<SourceId, Checksum>,
 }
 
 /// What running the stages over a batch gave.
@@ -82,11 +89,19 @@ pub struct Computed {
     pub groups: u64,
     /// How far event time has come with the batch.
     pub event_time: EventTime,
+    /// What was left out and is kept.
+    pub quarantined: Vec<Arc<Quarantined>>,
+    /// What rules found; the rows that are kept are above.
+    pub findings: Findings,
+    /// Checksums of what was read of each source.
+    pub checksums: BTreeMap<SourceId, Checksum>,
+    /// Where the rows of each stage went.
+    pub flows: Vec<StageFlow>,
 }
 
 /// What a task takes its batches from.
 enum Feed {
-    Reader(Box<dyn BatchReader>),
+    Reader(SourceId, Box<dyn BatchReader>),
     Batches(Vec<RecordBatch>),
 }
 
@@ -95,6 +110,22 @@ struct TaskDone {
     seen: Sighting,
     report: ReadReport,
     reading: Duration,
+    /// Records that could not be read.
+    quarantined: Vec<Arc<Quarantined>>,
+    /// Rows that broke rules.
+    broken: Vec<Arc<Quarantined>>,
+    findings: Findings,
+    flow: Option<Flow>,
+    source: Option<SourceId>,
+}
+
+/// What all tasks of a stage are given.
+#[derive(Clone, Copy)]
+struct Surroundings<'a> {
+    moment: &'a Moment,
+    clock: &'a dyn Clock,
+    abandon: &'a AtomicBool,
+    aside: &'a AsideBytes,
 }
 
 impl Executor {
@@ -176,6 +207,21 @@ impl Executor {
             || self.plan.watermarks.iter().any(|watermark| watermark.idle_after.is_some())
     }
 
+    /// The rules of the query, in the order of their ids.
+    pub(super) fn rules(&self) -> Vec<&TypedRule> {
+        self.plan.rules()
+    }
+
+    /// The columns of a source that are looked at, by index.
+    pub fn columns_read(&self, source: SourceId) -> BTreeSet<usize> {
+        self.plan.columns_read(source)
+    }
+
+    /// Whether a rule puts rows in quarantine.
+    pub fn may_quarantine(&self) -> bool {
+        self.rules().iter().any(|rule| rule.verdict == Verdict::Quarantine)
+    }
+
     /// The schema of each output.
     pub fn output_schemas(&self) -> Vec<SchemaRef> {
         self.plan.outputs.iter().map(|&id| Arc::clone(&self.plan.stage(id).output_schema)).collect()
@@ -217,6 +263,10 @@ impl Executor {
             computed.report.absorb(done.report.clone());
             computed.reading += done.reading;
             computed.partitions += done.partitions;
+            computed.quarantined.extend(done.quarantined.iter().cloned());
+            computed.findings.absorb(done.findings.clone());
+            computed.checksums.extend(done.checksums.clone());
+            computed.flows.extend(done.flow.map(|flow| StageFlow { stage: index, flow }));
             results[index] = if self.kept[index].is_some() {
                 attempt.done[index].insert(done).rows.clone()
             } else {
@@ -243,7 +293,7 @@ impl Executor {
         (pool, clock, abandon): (Option<&rayon::ThreadPool>, &dyn Clock, &AtomicBool),
     ) -> Result<Done> {
         let (stage, placed) = (&self.plan.stages[index], &self.placed[index]);
-        let partitions = feeds.iter().filter(|feed| matches!(feed, Feed::Reader(_))).count();
+        let partitions = feeds.iter().filter(|feed| matches!(feed, Feed::Reader(..))).count();
         let asked = stage.asks();
         let mut moment = Moment {
             time: batch.time,
@@ -251,20 +301,37 @@ impl Executor {
             horizon_before: self.time.horizon(&asked),
             horizon: None,
         };
-        let run_one = |feed| run_task(stage, placed.stage.as_ref(), &moment, feed, clock, abandon);
+        let aside = AsideBytes::default();
+        let surroundings = Surroundings { moment: &moment, clock, abandon, aside: &aside };
+        let run_one = |feed| run_task(stage, placed.stage.as_ref(), feed, surroundings);
         let tasks: Vec<Result<TaskDone>> = match pool {
             Some(pool) if feeds.len() > 1 => pool.install(|| feeds.into_par_iter().map(run_one).collect()),
             _ => feeds.into_iter().map(run_one).collect(),
         };
         let mut done = Done { partitions, ..Done::default() };
         let mut partials = Vec::with_capacity(tasks.len());
+        let mut broken = Vec::new();
+        done.flow = Some(Flow::default());
         for task in tasks {
             let task = task?;
+            if let Some(source) = task.source {
+                let read = done.checksums.entry(source).or_default();
+                *read = read.then(task.report.checksum);
+            }
             done.report.absorb(task.report);
             done.reading += task.reading;
             done.seen.absorb(&task.seen);
+            done.quarantined.extend(task.quarantined);
+            done.findings.absorb(task.findings);
+            broken.extend(task.broken);
+            done.flow = done.flow.zip(task.flow).map(|(mut all, one)| {
+                all.absorb(&one);
+                all
+            });
             partials.push(task.partial);
         }
+        // Rows that broke rules come after records that could not be read, so that the order is free of the cut.
+        done.quarantined.append(&mut broken);
         done.rows = match &mut self.kept[index] {
             None => merge(stage, placed, partials, pool)?,
             Some(kept) => {
@@ -281,6 +348,7 @@ impl Executor {
                 absorbed.map_err(|error| error.context(format!("in stage {}", stage.id.0)))?
             }
         };
+        check_rows(stage, done.flow.as_ref(), &done.rows)?;
         Ok(done)
     }
 
@@ -312,6 +380,20 @@ pub fn kept_groups(definition: &str, state: &StateParts) -> Result<RecordBatch> 
 impl fmt::Debug for Executor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Executor").field("plan", &self.plan).field("placed", &self.placed).finish_non_exhaustive()
+    }
+}
+
+/// Whether an end that passes all rows on has passed on all that reached it.
+fn check_rows(stage: &Stage, flow: Option<&Flow>, rows: &Partitions) -> Result<()> {
+    let passes_all = matches!(stage.end, End::Emit | End::Repartition(_) | End::Sort { limit: None, .. });
+    let Some(flow) = flow.filter(|_| passes_all) else { return Ok(()) };
+    let given = rows.iter().flatten().map(|batch| batch.num_rows() as u64).sum::<u64>();
+    match given == flow.rows_end {
+        true => Ok(()),
+        false => Err(Error::internal(format!(
+            "{} rows reached the end of stage {}, which gave {given}",
+            flow.rows_end, stage.id.0
+        ))),
     }
 }
 
@@ -347,7 +429,7 @@ fn feeds(
             StageInput::Source(id) => {
                 let readers = sources.get_mut(id.0).and_then(Option::take);
                 let readers = readers.ok_or_else(|| Error::internal("two stages read the same source"))?;
-                feeds.extend(readers.into_iter().map(Feed::Reader));
+                feeds.extend(readers.into_iter().map(|reader| Feed::Reader(*id, reader)));
             }
             StageInput::Stage(id) => {
                 let partitions = take(&mut results[id.0], &mut uses[id.0]);
@@ -361,36 +443,58 @@ fn feeds(
 fn run_task(
     stage: &Stage,
     prepared: &dyn PreparedStage,
-    moment: &Moment,
     feed: Feed,
-    clock: &dyn Clock,
-    abandon: &AtomicBool,
+    Surroundings { moment, clock, abandon, aside }: Surroundings<'_>,
 ) -> Result<TaskDone> {
     let work = || {
         let mut task = prepared.begin_at(moment)?;
         let mut report = ReadReport::default();
         let mut reading = Duration::ZERO;
+        let mut quarantined = Vec::new();
+        let mut findings = Findings::default();
+        let mut broken = Vec::new();
+        let mut given = 0;
+        let source = if let Feed::Reader(source, _) = &feed { Some(*source) } else { None };
         let mut push = |batch: &RecordBatch| {
             if abandon.load(Ordering::Relaxed) {
                 return Err(Error::new(ErrorKind::Closed, "the query was stopped"));
             }
-            task.push(under_schema(batch, &stage.input_schema)?.as_ref())
+            task.push(under_schema(batch, &stage.input_schema)?.as_ref())?;
+            given += batch.num_rows() as u64;
+            let mut found = task.take_findings();
+            for rows in std::mem::take(&mut found.aside) {
+                let rows = quarantine::broken(&rows)?;
+                aside.add(rows.iter().map(|row| &row.record))?;
+                broken.extend(rows.into_iter().map(Arc::new));
+            }
+            findings.absorb(found);
+            Ok(())
         };
         match feed {
             Feed::Batches(batches) => batches.iter().try_for_each(&mut push)?,
-            Feed::Reader(mut reader) => {
+            Feed::Reader(source, mut reader) => {
                 loop {
                     let started = clock.now();
                     let batch = reader.next_batch()?;
                     reading += clock.now().saturating_sub(started);
+                    let records = reader.take_aside();
+                    aside.add(records.iter())?;
+                    let bad =
+                        records.into_iter().map(|record| Quarantined { source: Some(source), rule: None, record });
+                    quarantined.extend(bad.map(Arc::new));
                     let Some(batch) = batch else { break };
                     push(&batch)?;
                 }
                 report = reader.report();
+                if report.rows != given {
+                    let message = format!("a source reports {} rows, and its reader gave {given}", report.rows);
+                    return Err(Error::internal(message));
+                }
             }
         }
-        let seen = task.sighting();
-        Ok(TaskDone { partial: task.finish()?, seen, report, reading })
+        let (seen, flow) = (task.sighting(), task.flow());
+        flow.map_or(Ok(()), |flow| flow.check(given))?;
+        Ok(TaskDone { partial: task.finish()?, seen, report, reading, quarantined, broken, findings, flow, source })
     };
     guarded(work).map_err(|error| error.context(format!("in stage {}", stage.id.0)))
 }

@@ -2,6 +2,7 @@
 //!
 //! The loop in `life` calls `Journal::begin` when a batch has been cut and `Journal::commit` when all sinks have it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::executor::Executor;
@@ -11,6 +12,8 @@ use super::watermarks::EventTime;
 use crate::checkpoint::{Checkpoint, CheckpointOptions, CommitEntry, Identity, OffsetEntry, Store};
 use crate::connectors::{OffsetRange, Replay, Source};
 use crate::error::{Error, ErrorKind, Result};
+use crate::formats::Checksum;
+use crate::plan::stage::SourceId;
 
 /// Where a query keeps its checkpoint, and how.
 #[derive(Debug, Clone)]
@@ -38,6 +41,8 @@ pub(super) struct Journal {
     checkpoint: Checkpoint,
     /// The names of the sources, in their order.
     sources: Vec<String>,
+    /// What batches that run again read the first time.
+    first_read: BTreeMap<u64, BTreeMap<String, Checksum>>,
 }
 
 /// A journal, and what to begin with.
@@ -62,8 +67,10 @@ impl Journal {
         }
         let mut recovery = Recovery { committed: resumption.committed(), ..Recovery::default() };
         let mut pending: Vec<MicroBatch> = Vec::new();
+        let mut first_read = BTreeMap::new();
         for entry in &resumption.pending {
             recovery.repeated.push(entry.batch);
+            first_read.insert(entry.batch, entry.checksums.clone());
             let ranges = sources.iter().map(|name| entry.ranges.get(name).cloned()).collect();
             pending.push(MicroBatch { id: entry.batch, time: entry.time, ranges });
         }
@@ -89,19 +96,40 @@ impl Journal {
             definition.executor.restore(event_time, |operator| checkpoint.load_state(operator, committed))?;
         }
         let is_new = resumption.next_batch == 0 && pending.is_empty();
-        for (name, sink) in definition.sinks.iter_mut().filter(|_| !is_new) {
+        for (name, sink) in definition.all_sinks().filter(|_| !is_new) {
             let resumed = sink.resume(resumption.next_batch);
             resumed.map_err(|error| error.context(format!("while sink \"{name}\" goes on")))?;
         }
-        let journal = Self { checkpoint, sources };
+        let journal = Self { checkpoint, sources, first_read };
         Ok(Resumed { journal, next_batch: resumption.next_batch, pending, recovery })
     }
 
     /// Writes down what a batch reads.
     pub(super) fn begin(&self, batch: &MicroBatch) -> Result<()> {
         let ranges = self.ranges(batch).collect();
-        let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges };
+        let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges, checksums: BTreeMap::new() };
         self.checkpoint.begin_batch(&entry)
+    }
+
+    /// Writes down what a batch has read, before anything of it is written; if it was read in an earlier life, it must be
+    /// the same: sinks may have a part of it.
+    pub(super) fn note_read(&self, batch: &MicroBatch, read: &BTreeMap<SourceId, Checksum>) -> Result<()> {
+        let named = read.iter().filter(|(_, checksum)| checksum.bytes > 0);
+        let checksums = named.filter_map(|(source, checksum)| Some((self.sources.get(source.0)?.clone(), *checksum)));
+        let checksums = checksums.collect::<BTreeMap<_, _>>();
+        let first = self.first_read.get(&batch.id).filter(|first| !first.is_empty());
+        let Some(first) = first else {
+            if checksums.is_empty() {
+                return Ok(());
+            }
+            let ranges = self.ranges(batch).collect();
+            return self.checkpoint.begin_batch(&OffsetEntry { batch: batch.id, time: batch.time, ranges, checksums });
+        };
+        let changed = first.iter().find(|(source, checksum)| checksums.get(*source) != Some(checksum));
+        changed.map_or(Ok(()), |(source, before)| {
+            let now = checksums.get(source).copied().unwrap_or_default();
+            Err(input_changed(batch.id, source, *before, now))
+        })
     }
 
     /// Writes down what a batch made of the state: after it was computed, before it is committed.
@@ -138,6 +166,18 @@ impl Journal {
         let named = self.sources.iter().zip(&batch.ranges);
         named.filter_map(|(name, range)| Some((name.clone(), range.clone()?)))
     }
+}
+
+fn input_changed(batch: u64, source: &str, before: Checksum, now: Checksum) -> Error {
+    let shown = |sum: Checksum| format!("{} bytes with checksum {:08x}", sum.bytes, sum.crc);
+    let message = format!(
+        "the input of source \"{source}\" changed since batch {batch} was first read: it was {}, and is {}",
+        shown(before),
+        shown(now)
+    );
+    Error::new(ErrorKind::Corrupt, message).advice(
+        "bring the input back as it was; or, to go on with what is there now, roll the checkpoint back with --recut",
+    )
 }
 
 /// The names, made different: a second `logs` becomes `logs#2`.

@@ -2,7 +2,7 @@
 //!
 //! Each query has a thread of its own; tasks run on the pool. The loop is the only one that touches sources and sinks.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +11,15 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::executor::{Computed, Readers};
 use super::journal::{Journal, Resumed};
 use super::micro_batch::MicroBatch;
-use super::progress::{Phases, Progress, Queue};
+use super::progress::{Phases, Progress, Queue, RuleCount};
+use super::quarantine;
 use super::scheduler::{QueryDefinition, QueryOptions, Shared, Tick};
 use super::trigger::Trigger;
 use crate::columnar::SchemaRef;
 use crate::connectors::{Available, OutputBatch, ReadLimits, Replay, WriteReport};
 use crate::error::{Error, ErrorKind, Result, Retry};
+use crate::kernels::Findings;
+use crate::plan::rules::{TypedRule, Verdict};
 
 /// How often a query with a manual trigger looks whether it should stop.
 const STOP_CHECK: Duration = Duration::from_millis(20);
@@ -43,6 +46,8 @@ pub(super) struct Life {
     cut_began: Duration,
     /// When the present batch was due, for triggers that say so.
     due: Option<Duration>,
+    /// Notices about the input that were told: once is enough.
+    told: BTreeSet<String>,
 }
 
 impl Life {
@@ -71,6 +76,7 @@ impl Life {
             pending,
             cut_began: Duration::ZERO,
             due: None,
+            told: BTreeSet::new(),
         }
     }
 
@@ -166,7 +172,7 @@ impl Life {
                 self.run_batch(&batch, Duration::ZERO)?;
             }
         }
-        for (name, sink) in &mut self.definition.sinks {
+        for (name, sink) in self.definition.all_sinks() {
             sink.close().map_err(|error| error.context(format!("while closing sink \"{name}\"")))?;
         }
         Ok(())
@@ -218,6 +224,10 @@ impl Life {
         let computed = self.retried(&mut retries, |life| life.compute(batch))?;
         let computed_at = self.now();
         self.retried(&mut retries, |life| match &life.journal {
+            Some(journal) => journal.note_read(batch, &computed.checksums),
+            None => Ok(()),
+        })?;
+        self.retried(&mut retries, |life| match &life.journal {
             Some(journal) => journal.save_state(batch, &mut life.definition.executor),
             None => Ok(()),
         })?;
@@ -247,6 +257,9 @@ impl Life {
             scheduling_delay,
             retries,
             late: computed.seen.late,
+            rejected: computed.findings.dropped,
+            rules: self.rule_counts(&computed.findings),
+            stages: computed.flows.clone(),
             untimed: computed.seen.untimed,
             groups: computed.groups,
             queue: self.queue(),
@@ -262,6 +275,9 @@ impl Life {
             ..Progress::default()
         };
         progress.add_reading(&computed.report);
+        progress.quarantined += computed.findings.quarantined;
+        let new = computed.report.notices.iter().filter(|notice| self.told.insert((*notice).clone()));
+        progress.warnings.extend(new.cloned());
         self.shared.log.push(progress.clone());
         self.options.listeners.iter().for_each(|listener| listener(&progress));
         Ok(progress)
@@ -280,7 +296,34 @@ impl Life {
         }
         let (pool, clock) = (self.options.pool.as_deref(), self.options.clock.as_ref());
         let computed = self.definition.executor.run(batch, readers, pool, clock, &self.shared.abandon);
-        computed.map_err(|error| error.context(doing))
+        let checked = computed.and_then(|computed| self.check(&computed).map(|()| computed));
+        checked.map_err(|error| error.context(doing))
+    }
+
+    /// The rules of the query, and how many rows of a batch broke each.
+    fn rule_counts(&self, findings: &Findings) -> Vec<RuleCount> {
+        let count = |rule: &TypedRule| RuleCount {
+            name: Arc::clone(&rule.name),
+            verdict: rule.verdict,
+            broken: findings.broken.get(&rule.id).copied().unwrap_or_default(),
+        };
+        self.definition.executor.rules().into_iter().map(count).collect()
+    }
+
+    /// Whether the batch may be written, after all that was wrong with its records.
+    fn check(&self, computed: &Computed) -> Result<()> {
+        if !computed.quarantined.is_empty() && self.definition.quarantine.is_none() {
+            return Err(quarantine::missing("a source"));
+        }
+        let (report, findings) = (&computed.report, &computed.findings);
+        let mut examples =
+            report.examples.iter().map(|bad| format!("{}: {}", bad.place, bad.reason)).collect::<Vec<_>>();
+        let broken =
+            self.rule_counts(findings).into_iter().filter(|rule| rule.broken > 0 && rule.verdict > Verdict::Keep);
+        examples.extend(broken.map(|rule| format!("{} rows break the rule \"{}\"", rule.broken, rule.name)));
+        let all = report.rows + report.dropped + report.quarantined;
+        let bad = report.bad_records() + findings.dropped + findings.quarantined;
+        self.options.bad_records_max.check(bad, all, &examples)
     }
 
     fn write(&mut self, batch: &MicroBatch, computed: &Computed, retries: &mut u32) -> Result<WriteReport> {
@@ -299,7 +342,24 @@ impl Life {
             total.rows += report.rows;
             total.bytes += report.bytes;
         }
+        self.write_quarantine(batch, computed, retries)?;
         Ok(total)
+    }
+
+    /// What the batch left out and keeps goes to a sink of its own, under the batch's id.
+    fn write_quarantine(&mut self, batch: &MicroBatch, computed: &Computed, retries: &mut u32) -> Result<()> {
+        if self.definition.quarantine.is_none() {
+            return Ok(());
+        }
+        let sources = self.definition.sources.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+        let schema = quarantine::schema();
+        let partitions = quarantine::rows(&schema, batch.id, &computed.quarantined, &sources)?;
+        self.retried(retries, |life| {
+            let output = OutputBatch { batch_id: batch.id, time: batch.time, schema: &schema, partitions: &partitions };
+            let Some(sink) = &mut life.definition.quarantine else { return Ok(()) };
+            let written = sink.write(&output);
+            written.map(drop).map_err(|error| error.context(format!("{}, batch {}", quarantine::NAME, batch.id)))
+        })
     }
 
     fn queue(&self) -> Queue {

@@ -14,6 +14,7 @@
 //! | [`scheduler`] | the loop above, retries, stopping |
 //! | [`executor`] | how stages run over a batch's partitions |
 //! | [`progress`] | what is told about a batch |
+//! | [`quarantine`] | what is kept of what a batch leaves out, and when there is too much of it |
 //! | [`watermarks`] | how far event time has come |
 //! | [`journal`] | what is written to the checkpoint around a batch, and how a query goes on from it |
 //!
@@ -27,6 +28,7 @@ pub mod journal;
 mod life;
 pub mod micro_batch;
 pub mod progress;
+pub mod quarantine;
 pub mod scheduler;
 pub mod trigger;
 pub mod watermarks;
@@ -34,5 +36,6 @@ pub mod watermarks;
 pub use journal::{CheckpointPlace, Recovery};
 pub use micro_batch::MicroBatch;
 pub use progress::{Progress, Totals};
+pub use quarantine::BadRecordsMax;
 pub use scheduler::{QueryDefinition, QueryOptions, RunningQuery, StopMode};
 pub use trigger::Trigger;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::formats::ReadReport;
+use crate::kernels::Flow;
 use crate::limits::PROGRESS_RECORDS_MAX;
+use crate::plan::rules::Verdict;
 
 /// What one micro-batch did and how long each part took.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -30,6 +32,15 @@ pub struct Progress {
     pub dropped: u64,
     /// Records read with nulls in place of what could not be read.
     pub nulled: u64,
+    /// Records left out because they could not be read, and rows left out because they broke a rule, that are kept in the
+    /// quarantine.
+    pub quarantined: u64,
+    /// Rows left out because they broke a rule, and not kept.
+    pub rejected: u64,
+    /// How many rows broke each rule.
+    pub rules: Vec<RuleCount>,
+    /// Where the rows of each stage went, of the stages whose backend counts them: every row that came in is accounted for.
+    pub stages: Vec<StageFlow>,
     /// Rows that windows left out because they came after their windows were closed.
     pub late: u64,
     /// Rows that windows left out because they have no time.
@@ -52,6 +63,27 @@ pub struct Progress {
     pub fallen_back: u64,
     /// What should be looked at, although every answer is right.
     pub warnings: Vec<String>,
+}
+
+/// Where the rows of a stage went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StageFlow {
+    /// The stage, as `explain` numbers it.
+    pub stage: usize,
+    /// Its rows.
+    #[serde(flatten)]
+    pub flow: Flow,
+}
+
+/// How many rows broke a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RuleCount {
+    /// The rule.
+    pub name: Arc<str>,
+    /// What becomes of such rows.
+    pub verdict: Verdict,
+    /// How many there were.
+    pub broken: u64,
 }
 
 /// Where the time of a batch went, on the clock on the wall unless said otherwise.
@@ -96,6 +128,7 @@ impl Progress {
         self.bytes_in += report.bytes;
         self.dropped += report.dropped;
         self.nulled += report.nulled;
+        self.quarantined += report.quarantined;
         self.bad_records.extend(report.examples.iter().map(|bad| format!("{}: {}", bad.place, bad.reason)));
     }
 }
@@ -118,6 +151,10 @@ pub struct Totals {
     pub dropped: u64,
     /// Records read in part.
     pub nulled: u64,
+    /// Records and rows left out and kept in the quarantine.
+    pub quarantined: u64,
+    /// Rows left out because they broke a rule.
+    pub rejected: u64,
     /// Rows that windows left out: too late, or without a time.
     pub late: u64,
     /// Time in batches.
@@ -144,6 +181,8 @@ impl ProgressLog {
         totals.rows_out += progress.rows_out;
         totals.dropped += progress.dropped;
         totals.nulled += progress.nulled;
+        totals.quarantined += progress.quarantined;
+        totals.rejected += progress.rejected;
         totals.late += progress.late + progress.untimed;
         totals.busy += progress.phases.total;
         if records.latest.len() == PROGRESS_RECORDS_MAX {

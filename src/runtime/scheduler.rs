@@ -12,6 +12,7 @@ use super::executor::Executor;
 use super::journal::{CheckpointPlace, Journal, Recovery};
 use super::life::Life;
 use super::progress::{Listener, Progress, ProgressLog, Totals};
+use super::quarantine::{self, BadRecordsMax};
 use super::trigger::Trigger;
 use crate::clock::{Clock, Wake};
 use crate::connectors::{ReadLimits, Sink, Source};
@@ -41,6 +42,8 @@ pub struct QueryOptions {
     pub listeners: Vec<Listener>,
     /// Where the query writes down how far it has come; none: it begins anew each time.
     pub checkpoint: Option<CheckpointPlace>,
+    /// How many bad records a batch may have before the query stops.
+    pub bad_records_max: BadRecordsMax,
 }
 
 impl fmt::Debug for QueryOptions {
@@ -58,6 +61,16 @@ pub struct QueryDefinition {
     pub sources: Vec<(String, Box<dyn Source>)>,
     /// The sinks, one for each output, with their names.
     pub sinks: Vec<(String, Box<dyn Sink>)>,
+    /// Where records go that are left out and kept.
+    pub quarantine: Option<Box<dyn Sink>>,
+}
+
+impl QueryDefinition {
+    /// All sinks with their names: those of the outputs, then that of the quarantine.
+    pub(super) fn all_sinks(&mut self) -> impl Iterator<Item = (&str, &mut Box<dyn Sink>)> {
+        let outputs = self.sinks.iter_mut().map(|(name, sink)| (name.as_str(), sink));
+        outputs.chain(self.quarantine.iter_mut().map(|sink| (quarantine::NAME, sink)))
+    }
 }
 
 /// How a query is stopped.
@@ -135,7 +148,8 @@ impl RunningQuery {
         let schemas = definition.executor.output_schemas();
         let place = options.checkpoint.as_ref();
         let resumed = place.map(|place| Journal::open(place, &options.name, &mut definition)).transpose()?;
-        for ((name, sink), schema) in definition.sinks.iter_mut().zip(&schemas) {
+        let kept = quarantine::schema();
+        for ((name, sink), schema) in definition.all_sinks().zip(schemas.iter().chain([&kept])) {
             sink.open(schema).map_err(|error| error.context(format!("while opening sink \"{name}\"")))?;
         }
         let shared = Arc::new(Shared {

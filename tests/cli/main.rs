@@ -5,6 +5,7 @@
 mod bench;
 mod checkpoints;
 mod generating;
+mod inferring;
 mod mistakes;
 mod operations;
 mod pipelines;

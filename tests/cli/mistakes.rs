@@ -42,6 +42,25 @@ fn without_a_mistake_all_is_right() {
 }
 
 #[test]
+fn mistakes_in_rules_are_told_with_their_place() {
+    let said = |rule: &str| told("{ filter = \"age >= 18\" }", &format!("{{ validate = [{rule}] }}"));
+    for (rule, expected) in [
+        ("{ chek = \"age > 1\" }", "p.toml:14:21: a rule has no key \"chek\"; did you mean \"check\"?"),
+        ("{ name = \"a\" }", "p.toml:14:19: a rule says nothing; add check"),
+        ("{ check = \"age > 1\", not_null = \"age\" }", "a rule says one thing; write two rules"),
+        ("{ check = \"age + 1\" }", "not Boolean"),
+        ("{ not_null = \"agee\" }", "did you mean \"age\"?"),
+        ("{ check = \"age > 1\", else = \"dropp\" }", "\"else\" cannot be \"dropp\"; did you mean \"drop\"?"),
+        ("{ check = \"age > 1\", on = \"age\" }", "\"on\" goes with \"found_in\""),
+        ("{ found_in = \"towns\", on = \"age\" }", "there is no table \"towns\""),
+        ("{ check = \"age > 1\", else = \"quarantine\" }", "a rule puts records in quarantine, and the query has none"),
+    ] {
+        let told = said(rule);
+        assert!(told.contains(expected), "{rule}: {told}");
+    }
+}
+
+#[test]
 fn mistakes_are_told_with_place_and_advice() {
     for (from, to, expected) in [
         (

@@ -37,6 +37,14 @@ fn rows(steps: &str) -> Vec<String> {
 }
 
 #[test]
+fn rules_say_what_becomes_of_rows_that_break_them() {
+    let steps = "{ validate = [{ not_null = \"age\", else = \"drop\" }, { check = \"age < 50\", name = \"young\", else = \"drop\" }, \
+                 { found_in = \"towns\", on = { city = \"town\" } }] }";
+    assert_eq!(rows(steps), ["rome,30,a b", "oslo,30,c a", "rome,30,a b"]);
+    assert_eq!(rows("{ validate = { found_in = \"towns\", on = { city = \"town\" }, else = \"drop\" } }").len(), 4);
+}
+
+#[test]
 fn every_operation_can_be_said() {
     for (steps, expected) in [
         ("", &["rome,30,a b", "paris,,b", "rome,50,", "oslo,30,c a", "rome,30,a b"][..]),

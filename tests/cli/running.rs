@@ -147,6 +147,39 @@ fn bad_records_fail_are_dropped_or_are_null_as_asked() {
 }
 
 #[test]
+fn bad_records_are_put_aside_and_too_many_stop_the_query() {
+    let directory = with_pipeline(&format!("{NUMBERS}\n[quarantine]\npath = \"aside\"\n"));
+    fs::write(directory.path().join("numbers.csv"), "number\n1\ntwo\n3\n").unwrap();
+    let policy = "source.numbers.on_bad_record=quarantine";
+    let output = run(directory.path(), &["run", "p.toml", "--set", policy, "--set", "bad_records_max=1"]);
+    assert_eq!((output.status.code(), standard_error(&output).contains("1 bad record in quarantine")), (Some(0), true));
+    let kept = fs::read_to_string(directory.path().join("aside/part-00000000000000000000-00000.ndjson")).unwrap();
+    let kept = serde_json::from_str::<serde_json::Value>(&kept).unwrap();
+    assert_eq!((&kept["record"], &kept["line"], &kept["source"]), (&"two".into(), &3.into(), &"numbers".into()));
+
+    let again = ["run", "p.toml", "--set", policy, "--set", "quarantine.existing=remove"];
+    let output = run(directory.path(), &[again.as_slice(), &["--set", "bad_records_max={share=0.3}"]].concat());
+    let error = standard_error(&output);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("1 of 3 records of the batch are bad") && error.contains("line 3"), "{error}");
+
+    let refused = |set: &[&str]| {
+        let output = run(directory.path(), &[&["check", "p.toml"], set].concat());
+        assert_eq!(output.status.code(), Some(2), "{set:?}");
+        standard_error(&output)
+    };
+    let error = refused(&["--set", "bad_records_max={share=2}"]);
+    assert!(error.contains("\"share\" takes a number from 0 to 1"), "{error}");
+    let error = refused(&["--set", "quarantine.paht=x"]);
+    assert!(error.contains("did you mean \"path\"?"), "{error}");
+    let error = refused(&["--set", "source.numbers.on_bad_value={numbr='drop'}"]);
+    assert!(error.contains("did you mean \"number\"?"), "{error}");
+    fs::write(directory.path().join("p.toml"), NUMBERS).unwrap();
+    let error = refused(&["--set", policy]);
+    assert!(error.contains("add a [quarantine]") || error.contains("the query has none"), "{error}");
+}
+
+#[test]
 fn once_takes_all_there_is_whatever_the_limits() {
     let directory = with_pipeline(&NUMBERS.replace("numbers.csv", "*.csv"));
     for name in ["a.csv", "b.csv", "c.csv"] {

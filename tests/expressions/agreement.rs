@@ -13,7 +13,7 @@ use pelton::kernels::project::reference;
 use super::schema;
 
 /// Texts over all columns of the test schema, at least one for each operator, function and conversion.
-const TEXTS: [&str; 84] = [
+const TEXTS: [&str; 85] = [
     "i8 + 1",
     "u8 - 1",
     "i8 + 300",
@@ -52,6 +52,7 @@ const TEXTS: [&str; 84] = [
     "view like 'a%b'",
     "starts_with(text, view)",
     "trim(text_n)",
+    "normalize(text_n)",
     "substring(text, 1, 2)",
     "substring(text, i8 + 1)",
     "split(text, ' ')[1]",

@@ -65,6 +65,8 @@ fn functions_are_read() {
     assert_eq!(read("substring(x from 2 for 3)"), col("x").substring(1, 3));
     assert_eq!(read("substr(x, -3)"), col("x").substring(-3, i64::MAX));
     assert_eq!(read("trim(x)"), col("x").trim());
+    assert_eq!(read("normalize(x)"), col("x").normalize());
+    assert_eq!(read("clip(x, 0, 5)"), col("x").clip(0, 5));
     assert_eq!(read("greatest(a, b, 3)"), greatest([col("a"), col("b"), lit(3)]));
     assert_eq!(read("nullif(a, 0)"), when(col("a").eq(0)).then(lit(Scalar::Null)).otherwise(col("a")));
     assert_eq!(read("split(x, ',')[1]"), col("x").split(",").list_get(0));

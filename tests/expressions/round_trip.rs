@@ -88,6 +88,7 @@ fn function() -> impl Strategy<Value = (Function, usize)> {
         Function::Lower,
         Function::Upper,
         Function::Trim,
+        Function::Normalize,
         Function::Split(None),
         Function::Split(Some("'".to_owned())),
         Function::Extract("a(b)".to_owned(), 0),

@@ -23,6 +23,23 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let info = lz4_flex::frame::FrameInfo::new().content_checksum(true).block_checksums(true);
+    let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn snappy(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = snap::write::FrameEncoder::new(Vec::new());
+    encoder.write_all(bytes).unwrap();
+    encoder.into_inner().unwrap()
+}
+
+type Compress = fn(&[u8]) -> Vec<u8>;
+
+const ALL: [(&str, Compress); 4] = [(".gz", gzip), (".zst", zstd), (".lz4", lz4), (".sz", snappy)];
+
 fn options() -> pelton::formats::FormatOptions {
     csv(&[("n", DataType::Int64), ("t", DataType::Utf8)])
 }
@@ -36,9 +53,11 @@ fn plain() -> Vec<u8> {
 fn compressed_files_read_as_what_they_hold() {
     let plain = plain();
     let (expected, _) = read_bytes(&options(), &plain).unwrap();
-    for (name, bytes) in [(".csv.gz", gzip(&plain)), (".csv.zst", zstd(&plain)), ("", gzip(&plain)), ("", zstd(&plain))]
-    {
-        let file = named_file(name, &bytes);
+    // By the ending of the name, and by the first bytes.
+    let named = ALL.map(|(name, compress)| (format!(".csv{name}"), compress(&plain)));
+    let unnamed = ALL.map(|(_, compress)| (String::new(), compress(&plain)));
+    for (name, bytes) in named.into_iter().chain(unnamed) {
+        let file = named_file(&name, &bytes);
         let (batch, report) = read_cut(&*options().build(None).unwrap(), file.path(), 1000).unwrap();
         assert_eq!(batch, expected, "{name}");
         assert_eq!(report.bytes, bytes.len() as u64, "bytes are counted before decompression");
@@ -49,7 +68,7 @@ fn compressed_files_read_as_what_they_hold() {
 fn several_members_are_one_file() {
     let plain = plain();
     let (head, tail) = plain.split_at(plain.len() / 3);
-    for (name, compress) in [(".gz", gzip as fn(&[u8]) -> Vec<u8>), (".zst", zstd)] {
+    for (name, compress) in ALL {
         let file = named_file(name, [compress(head), compress(b""), compress(tail)].concat());
         assert_eq!(read(&options(), file.path()).unwrap().0, read_bytes(&options(), &plain).unwrap().0, "{name}");
     }
@@ -57,7 +76,7 @@ fn several_members_are_one_file() {
 
 #[test]
 fn a_name_that_promises_too_much_is_a_typed_error() {
-    for name in [".gz", ".zst"] {
+    for (name, _) in ALL {
         let file = named_file(name, "n,t\n1,x\n");
         let error = read(&options(), file.path()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
@@ -66,13 +85,30 @@ fn a_name_that_promises_too_much_is_a_typed_error() {
     }
 }
 
+#[test]
+fn damaged_snappy_is_found_by_its_checksums() {
+    let plain = plain();
+    let whole = snappy(&plain);
+    // Behind the head of the stream (10 bytes) and that of the first chunk (8 bytes) there are data only.
+    for at in [18, 19, 100, 5000, 9000] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        let file = named_file(".sz", &bytes);
+        assert_eq!(read(&options(), file.path()).unwrap_err().kind(), ErrorKind::Corrupt, "{at}");
+    }
+    let file = named_file(".sz", &whole[..whole.len() - 1]);
+    assert_eq!(read(&options(), file.path()).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn cut_off_data_is_corrupt_at_a_byte(at in 1usize..10_000, is_gzip: bool) {
+    fn cut_off_data_is_corrupt_at_a_byte(at in 1usize..10_000, which in 0usize..3) {
         let plain = plain();
-        let (name, bytes) = if is_gzip { (".gz", gzip(&plain)) } else { (".zst", zstd(&plain)) };
+        // Snappy does not say where it ends.
+        let (name, compress) = ALL[which];
+        let bytes = compress(&plain);
         let file = named_file(name, &bytes[..at % (bytes.len() - 1) + 1]);
         let error = read(&options(), file.path()).unwrap_err();
         prop_assert_eq!(error.kind(), ErrorKind::Corrupt, "{}", error);
@@ -81,9 +117,10 @@ proptest! {
     }
 
     #[test]
-    fn damaged_data_is_an_error_or_reads_as_before(at: prop::sample::Index, flip in 1u8.., is_gzip: bool) {
+    fn damaged_data_is_an_error_or_reads_as_before(at: prop::sample::Index, flip in 1u8.., which in 0usize..3) {
         let plain = plain();
-        let (name, mut bytes) = if is_gzip { (".gz", gzip(&plain)) } else { (".zst", zstd(&plain)) };
+        let (name, compress) = ALL[which];
+        let mut bytes = compress(&plain);
         let at = at.index(bytes.len());
         bytes[at] ^= flip;
         let file = named_file(name, &bytes);

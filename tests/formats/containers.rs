@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, StringArray};
+use arrow_array::{Array, ArrayRef, Int64Array, StringArray};
 use pelton::columnar::{DataType, RecordBatch};
 use pelton::error::ErrorKind;
 use pelton::formats::{FormatKind, FormatOptions, infer};
@@ -121,4 +121,32 @@ proptest! {
             prop_assert!(error.place().file.is_some(), "{}", error);
         }
     }
+}
+
+#[test]
+fn columns_that_nobody_looks_at_are_not_read_from_parquet() {
+    use std::collections::BTreeSet;
+
+    let all = batch(40_000);
+    let file = file(bytes(FormatKind::Parquet, &[all.clone()]));
+    let format = FormatOptions::new(FormatKind::Parquet).build(Some(file.path())).unwrap();
+    let narrowed = format.narrowed(&BTreeSet::from([1])).unwrap();
+    assert_eq!(narrowed.schema(), format.schema());
+    for target in [1, u64::MAX] {
+        let bytes = std::fs::metadata(file.path()).unwrap().len();
+        assert_eq!(
+            narrowed.splits(file.path(), bytes, target).unwrap(),
+            format.splits(file.path(), bytes, target).unwrap()
+        );
+        let (read, report) = read_cut(&*narrowed, file.path(), target).unwrap();
+        assert_eq!((read.column(1), read.column(0).null_count()), (all.column(1), 40_000));
+        assert_eq!(report.rows, 40_000);
+    }
+    assert_eq!(read_cut(&*format.narrowed(&BTreeSet::new()).unwrap(), file.path(), 1).unwrap().0.num_rows(), 40_000);
+    assert!(format.narrowed(&BTreeSet::from([0, 1])).is_none(), "there is nothing to save");
+    // What may not be null is read.
+    let fields =
+        all.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(false)).collect::<Vec<_>>();
+    let options = FormatOptions::new(FormatKind::Parquet).with_schema(Arc::new(pelton::columnar::Schema::new(fields)));
+    assert!(options.build(None).unwrap().narrowed(&BTreeSet::from([1])).is_none());
 }

@@ -11,5 +11,7 @@ mod containers;
 mod cuts;
 mod options;
 mod peers;
+mod policies;
+mod random_bytes;
 mod round_trips;
 mod support;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use pelton::columnar::{DataType, Field, Scalar, TimeUnit};
+use pelton::columnar::{DataType, Field, RecordBatch, Scalar, TimeUnit};
 use pelton::expr::{DatePart, Expr, Function, coalesce, col, greatest, least, lit};
+use pelton::kernels::cpu::project::Program;
 
 use crate::{agree, batches, is_typed, list, numbers, plain, schema, texts, times};
 
@@ -43,7 +44,7 @@ fn texts_are_searched_and_rewritten_as_in_the_reference() {
     use Function as F;
     for data_type in texts() {
         let batches = batches(&schema(&data_type));
-        for function in [F::Length, F::LengthBytes, F::Lower, F::Upper, F::Trim] {
+        for function in [F::Length, F::LengthBytes, F::Lower, F::Upper, F::Trim, F::Normalize] {
             agree(&call(function, [col("a")]), &batches);
         }
         for needle in [lit("a"), lit(""), lit("Pelton"), lit("ß"), col("b"), lit(Scalar::Null)] {
@@ -150,4 +151,42 @@ fn lists_and_structs_are_taken_apart_as_in_the_reference() {
         let fields = vec![Field::new("x", item.clone(), true), Field::new("y", DataType::Int64, true)];
         agree(&col("a").field("x"), &batches(&schema(&DataType::Struct(fields.into()))));
     }
+}
+
+#[test]
+fn normal_form_joins_what_stands_apart() {
+    let batch = RecordBatch::try_from_iter([(
+        "t",
+        Scalar::to_array(
+            &["e\u{301}", "\u{e9}", "plain", "\u{1112}\u{1161}\u{11ab}"].map(|text| text.into()),
+            &DataType::Utf8,
+        )
+        .unwrap(),
+    )])
+    .unwrap();
+    let typed = col("t").normalize().typed(&batch.schema()).unwrap();
+    let normal = Program::prepare(&typed).unwrap().evaluate(&batch).unwrap();
+    let texts = (0..4).map(|row| Scalar::from_array(&normal, row).unwrap()).collect::<Vec<_>>();
+    assert_eq!(texts, ["\u{e9}", "\u{e9}", "plain", "\u{d55c}"].map(Scalar::from));
+}
+
+#[test]
+fn clip_takes_the_nearer_bound_and_leaves_null() {
+    for data_type in numbers() {
+        let batches = batches(&schema(&data_type));
+        agree(&col("a").clip(col("b"), col("a")), &batches);
+    }
+    let batch = RecordBatch::try_from_iter([(
+        "n",
+        Scalar::to_array(&[Scalar::Int64(-5), Scalar::Int64(3), Scalar::Int64(50), Scalar::Null], &DataType::Int64)
+            .unwrap(),
+    )])
+    .unwrap();
+    let clipped = |low: Scalar| {
+        let typed = col("n").clip(lit(low), lit(10)).typed(&batch.schema()).unwrap();
+        let clipped = Program::prepare(&typed).unwrap().evaluate(&batch).unwrap();
+        (0..4).map(|row| Scalar::from_array(&clipped, row).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(clipped(Scalar::Int64(0)), [Scalar::Int64(0), Scalar::Int64(3), Scalar::Int64(10), Scalar::Null]);
+    assert_eq!(clipped(Scalar::Null), [Scalar::Int64(-5), Scalar::Int64(3), Scalar::Int64(10), Scalar::Null]);
 }

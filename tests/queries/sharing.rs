@@ -50,3 +50,45 @@ fn filters_over_filters_over_projections_of_several_branches_keep_to_their_own_r
     assert!(first.num_rows() > 100);
     assert!(sinks.iter().all(|sink| sink.rows().unwrap().unwrap() == first));
 }
+
+/// A Parquet file of random rows: what nobody looks at is not read, and changes no answer.
+#[cfg(feature = "parquet")]
+#[test]
+fn columns_that_no_branch_looks_at_change_nothing() {
+    use pelton::formats::{FormatKind, FormatOptions, encoder};
+
+    let file = tempfile::Builder::new().suffix(".parquet").tempfile().unwrap();
+    let parquet = FormatOptions::new(FormatKind::Parquet);
+    let batch = rows(3, 2000);
+    let mut writer = encoder(&parquet, &batch.schema(), Box::new(file.reopen().unwrap())).unwrap();
+    writer.write(&batch).unwrap();
+    drop(writer.finish().unwrap());
+    type Branch = fn(&DStream) -> DStream;
+    let branches: [Branch; 5] = [
+        |stream| stream.select([col("k")]),
+        |stream| stream.filter(col("k").gt(2)).key_by([col("k") % 3]).aggregate([len().alias("rows")]),
+        |stream| stream.count(),
+        |stream| stream.clone(),
+        |stream| stream.sort([col("k")]).select([col("k") + 1]),
+    ];
+    for mask in 1..1 << branches.len() {
+        let taken = branches.iter().enumerate().filter(|(index, _)| (mask >> index) & 1 == 1).map(|(_, branch)| branch);
+        let taken = taken.collect::<Vec<_>>();
+        let answers = |from_file: bool| {
+            let context = StreamingContext::builder("branches").trigger(Trigger::Once).partitions(1).build().unwrap();
+            let stream = match from_file {
+                true => context.file_stream(file.path(), parquet.build(Some(file.path())).unwrap()).unwrap(),
+                false => context.source("rows", QueueSource::of(schema(), [batch.clone()]).unwrap()).unwrap(),
+            };
+            let sinks = taken.iter().map(|branch| {
+                let sink = MemorySink::new();
+                branch(&stream).write(sink.clone()).unwrap();
+                sink
+            });
+            let sinks = sinks.collect::<Vec<_>>();
+            context.start().unwrap().await_termination().unwrap();
+            sinks.iter().map(|sink| sink.rows().unwrap().unwrap().columns().to_vec()).collect::<Vec<_>>()
+        };
+        assert_eq!(answers(true), answers(false), "{mask:b}");
+    }
+}

@@ -16,14 +16,17 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("formats", &["columnar", "error", "limits", "clock", "suggest"]),
     ("generate", &["columnar", "error", "limits", "clock", "suggest"]),
     ("plan", &["expr", "columnar", "error", "limits", "clock"]),
-    ("kernels", &["plan::stage", "plan::keep", "expr", "columnar", "error", "limits", "clock"]),
-    ("kernels::cpu", &["kernels", "plan::stage", "plan::keep", "expr", "columnar", "error", "limits", "clock"]),
+    ("kernels", &["plan::stage", "plan::keep", "plan::rules", "expr", "columnar", "error", "limits", "clock"]),
+    (
+        "kernels::cpu",
+        &["kernels", "plan::stage", "plan::keep", "plan::rules", "expr", "columnar", "error", "limits", "clock"],
+    ),
     (
         "kernels::gpu",
         &["kernels", "kernels::cpu", "plan::stage", "plan::keep", "expr", "columnar", "error", "limits", "clock"],
     ),
     ("connectors", &["kernels::Partitions", "formats", "generate", "columnar", "error", "limits", "clock"]),
-    ("checkpoint", &["connectors", "columnar", "error", "limits", "clock"]),
+    ("checkpoint", &["connectors", "formats", "columnar", "error", "limits", "clock"]),
     ("dispatch", &["kernels", "kernels::cpu", "kernels::gpu", "plan", "expr", "columnar", "error", "limits", "clock"]),
     (
         "runtime",

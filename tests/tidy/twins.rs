@@ -5,14 +5,16 @@ use std::collections::BTreeSet;
 use super::TextFile;
 
 /// Parts of the CPU backend that are not operations of their own, and what they are.
-const CPU_ONLY: [(&str, &str); 12] = [
+const CPU_ONLY: [(&str, &str); 14] = [
     ("bytes", "text and binary columns as byte strings"),
     ("event_time", "how far event time has come, and which rows are late"),
     ("eval", "expressions over whole columns; kernels::reference says what they mean"),
+    ("function", "a function of the user's, held to its schema"),
     ("join_index", "the hash tables of a join"),
     ("native", "primitive columns as plain slices"),
     ("prefetch", "asking for memory before it is needed"),
     ("row_keys", "several key columns as one byte string a row"),
+    ("seen", "what a task notes beside what it computes"),
     ("simd", "which vector instructions kernels run on"),
     ("sort_keys", "keys in a form that is quick to compare"),
     ("spare", "tasks that wait for the next batch"),
@@ -20,8 +22,9 @@ const CPU_ONLY: [(&str, &str); 12] = [
     ("words", "values of fixed width as words that compare as the values do"),
 ];
 /// What `kernels/` holds beside operations.
-const SHARED: [(&str, &str); 6] = [
+const SHARED: [(&str, &str); 7] = [
     ("exact_sum", "sums without rounding, for the reference and for all backends"),
+    ("flow", "where rows went, for all backends"),
     ("group_ids", "tested through reduce, whose answers are wrong if an id is"),
     ("reference", "what expressions mean, one value at a time"),
     ("reference_stage", "the backend that is made of the references"),

@@ -19,12 +19,19 @@ const KINDS: [(&str, FormatKind); 5] = [
     ("arrow", FormatKind::Arrow),
 ];
 
+const POLICIES: [(&str, BadRecordPolicy); 4] = [
+    ("fail", BadRecordPolicy::Fail),
+    ("drop", BadRecordPolicy::Drop),
+    ("null", BadRecordPolicy::Null),
+    ("quarantine", BadRecordPolicy::Quarantine),
+];
+
 /// What readers and writers of files have in common.
 pub(super) const KEYS: &[&str] = &["path", "format", "delimiter", "quote", "header", "null_values", "binary"];
 
 /// What only readers know.
 pub(super) const READER_KEYS: &[&str] =
-    &["schema", "comment", "allow_missing_columns", "on_bad_record", "infer_records"];
+    &["schema", "comment", "allow_missing_columns", "on_bad_record", "on_bad_value", "infer_records"];
 
 /// What only writers know.
 pub(super) const WRITER_KEYS: &[&str] = &["compression"];
@@ -36,19 +43,25 @@ pub(super) fn path(keys: &Keys<'_>) -> Result<PathBuf> {
 
 /// The format of files that are read, and their columns.
 pub(super) fn to_read(keys: &Keys<'_>, path: Option<&Path>) -> Result<FormatOptions> {
-    let mut options = common(keys, path)?;
+    let mut options = common(keys, path.and_then(FormatKind::of_name))?;
     options.schema = keys.optional("schema").map(schema).transpose()?;
     options.comment = keys.optional("comment").map(Node::mark).transpose()?;
     options.allow_missing_columns = keys.boolean("allow_missing_columns")?;
     options.infer_records = keys.optional("infer_records").map(|node| node.count(1)).transpose()?;
-    let policies = [("fail", BadRecordPolicy::Fail), ("drop", BadRecordPolicy::Drop), ("null", BadRecordPolicy::Null)];
-    options.on_bad_record = keys.choice("on_bad_record", &policies)?;
+    options.on_bad_record = keys.choice("on_bad_record", &POLICIES)?;
+    if let Some(node) = keys.optional("on_bad_value") {
+        let Value::Table(columns) = &node.value else {
+            return Err(node.expected("columns with their policies, such as { age = \"null\" }"));
+        };
+        let policy = |column: &Node| Ok((column.key.clone(), column.choice(&POLICIES)?));
+        options.on_bad_value = columns.0.iter().map(|entry| policy(&entry.value)).collect::<Result<_>>()?;
+    }
     Ok(options)
 }
 
-/// The format of files that are written.
-pub(super) fn to_write(keys: &Keys<'_>) -> Result<FormatOptions> {
-    let mut options = common(keys, None)?;
+/// The format of files that are written; one is needed unless there is a usual one.
+pub(super) fn to_write(keys: &Keys<'_>, usual: Option<FormatKind>) -> Result<FormatOptions> {
+    let mut options = common(keys, usual)?;
     let compressions = [
         ("zstd", ParquetCompression::Zstd),
         ("snappy", ParquetCompression::Snappy),
@@ -58,8 +71,8 @@ pub(super) fn to_write(keys: &Keys<'_>) -> Result<FormatOptions> {
     Ok(options)
 }
 
-fn common(keys: &Keys<'_>, path: Option<&Path>) -> Result<FormatOptions> {
-    let kind = match (keys.choice("format", &KINDS)?, path.and_then(FormatKind::of_name)) {
+fn common(keys: &Keys<'_>, usual: Option<FormatKind>) -> Result<FormatOptions> {
+    let kind = match (keys.choice("format", &KINDS)?, usual) {
         (Some(kind), _) | (None, Some(kind)) => kind,
         (None, None) => keys.required("format")?.choice(&KINDS)?,
     };

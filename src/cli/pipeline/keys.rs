@@ -141,6 +141,16 @@ impl Node {
         usize::try_from(self.whole(least)?).map_err(|_| self.expected("a smaller number"))
     }
 
+    /// A number from 0 to 1.
+    #[expect(clippy::cast_precision_loss, reason = "0 and 1 are exact")]
+    pub(super) fn share(&self) -> Result<f64> {
+        match self.value {
+            Value::Float(value) if (0.0..=1.0).contains(&value) => Ok(value),
+            Value::Integer(value @ 0..=1) => Ok(value as f64),
+            _ => Err(self.expected("a number from 0 to 1")),
+        }
+    }
+
     /// Texts in brackets, or a single one without.
     pub(super) fn texts(&self) -> Result<Vec<&Self>> {
         let nodes = match &self.value {

@@ -18,6 +18,7 @@ mod files;
 mod keys;
 mod overrides;
 mod quantity;
+mod rules;
 mod sink;
 mod source;
 mod step;
@@ -29,7 +30,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use document::Node;
+use document::{Node, Value};
 use keys::Keys;
 use stream::Names;
 
@@ -39,11 +40,24 @@ use crate::limits::THREADS_MAX;
 use crate::query::StreamingContext;
 use crate::query::context::ContextBuilder;
 use crate::runtime::progress::Listener;
-use crate::runtime::{Progress, Trigger};
+use crate::runtime::{BadRecordsMax, Progress, Trigger};
 use crate::suggest;
 
-const KEYS: &[&str] =
-    &["name", "trigger", "partitions", "threads", "retries", "device", "adapter", "strict", "limits", "checkpoint"];
+const KEYS: &[&str] = &[
+    "name",
+    "trigger",
+    "partitions",
+    "threads",
+    "retries",
+    "device",
+    "adapter",
+    "strict",
+    "limits",
+    "checkpoint",
+    "bad_records_max",
+    "quarantine",
+];
+const BAD_RECORDS_KEYS: &[&str] = &["records", "share"];
 const TABLES: &[&str] = &["source", "table", "stream", "sink"];
 
 /// A pipeline file that has been read: TOML, not yet understood.
@@ -175,6 +189,7 @@ impl Pipeline {
         tables.iter().try_for_each(|node| source::add_table(node, &mut names))?;
         streams.iter().try_for_each(|node| stream::describe(node, &mut names))?;
         sinks.iter().try_for_each(|node| sink::add(node, surroundings, &names))?;
+        keys.optional("quarantine").map_or(Ok(()), |node| sink::add_quarantine(node, &context))?;
         Ok(context)
     }
 
@@ -203,9 +218,23 @@ impl Pipeline {
         if let Some(node) = keys.optional("checkpoint") {
             builder = builder.checkpoint_at(checkpoint::place(node)?);
         }
+        if let Some(node) = keys.optional("bad_records_max") {
+            builder = builder.bad_records_max(bad_records_max(node)?);
+        }
         builder = builder.placement(placement(keys)?);
         Ok(builder.limits(source::limits(keys)?))
     }
+}
+
+/// How many bad records a batch may have: a number, or a table with a number, a share, or both.
+fn bad_records_max(node: &Node) -> Result<BadRecordsMax> {
+    if !matches!(node.value, Value::Table(_)) {
+        return Ok(BadRecordsMax { records: Some(node.whole(0)?), share: None });
+    }
+    let keys = Keys::of(node, "bad_records_max")?;
+    keys.only(&[BAD_RECORDS_KEYS])?;
+    let share = keys.optional("share").map(Node::share).transpose()?;
+    Ok(BadRecordsMax { records: keys.whole("records", 0)?, share })
 }
 
 /// What stages run on.
@@ -251,6 +280,7 @@ mod tests {
             source::GENERATOR_KEYS,
             source::LIMITS_KEYS,
             checkpoint::KEYS,
+            BAD_RECORDS_KEYS,
             files::KEYS,
             files::READER_KEYS,
             files::WRITER_KEYS,
@@ -258,6 +288,7 @@ mod tests {
             step::OPERATIONS,
             step::KEY_BY,
             step::WATERMARK,
+            rules::KEYS,
             &["on", "how", "by"],
             sink::KEYS,
             sink::PRINT_KEYS,

@@ -1,4 +1,4 @@
-//! `[[sink]]`: where rows go.
+//! `[[sink]]`: where rows go. `[quarantine]`: where records go that are left out and kept.
 
 use std::io;
 use std::sync::Arc;
@@ -14,6 +14,9 @@ use crate::connectors::files::{Existing, FilesSink};
 use crate::connectors::print::PrintSink;
 use crate::error::Result;
 use crate::formats;
+use crate::formats::FormatKind;
+use crate::query::StreamingContext;
+use crate::runtime::quarantine;
 
 /// Rows of a batch that are printed if nobody says how many.
 const ROWS_PRINTED: usize = 20;
@@ -47,13 +50,21 @@ pub(super) fn add(node: &Node, surroundings: &Surroundings, names: &Names) -> Re
             let sink = PrintSink::to((surroundings.standard_output)(), rows);
             Box::new(if keys.optional("name").is_some() { sink.named(name) } else { sink })
         }
-        Type::Files => Box::new(files_sink(&keys, &stream.schema()?)?),
+        Type::Files => Box::new(files_sink(&keys, &stream.schema()?, None)?),
     };
     keys.built(stream.write_named(name, sink))
 }
 
-fn files_sink(keys: &Keys<'_>, schema: &SchemaRef) -> Result<FilesSink> {
-    let options = files::to_write(keys)?;
+/// Gives the query a place for records that are left out and kept.
+pub(super) fn add_quarantine(node: &Node, context: &StreamingContext) -> Result<()> {
+    let keys = Keys::of(node, "the [quarantine]")?;
+    keys.only(&[files::KEYS, files::WRITER_KEYS, FILES_KEYS])?;
+    let sink = files_sink(&keys, &quarantine::schema(), Some(FormatKind::Ndjson))?;
+    keys.built(context.quarantine(sink))
+}
+
+fn files_sink(keys: &Keys<'_>, schema: &SchemaRef, usual: Option<FormatKind>) -> Result<FilesSink> {
+    let options = files::to_write(keys, usual)?;
     // What the format cannot hold is told now, and not when the first file is written.
     keys.built(formats::encoder(&options, schema, Box::new(io::sink())))?;
     let extension = options.kind.name();

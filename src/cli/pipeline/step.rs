@@ -3,6 +3,7 @@
 use super::document::{Entry, Node, Value};
 use super::expressions::{aggregate, column, condition, order};
 use super::keys::Keys;
+use super::rules;
 use super::stream::Names;
 use crate::error::{Error, Result};
 use crate::expr::Expr;
@@ -16,6 +17,7 @@ pub(super) const OPERATIONS: &[&str] = &[
     "select",
     "with_columns",
     "filter",
+    "validate",
     "flat_map",
     "distinct",
     "key_by",
@@ -75,6 +77,7 @@ fn operate(stream: &DStream, operation: &str, value: &Node, keys: &Keys<'_>, nam
         "select" => stream.select(columns(stream, value)?),
         "with_columns" => stream.with_columns(columns(stream, value)?),
         "filter" => filter(stream, value)?,
+        "validate" => rules::validate(stream, value, names)?,
         "flat_map" => stream.flat_map(column(value)?),
         "distinct" => distinct(stream, value)?,
         "key_by" => key_by(stream, value, keys)?,
@@ -201,15 +204,19 @@ fn join(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Resul
         [("inner", JoinKind::Inner), ("left", JoinKind::Left), ("semi", JoinKind::Semi), ("anti", JoinKind::Anti)];
     let kind = keys.choice("how", &kinds)?.unwrap_or(JoinKind::Inner);
     let on = keys.required("on")?;
-    let pairs = match &on.value {
+    stream.join_static(names.table(value)?, pairs(on)?, kind).map_err(|error| on.spot.blame(error))
+}
+
+/// Pairs of columns of a stream and a table.
+pub(super) fn pairs(on: &Node) -> Result<Vec<(String, String)>> {
+    match &on.value {
         Value::Table(pairs) => {
             let pair = |entry: &Entry| Ok((entry.value.key.clone(), entry.value.text()?.to_owned()));
-            pairs.0.iter().map(pair).collect::<Result<Vec<_>>>()?
+            pairs.0.iter().map(pair).collect()
         }
         _ => {
             let same = |node: &Node| node.text().map(|name| (name.to_owned(), name.to_owned()));
-            on.texts()?.into_iter().map(same).collect::<Result<Vec<_>>>()?
+            on.texts()?.into_iter().map(same).collect()
         }
-    };
-    stream.join_static(names.table(value)?, pairs, kind).map_err(|error| on.spot.blame(error))
+    }
 }

@@ -110,6 +110,8 @@ impl Reader<'_> {
                 Ok(when(first.clone().eq(value(second)?)).then(lit(Scalar::Null)).otherwise(first))
             }
             (Fixed::NullIf, _) => Err(count("two values")),
+            (Fixed::Clip, [number, low, high]) => Ok(value(number)?.clip(value(low)?, value(high)?)),
+            (Fixed::Clip, _) => Err(count("a value and two bounds")),
             (Fixed::If, [condition, then, otherwise]) => {
                 Ok(when(value(condition)?).then(value(then)?).otherwise(value(otherwise)?))
             }

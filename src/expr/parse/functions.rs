@@ -26,6 +26,7 @@ pub(super) enum Fixed {
     LogTo(i64),
     IsNan,
     NullIf,
+    Clip,
     If,
     Substring,
     Split,
@@ -70,6 +71,7 @@ pub(super) fn form(name: &str) -> Option<Form> {
         "greatest" => values(Function::Greatest),
         "coalesce" | "ifnull" => values(Function::Coalesce),
         "nullif" => Form::Fixed(F::NullIf),
+        "clip" => Form::Fixed(F::Clip),
         "if" => Form::Fixed(F::If),
         "hash" => values(Function::Hash),
         "length" | "char_length" => values(Function::Length),
@@ -77,6 +79,7 @@ pub(super) fn form(name: &str) -> Option<Form> {
         "lower" => values(Function::Lower),
         "upper" => values(Function::Upper),
         "trim" => values(Function::Trim),
+        "normalize" => values(Function::Normalize),
         "contains" => values(Function::Contains),
         "starts_with" => values(Function::StartsWith),
         "ends_with" => values(Function::EndsWith),
@@ -111,12 +114,13 @@ pub(super) fn form(name: &str) -> Option<Form> {
 }
 
 /// Names of the functions above, without the parts of dates.
-const NAMES: [&str; 62] = [
+const NAMES: [&str; 64] = [
     "abs",
     "array_length",
     "ceil",
     "ceiling",
     "char_length",
+    "clip",
     "coalesce",
     "concat",
     "contains",
@@ -149,6 +153,7 @@ const NAMES: [&str; 62] = [
     "log10",
     "log2",
     "lower",
+    "normalize",
     "nullif",
     "octet_length",
     "pow",

@@ -40,6 +40,9 @@ pub(super) struct CsvDecoder {
     /// Whether any column holds text, so that records must be checked for UTF-8.
     has_text: bool,
     unescaped: Vec<u8>,
+    /// What happens to records with a bad value in each column.
+    policies: Vec<BadRecordPolicy>,
+    new_column: Option<String>,
 }
 
 impl CsvDecoder {
@@ -56,6 +59,8 @@ impl CsvDecoder {
             layout,
             has_text: schema.fields().iter().any(holds_text),
             unescaped: Vec::new(),
+            policies: options.policies.of_columns(schema),
+            new_column: None,
         }
     }
 
@@ -74,6 +79,10 @@ impl RecordDecoder for CsvDecoder {
         1 + self.scanner.inner_lines
     }
 
+    fn new_column(&self) -> Option<&str> {
+        self.new_column.as_deref()
+    }
+
     fn endless(&self) -> &'static str {
         "a quoted field is not closed"
     }
@@ -86,6 +95,9 @@ impl RecordDecoder for CsvDecoder {
         let Some(layout) = &self.layout else {
             if !self.is_blank(0) {
                 let names = header::names(record, spans, self.options.marks.quote);
+                if self.options.watches_columns {
+                    self.new_column = names.iter().find(|name| self.schema.column_with_name(name).is_none()).cloned();
+                }
                 self.layout = Some(header::layout(&names, &self.schema, self.options.allow_missing_columns)?);
             }
             return Ok(Outcome::Nothing);
@@ -102,7 +114,9 @@ impl RecordDecoder for CsvDecoder {
         let check_text = self.has_text && std::str::from_utf8(record).is_err();
         let mut mended = None;
         for (span, target) in spans.iter().zip(&layout.targets) {
-            let Some(column) = target.and_then(|target| rows.columns.get_mut(target)) else { continue };
+            let Some((target, column)) = target.and_then(|target| Some((target, rows.columns.get_mut(target)?))) else {
+                continue;
+            };
             let text = &record[span.start..span.end];
             let text = match (span.kind, self.options.marks.quote) {
                 (Kind::Escaped, Some(quote)) => {
@@ -112,8 +126,9 @@ impl RecordDecoder for CsvDecoder {
                 _ => text,
             };
             if let Err(wrong) = push_field(column, text, span.kind, check_text, &self.options) {
-                let fault = fault(column, text, span, wrong);
-                if self.options.policy != BadRecordPolicy::Null {
+                let mut fault = fault(column, text, span, wrong);
+                fault.policy = self.policies.get(target).copied();
+                if fault.policy != Some(BadRecordPolicy::Null) {
                     return Ok(Outcome::Bad(fault));
                 }
                 column.push_null();

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use crate::columnar::SchemaRef;
 use crate::error::{Place, Result};
+use crate::formats::bad_records::Policies;
 use crate::formats::column::BinaryText;
 use crate::formats::csv::decode::{CsvDecoder, Layout};
 use crate::formats::csv::scan::Marks;
@@ -25,7 +26,7 @@ use crate::formats::input;
 use crate::formats::input::Input;
 use crate::formats::lines::{LineFormat, Portion, RecordReader};
 use crate::formats::text::{open_lines, or_broken};
-use crate::formats::{BadRecordPolicy, BatchReader, Format, Split};
+use crate::formats::{BatchReader, Format, Split};
 
 /// How a CSV file is written.
 #[derive(Debug)]
@@ -35,7 +36,9 @@ pub(super) struct CsvOptions {
     pub(super) null_words: Vec<Vec<u8>>,
     pub(super) binary: BinaryText,
     pub(super) allow_missing_columns: bool,
-    pub(super) policy: BadRecordPolicy,
+    pub(super) policies: Policies,
+    /// Whether columns of a file that are not in the schema are told.
+    pub(super) watches_columns: bool,
 }
 
 /// CSV files of one schema.
@@ -82,6 +85,10 @@ impl Format for CsvFormat {
         Arc::clone(&self.schema)
     }
 
+    fn may_quarantine(&self) -> bool {
+        self.options.policies.may_quarantine()
+    }
+
     fn splits(&self, path: &Path, file_bytes: u64, target_bytes: u64) -> Result<Vec<Split>> {
         if file_bytes <= target_bytes || input::compression_of(path)?.is_some() {
             return Ok(vec![input::whole_split(path, file_bytes)]);
@@ -94,11 +101,12 @@ impl Format for CsvFormat {
 
     fn open(&self, split: &Split) -> Result<Box<dyn BatchReader>> {
         let (input, portion) = if split.range.start == 0 {
-            open_lines(split, self.options.policy)?
+            open_lines(split, self.options.policies.record)?
         } else {
             // Cut between records: the split starts with one.
             let place = Place::file(&split.path).byte(split.range.start);
-            let portion = Portion { place, end: split.range.end, skip_line: false, policy: self.options.policy };
+            let portion =
+                Portion { place, end: split.range.end, skip_line: false, policy: self.options.policies.record };
             (input::open_at(&split.path, split.range.start)?, portion)
         };
         self.reader(input, portion)
@@ -107,7 +115,7 @@ impl Format for CsvFormat {
 
 impl LineFormat for CsvFormat {
     fn reader_of(&self, input: Box<dyn Read + Send>, place: Place) -> Box<dyn BatchReader> {
-        let portion = Portion::everything(place, self.options.policy);
+        let portion = Portion::everything(place, self.options.policies.record);
         or_broken(self.reader(Input::plain(input), portion))
     }
 }

@@ -3,12 +3,13 @@
 //! The schema leads: a name is expected where it stood in the schema, and looked up only if it is not there. A value of
 //! another type than its column's is a bad value, not converted: `"12"` is no integer, and neither is `12.0`.
 
-use arrow_schema::{DataType, Field, FieldRef};
+use arrow_schema::{DataType, Field, FieldRef, Schema};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::error::Result;
 use crate::formats::BadRecordPolicy;
+use crate::formats::bad_records::Policies;
 use crate::formats::cell;
 use crate::formats::cell::Wrong;
 use crate::formats::column::{Column, Rows, Values};
@@ -22,6 +23,10 @@ struct Names {
     names: Vec<Box<[u8]>>,
     index: HashMap<Box<[u8]>, usize, FixedState>,
     within: Vec<Within>,
+    /// What happens to records with a bad value in each; empty if all are treated as the source says.
+    policies: Vec<BadRecordPolicy>,
+    /// Whether names that are not among these are told.
+    watched: bool,
 }
 
 /// What lies within a value.
@@ -33,7 +38,13 @@ enum Within {
 
 impl Names {
     fn new<'a>(fields: impl Iterator<Item = &'a FieldRef>) -> Self {
-        let mut names = Self { names: Vec::new(), index: HashMap::default(), within: Vec::new() };
+        let mut names = Self {
+            names: Vec::new(),
+            index: HashMap::default(),
+            within: Vec::new(),
+            policies: Vec::new(),
+            watched: false,
+        };
         for (index, field) in fields.enumerate() {
             let name = field.name().as_bytes().to_vec().into_boxed_slice();
             names.index.insert(name.clone(), index);
@@ -85,16 +96,24 @@ pub(super) struct JsonDecoder {
 
 /// What parsing a record needs besides the names.
 struct Work {
+    /// For bad values of the field that is being read.
     policy: BadRecordPolicy,
     unescaped: Vec<u8>,
     /// The first value of the record that became null because it could not be read.
     mended: Option<Box<Fault>>,
+    /// The first name that is not in the schema.
+    new_column: Option<String>,
 }
 
 impl JsonDecoder {
-    pub(super) fn new<'a>(fields: impl Iterator<Item = &'a FieldRef>, policy: BadRecordPolicy) -> Self {
-        let work = Work { policy, unescaped: Vec::new(), mended: None };
-        Self { names: Names::new(fields), work }
+    pub(super) fn new(schema: &Schema, policies: &Policies, watches_columns: bool) -> Self {
+        let work = Work { policy: policies.record, unescaped: Vec::new(), mended: None, new_column: None };
+        let mut names = Names::new(schema.fields().iter());
+        if !policies.columns.is_empty() {
+            names.policies = policies.of_columns(schema);
+        }
+        names.watched = watches_columns;
+        Self { names, work }
     }
 }
 
@@ -102,6 +121,10 @@ impl RecordDecoder for JsonDecoder {
     #[inline]
     fn length(&mut self, bytes: &[u8], all: bool) -> Option<usize> {
         line_length(bytes, all)
+    }
+
+    fn new_column(&self) -> Option<&str> {
+        self.work.new_column.as_deref()
     }
 
     fn decode(&mut self, record: &[u8], rows: &mut Rows) -> Result<Outcome> {
@@ -145,6 +168,9 @@ impl Work {
                 None => &self.unescaped,
             };
             let found = names.find(name, expected);
+            if found.is_none() && names.watched && self.new_column.is_none() {
+                self.new_column = Some(String::from_utf8_lossy(name).into_owned());
+            }
             cursor.expect(b':', "a name needs : behind it")?;
             match found {
                 None => cursor.skip(&mut self.unescaped)?,
@@ -154,6 +180,9 @@ impl Work {
                     if column.len() > row {
                         // The name came before: the last one wins.
                         column.truncate(row);
+                    }
+                    if let Some(policy) = names.policies.get(index) {
+                        self.policy = *policy;
                     }
                     let fresh = self.mended.is_none();
                     let read = self.value(&names.within[index], cursor, column);
@@ -165,10 +194,12 @@ impl Work {
                 cursor.expect(b'}', "an object needs , or } here")?;
             }
         }
-        for column in columns.iter_mut().filter(|column| column.len() == row) {
+        for (index, column) in columns.iter_mut().enumerate().filter(|(_, column)| column.len() == row) {
             if !column.field.is_nullable() {
                 let reason = wording::reason(Wrong::Missing, "", column.field.data_type());
-                return Err(Stop::Value(Box::new(Fault::in_column(start, column.field.name(), reason))));
+                let mut fault = Fault::in_column(start, column.field.name(), reason);
+                fault.policy = Some(names.policies.get(index).copied().unwrap_or(self.policy));
+                return Err(Stop::Value(Box::new(fault)));
             }
             column.push_null();
         }
@@ -294,7 +325,8 @@ impl Work {
             [b'"', string @ .., b'"'] => format!("the string {}", shown(string)),
             other => shown(other),
         };
-        let fault = Box::new(Fault::new(start, wording::reason(wrong, &shown, column.field.data_type())));
+        let mut fault = Box::new(Fault::new(start, wording::reason(wrong, &shown, column.field.data_type())));
+        fault.policy = Some(self.policy);
         if self.policy != BadRecordPolicy::Null {
             return Err(Stop::Value(fault));
         }

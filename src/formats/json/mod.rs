@@ -13,27 +13,30 @@ use std::sync::Arc;
 
 use crate::columnar::SchemaRef;
 use crate::error::{Place, Result};
+use crate::formats::bad_records::Policies;
 use crate::formats::column::BinaryText;
 use crate::formats::input::Input;
 use crate::formats::json::decode::JsonDecoder;
 use crate::formats::lines::{LineFormat, Portion, RecordReader};
 use crate::formats::text::{open_lines, or_broken, split_by_lines};
-use crate::formats::{BadRecordPolicy, BatchReader, Format, Split};
+use crate::formats::{BatchReader, Format, Split};
 
 /// NDJSON files of one schema.
 #[derive(Debug)]
 pub(super) struct JsonFormat {
     schema: SchemaRef,
-    policy: BadRecordPolicy,
+    policies: Policies,
+    /// Whether fields that are not in the schema are told.
+    watches_columns: bool,
 }
 
 impl JsonFormat {
-    pub(super) fn new(schema: SchemaRef, policy: BadRecordPolicy) -> Self {
-        Self { schema, policy }
+    pub(super) fn new(schema: SchemaRef, policies: Policies, watches_columns: bool) -> Self {
+        Self { schema, policies, watches_columns }
     }
 
     fn reader(&self, input: Input, portion: Portion) -> Result<Box<dyn BatchReader>> {
-        let decoder = JsonDecoder::new(self.schema.fields().iter(), self.policy);
+        let decoder = JsonDecoder::new(&self.schema, &self.policies, self.watches_columns);
         Ok(Box::new(RecordReader::new(input, decoder, &self.schema, BinaryText::Hex, portion)?))
     }
 }
@@ -47,19 +50,23 @@ impl Format for JsonFormat {
         Arc::clone(&self.schema)
     }
 
+    fn may_quarantine(&self) -> bool {
+        self.policies.may_quarantine()
+    }
+
     fn splits(&self, path: &Path, file_bytes: u64, target_bytes: u64) -> Result<Vec<Split>> {
         split_by_lines(path, file_bytes, target_bytes)
     }
 
     fn open(&self, split: &Split) -> Result<Box<dyn BatchReader>> {
-        let (input, portion) = open_lines(split, self.policy)?;
+        let (input, portion) = open_lines(split, self.policies.record)?;
         self.reader(input, portion)
     }
 }
 
 impl LineFormat for JsonFormat {
     fn reader_of(&self, input: Box<dyn Read + Send>, place: Place) -> Box<dyn BatchReader> {
-        let portion = Portion::everything(place, self.policy);
+        let portion = Portion::everything(place, self.policies.record);
         or_broken(self.reader(Input::plain(input), portion))
     }
 }

@@ -49,6 +49,20 @@ impl Encoder for JsonEncoder {
     }
 }
 
+/// Each row as a JSON object, as NDJSON has it, without the line end.
+///
+/// # Errors
+/// `Unsupported` for a column of a type that NDJSON cannot hold.
+pub fn json_objects(batch: &RecordBatch) -> Result<Vec<Vec<u8>>> {
+    let print = fields(batch.schema().fields(), batch.columns())?;
+    let object = |row| {
+        let mut bytes = Vec::new();
+        print(row, &mut bytes);
+        bytes
+    };
+    Ok((0..batch.num_rows()).map(object).collect())
+}
+
 /// A printer of objects with these fields.
 fn fields(fields: &arrow_schema::Fields, columns: &[ArrayRef]) -> Result<Printer> {
     let mut printers = Vec::with_capacity(columns.len());

@@ -111,6 +111,14 @@ impl PreparedJoin {
         }
     }
 
+    /// A bit for each row whose keys no row of the table has. A null among them is not looked for.
+    pub(super) fn missing(&self, batch: &RecordBatch) -> Result<BooleanBuffer> {
+        let entries = self.find(batch)?;
+        let missing = BooleanBuffer::collect_bool(entries.len(), |row| entries[row] == NONE);
+        let keys = self.join.left_keys.iter().filter_map(|&key| batch.column(key).logical_nulls());
+        Ok(keys.fold(missing, |missing, nulls| &missing & nulls.inner()))
+    }
+
     fn find(&self, batch: &RecordBatch) -> Result<Vec<u32>> {
         let keys: Vec<&ArrayRef> = self.join.left_keys.iter().map(|&column| batch.column(column)).collect();
         if let [key] = keys[..]

@@ -1,9 +1,12 @@
 //! New columns from columns: the fast twin of [`crate::kernels::project`].
 
 use std::fmt;
+use std::sync::Arc;
+
+use arrow_array::RecordBatchOptions;
 
 use super::eval::{Node, Scope, compile};
-use crate::columnar::{ArrayRef, DataType, RecordBatch};
+use crate::columnar::{ArrayRef, DataType, RecordBatch, SchemaRef};
 use crate::error::Result;
 use crate::expr::TypedExpr;
 
@@ -61,4 +64,11 @@ impl Program {
     pub fn data_type(&self) -> &DataType {
         &self.data_type
     }
+}
+
+/// Some columns as they are.
+pub(super) fn picked(batch: &RecordBatch, columns: &[usize], schema: &SchemaRef) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let columns = columns.iter().map(|&index| Arc::clone(batch.column(index))).collect();
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }

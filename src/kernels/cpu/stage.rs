@@ -9,10 +9,11 @@ use arrow_schema::SortOptions;
 use super::event_time;
 use super::explode::explode;
 use super::filter::Filter;
+use super::function::Function;
 use super::group_ids::method::{Chosen, possible};
 use super::join::PreparedJoin;
 use super::keep::KeptGroups;
-use super::project::Program;
+use super::project::{Program, picked};
 #[cfg(feature = "gpu")]
 use super::reduce::absorb::Reduced;
 use super::reduce::columns::Columns;
@@ -20,18 +21,20 @@ use super::reduce::distinct::Distinct;
 use super::reduce::reduce_with::{Folded, ReduceWith};
 use super::reduce::{Groups, KeyedReduce};
 use super::repartition::{limit, repartition};
+use super::seen::{Effect, Seen};
 use super::sort::{Keyed, Sorter, merge as merge_runs, merge_keyed};
 use super::spare::Spare;
 use super::stored;
+use super::validate::Validate;
 use crate::columnar::{DataType, Field, RecordBatch, SchemaRef, TimeUnit};
 use crate::error::{Error, Result};
 use crate::expr::{TypedAggregate, TypedNode};
 use crate::kernels::keep::first_open_pane;
 use crate::kernels::sort as sort_contract;
-use crate::kernels::{Kept, Moment, Partial, Partitions, PreparedStage, Sighting, StageTask};
+use crate::kernels::{Findings, Flow, Kept, Moment, Partial, Partitions, PreparedStage, Sighting, StageTask};
 use crate::limits::ROWS_PER_READ_MAX;
 use crate::plan::keep::{Keep, Span, WatermarkId, Windows};
-use crate::plan::stage::{BatchFunction, End, GroupFunction, NamedExpr, Registry, SortKey, Stage, Step};
+use crate::plan::stage::{End, GroupFunction, NamedExpr, Registry, SortKey, Stage, Step};
 
 /// A stage whose expressions are compiled and whose join tables are built.
 pub(crate) struct CpuStage {
@@ -52,6 +55,7 @@ enum Ready {
     /// The kept rows, and of them these columns if not all are wanted.
     Filter(Filter, Option<(Vec<usize>, SchemaRef)>),
     Project(Vec<Program>, SchemaRef),
+    Validate(Validate),
     Explode(usize, SchemaRef),
     Map(Function),
     Join(PreparedJoin),
@@ -64,13 +68,6 @@ enum Ready {
         pane: Program,
         windows: Windows,
     },
-}
-
-/// A function of the user's, with its name and the schema it promised.
-pub(super) struct Function {
-    name: String,
-    call: Arc<dyn BatchFunction>,
-    schema: SchemaRef,
 }
 
 /// The end of a stage, ready to run.
@@ -125,14 +122,7 @@ impl CpuStage {
 
     fn task(&self, state: State) -> Box<CpuTask> {
         let (steps, end) = (Arc::clone(&self.steps), Arc::clone(&self.end));
-        Box::new(CpuTask {
-            steps,
-            end,
-            state,
-            columns: Columns::default(),
-            horizon: None,
-            sighting: Sighting::default(),
-        })
+        Box::new(CpuTask { steps, end, state, columns: Columns::default(), horizon: None, seen: Seen::default() })
     }
 
     /// The partial that is these groups.
@@ -163,7 +153,7 @@ impl CpuStage {
             Some(task) => task,
             None => self.task(self.end.begin(&self.end_schema)?),
         };
-        (task.horizon, task.sighting) = (moment.horizon_before, Sighting::default());
+        (task.horizon, task.seen) = (moment.horizon_before, Seen::default());
         Ok(task)
     }
 }
@@ -310,6 +300,7 @@ impl Ready {
                 Some(picked) => (Self::Pick(picked, Arc::clone(schema)), Arc::clone(schema)),
                 None => (Self::Project(programs(columns)?, Arc::clone(schema)), Arc::clone(schema)),
             },
+            Step::Validate { rules } => (Self::Validate(Validate::prepare(rules, registry)?), Arc::clone(input)),
             Step::Explode { column, schema } => (Self::Explode(*column, Arc::clone(schema)), Arc::clone(schema)),
             Step::Map { function, schema } => {
                 let (name, call) = registry.function(*function)?;
@@ -332,9 +323,23 @@ impl Ready {
         })
     }
 
-    /// Runs the step; `horizon` is how far event time had come before the batch.
-    fn run(&self, batch: &RecordBatch, horizon: Option<i64>, sighting: &mut Sighting) -> Result<RecordBatch> {
+    fn effect(&self) -> Effect {
         match self {
+            Self::Filter(..) | Self::Late { .. } | Self::Join(_) => Effect::Filters,
+            Self::Explode(..) | Self::Map(_) => Effect::Changes,
+            _ => Effect::None,
+        }
+    }
+
+    /// Runs the step; `horizon` is how far event time had come before the batch.
+    fn run(
+        &self,
+        batch: &RecordBatch,
+        horizon: Option<i64>,
+        Seen { sighting, findings, .. }: &mut Seen,
+    ) -> Result<RecordBatch> {
+        match self {
+            Self::Validate(validate) => validate.apply(batch, findings),
             Self::Watermark { id, column, unit } => {
                 event_time::note_newest(batch.column(*column), *unit, *id, sighting)?;
                 Ok(batch.clone())
@@ -357,20 +362,6 @@ impl Ready {
             Self::Map(function) => function.call(batch),
             Self::Join(join) => join.probe(batch),
         }
-    }
-}
-
-/// Some columns as they are.
-fn picked(batch: &RecordBatch, columns: &[usize], schema: &SchemaRef) -> Result<RecordBatch> {
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let columns = columns.iter().map(|&index| Arc::clone(batch.column(index))).collect();
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
-}
-
-impl Function {
-    /// Calls the user's code and holds it to the schema it promised.
-    fn call(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        crate::kernels::user_function::call(&self.name, self.call.as_ref(), batch, &self.schema)
     }
 }
 
@@ -452,7 +443,7 @@ pub(crate) struct CpuTask {
     columns: Columns,
     /// How far event time had come before the batch, in microseconds.
     horizon: Option<i64>,
-    sighting: Sighting,
+    seen: Seen,
 }
 
 /// What the end of a stage has gathered.
@@ -475,11 +466,12 @@ impl StageTask for CpuTask {
         // Columns are left behind before there are tiles: what nobody reads need not be cut.
         let picks = steps.iter().take_while(|step| matches!(step, Ready::Pick(..))).count();
         let (picks, steps) = steps.split_at(picks);
-        let Self { horizon, sighting, .. } = self;
+        let Self { horizon, seen, .. } = self;
         let batch = picks
             .iter()
-            .try_fold(Cow::Borrowed(batch), |batch, pick| pick.run(&batch, *horizon, sighting).map(Cow::Owned))?;
+            .try_fold(Cow::Borrowed(batch), |batch, pick| pick.run(&batch, *horizon, seen).map(Cow::Owned))?;
         let rows = batch.num_rows();
+        self.seen.flow.rows_in += rows as u64;
         if rows <= ROWS_PER_READ_MAX || (steps.is_empty() && !matches!(self.state, State::Reduce(_))) {
             return self.push_tile(steps, batch.into_owned());
         }
@@ -496,7 +488,15 @@ impl StageTask for CpuTask {
     }
 
     fn sighting(&self) -> Sighting {
-        self.sighting.clone()
+        self.seen.sighting.clone()
+    }
+
+    fn flow(&self) -> Option<Flow> {
+        Some(self.seen.flow())
+    }
+
+    fn take_findings(&mut self) -> Findings {
+        self.seen.take_findings()
     }
 
     fn finish(mut self: Box<Self>) -> Result<Partial> {
@@ -532,8 +532,8 @@ impl CpuTask {
         let Ending::Reduce { keys, .. } = self.end.as_ref() else {
             return Err(Error::internal("a stage that does not group was given groups"));
         };
-        let (horizon, sighting) = (self.horizon, &mut self.sighting);
-        let firsts = self.steps.iter().try_fold(firsts, |batch, step| step.run(&batch, horizon, sighting))?;
+        let (horizon, seen) = (self.horizon, &mut self.seen);
+        let firsts = self.steps.iter().try_fold(firsts, |batch, step| step.run(&batch, horizon, seen))?;
         let keys = evaluate(keys, &firsts)?;
         match &mut self.state {
             State::Reduce(groups) => groups.absorb(&keys, reduced),
@@ -546,11 +546,14 @@ impl CpuTask {
             if batch.num_rows() == 0 {
                 return Ok(());
             }
-            batch = step.run(&batch, self.horizon, &mut self.sighting)?;
+            let came = batch.num_rows();
+            batch = step.run(&batch, self.horizon, &mut self.seen)?;
+            self.seen.note(step.effect(), came, batch.num_rows());
         }
         if batch.num_rows() == 0 {
             return Ok(());
         }
+        self.seen.flow.rows_end += batch.num_rows() as u64;
         match (&mut self.state, self.end.as_ref()) {
             (State::Rows { rows, wanted }, _) => {
                 let kept = batch.num_rows().min(*wanted);
@@ -569,8 +572,9 @@ impl CpuTask {
                 if let Some((keep @ Keep { span: Span::Event(_), .. }, _)) = keep
                     && let Some(pane) = self.columns.keys.last()
                     && let Some(kept) =
-                        event_time::in_time(&batch, pane, first_open_pane(keep, self.horizon), &mut self.sighting)?
+                        event_time::in_time(&batch, pane, first_open_pane(keep, self.horizon), &mut self.seen.sighting)?
                 {
+                    self.seen.flow.rows_end -= (batch.num_rows() - kept.num_rows()) as u64;
                     batch = kept;
                     self.columns.evaluate(&batch, keys, inputs, filters)?;
                 }

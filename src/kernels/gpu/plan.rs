@@ -68,6 +68,9 @@ impl StagePlan {
         if stage.keep().is_some() || stage.steps.iter().any(sees_time) {
             return Err("what outlives a batch stays on the CPU".into());
         }
+        if stage.steps.iter().any(|step| matches!(step, Step::Validate { .. })) {
+            return Err("it checks rules, which only the CPU does so far".to_owned());
+        }
         let mut columns = Columns::default();
         let work = match &stage.end {
             End::Reduce { keys, aggregates } => {

@@ -1,6 +1,7 @@
 //! Functions of text.
 
 use regex::Regex;
+use unicode_normalization::UnicodeNormalization;
 
 use super::At;
 use crate::columnar::Scalar;
@@ -30,6 +31,7 @@ pub(super) fn call(function: &Function, values: &[Scalar], at: &At<'_>) -> Resul
         F::Lower => first.to_lowercase().into(),
         F::Upper => first.to_uppercase().into(),
         F::Trim => first.trim().into(),
+        F::Normalize => first.nfc().collect::<String>().into(),
         F::Contains => first.contains(text(1)?).into(),
         F::StartsWith => first.starts_with(text(1)?).into(),
         F::EndsWith => first.ends_with(text(1)?).into(),

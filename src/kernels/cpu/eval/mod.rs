@@ -140,9 +140,15 @@ fn prepare_call(function: &Function, arguments: &[TypedExpr], to: &DataType) -> 
         }
         F::Least | F::Greatest | F::Coalesce => pick::prepare(function),
         F::Hash => Box::new(|operands, _, _| hash_operands(operands)),
-        F::Length | F::LengthBytes | F::Lower | F::Upper | F::Trim | F::Contains | F::StartsWith | F::EndsWith => {
-            text::prepare(function, arguments)?
-        }
+        F::Length
+        | F::LengthBytes
+        | F::Lower
+        | F::Upper
+        | F::Trim
+        | F::Normalize
+        | F::Contains
+        | F::StartsWith
+        | F::EndsWith => text::prepare(function, arguments)?,
         F::Matches(_) | F::Extract(_, _) | F::Replace | F::ReplaceRegex(_, _) | F::Concat | F::Substring => {
             text_parts::prepare(function)?
         }

@@ -8,6 +8,7 @@ use arrow_array::{Array, ArrayRef, StringArray};
 use arrow_buffer::{BooleanBuffer, Buffer, OffsetBuffer};
 use arrow_cast::cast;
 use memchr::memmem::Finder;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::case::boolean;
 use super::operand::{Operand, common_nulls, once_per_value, primitive, shape, shaped};
@@ -91,6 +92,14 @@ fn of_one(function: &Function, array: &ArrayRef, site: &Site) -> Result<ArrayRef
         }
         Function::Trim => with_text!(array, texts => {
             Ok(Arc::new(texts.iter().map(|text| text.map(str::trim)).collect::<StringArray>()))
+        }, else => Err(site.unknown(function))),
+        // Most texts are ASCII, and those are normalized as they are.
+        Function::Normalize => with_text!(array, texts => {
+            let normal = |text: &str| match text.is_ascii() || is_nfc(text) {
+                true => text.to_owned(),
+                false => text.nfc().collect(),
+            };
+            Ok(Arc::new(texts.iter().map(|text| text.map(normal)).collect::<StringArray>()))
         }, else => Err(site.unknown(function))),
         other => Err(site.unknown(other)),
     }
