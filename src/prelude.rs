@@ -8,8 +8,8 @@ pub use crate::expr::{
     Aggregate, DatePart, Expr, coalesce, col, greatest, least, len, lit, sliding_window, when, window,
 };
 pub use crate::plan::keep::OutputMode;
-pub use crate::plan::logical::SortBy;
+pub use crate::plan::logical::{Remember, SortBy};
 pub use crate::plan::stage::JoinKind;
 pub use crate::program::{Chain, KeyedChain, Partial, Program};
-pub use crate::query::{DStream, JoinOn, KeyedDStream, StaticTable, StreamingContext};
+pub use crate::query::{DStream, JoinOn, KeyedDStream, State, StaticTable, StreamingContext};
 pub use crate::runtime::{Progress, RunningQuery, StopMode, Trigger};

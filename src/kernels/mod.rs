@@ -6,6 +6,7 @@
 //! that the runtime owns ([`keep`]).
 
 pub mod cpu;
+pub mod drop_duplicates;
 pub mod exact_sum;
 pub mod explode;
 pub mod filter;
@@ -15,6 +16,7 @@ pub mod group_ids;
 pub mod hash;
 pub mod join;
 pub mod keep;
+pub mod map_state;
 pub mod project;
 pub mod reduce;
 mod reference;

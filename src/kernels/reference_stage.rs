@@ -35,7 +35,7 @@ impl Backend for ReferenceBackend {
 
     fn supports(&self, stage: &Stage) -> Result<(), String> {
         let asks = stage.steps.iter().any(|step| matches!(step, Step::Late { .. } | Step::Watermark { .. }));
-        match asks || stage.keep().is_some() {
+        match asks || stage.operator().is_some() {
             true => Err("it keeps nothing from batch to batch".to_owned()),
             false => Ok(()),
         }
@@ -137,7 +137,7 @@ impl ReferenceStage {
             }
             End::Distinct { columns } => one(distinct(&concat_batches(&schema, rows)?, columns)?),
             End::Reduce { keys, aggregates } => one(reduced(rows, keys, aggregates)?),
-            End::Keep(_) => Err(refused()),
+            End::Keep(_) | End::MapState(_) | End::DropDuplicates(_) => Err(refused()),
             End::ReduceWith { keys, function } => {
                 let all = concat_batches(&schema, rows)?;
                 let mut groups = group_ids::Reference::default();

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::analyze_keep;
+use super::analyze_state;
 use super::explain::columns;
 use super::keep::{Keep, Watermark, WatermarkId, Windows};
 use super::logical::{LogicalPlan, MapInput, SortBy};
+use super::operator::{DropDuplicates, MapState};
 use super::stage::{FunctionId, Join, JoinKind, NamedExpr, SortKey, SourceId, TableId};
 use crate::columnar::data_type;
 use crate::columnar::{DataType, Field, Schema, SchemaRef};
@@ -37,6 +39,8 @@ pub enum Op {
     Watermark { input: Arc<Node>, watermark: Watermark, column: usize },
     Late { input: Arc<Node>, pane: TypedExpr, windows: Windows, watermarks: Vec<WatermarkId> },
     Keep { input: Arc<Node>, keep: Keep },
+    MapState { input: Arc<Node>, map: MapState },
+    DropDuplicates { input: Arc<Node>, drop: DropDuplicates },
     ReduceWith { input: Arc<Node>, keys: Vec<NamedExpr>, function: FunctionId, name: String },
     Distinct { input: Arc<Node>, columns: Vec<usize> },
     Union { inputs: Vec<Arc<Node>> },
@@ -62,6 +66,8 @@ impl Node {
             | Op::Watermark { input, .. }
             | Op::Late { input, .. }
             | Op::Keep { input, .. }
+            | Op::MapState { input, .. }
+            | Op::DropDuplicates { input, .. }
             | Op::ReduceWith { input, .. }
             | Op::Distinct { input, .. }
             | Op::Sort { input, .. }
@@ -167,8 +173,12 @@ fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>, given: &mut Given) -> R
             analyze_keep::watermark(input, column, *delay, *idle_after, given)
         }
         LogicalPlan::Late { window, .. } => analyze_keep::late(input, window),
-        LogicalPlan::Keep { name, keys, aggregates, over, mode, .. } => {
-            analyze_keep::keep(input, name.as_deref(), (keys, aggregates), *over, *mode, given)
+        LogicalPlan::Keep { name, keys, aggregates, over, ttl, mode, .. } => {
+            analyze_keep::keep(input, name.as_deref(), (keys, aggregates), (*over, *ttl), *mode, given)
+        }
+        LogicalPlan::MapState(described) => analyze_state::map_state(input, described, given),
+        LogicalPlan::DropDuplicates { name, columns, memory, .. } => {
+            analyze_state::drop_duplicates(input, name.as_deref(), columns, *memory, given)
         }
         LogicalPlan::ReduceWith { keys, values, function, name, .. } => {
             reduce_with(input, keys, values, *function, name)
@@ -375,17 +385,26 @@ fn reduce_with(input: Arc<Node>, keys: &[Expr], values: &[Expr], function: Funct
 }
 
 fn distinct(input: Arc<Node>, columns: &[String]) -> Result<Node> {
-    let columns = if columns.is_empty() {
-        (0..input.schema.fields().len()).collect()
-    } else {
-        columns.iter().map(|name| index_of(&input.schema, name)).collect::<Result<Vec<_>>>()?
-    };
-    for &index in &columns {
-        let field = input.schema.field(index);
-        plain_key(&NamedExpr { name: field.name().clone(), expr: TypedExpr::column(index, field) })?;
-    }
+    let columns = comparable(&input.schema, columns)?;
     let schema = Arc::clone(&input.schema);
     Ok(Node { op: Op::Distinct { input, columns }, schema })
+}
+
+/// Columns that can be compared, by index; all if none are named.
+pub(super) fn comparable(schema: &Schema, columns: &[String]) -> Result<Vec<usize>> {
+    let columns = if columns.is_empty() {
+        (0..schema.fields().len()).collect()
+    } else {
+        columns.iter().map(|name| index_of(schema, name)).collect::<Result<Vec<_>>>()?
+    };
+    columns.iter().try_for_each(|&index| plain_key(&column(schema, index)))?;
+    Ok(columns)
+}
+
+/// A column as it is.
+pub(super) fn column(schema: &Schema, index: usize) -> NamedExpr {
+    let field = schema.field(index);
+    NamedExpr { name: field.name().clone(), expr: TypedExpr::column(index, field) }
 }
 
 fn union(inputs: Vec<Arc<Node>>) -> Result<Node> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::analyze::{Given, Node, Op, field, index_of, named, plain_key, unique};
+use super::analyze_state::check_ttl;
 use super::keep::{Keep, OutputMode, Span, Watermark, WatermarkId, Windows, nanos_of};
 use super::logical::Over;
 use super::stage::NamedExpr;
@@ -40,7 +41,7 @@ pub(super) fn watermark(
 /// time of its own.
 fn watermarks_below(node: &Node, found: &mut BTreeSet<WatermarkId>) {
     match &node.op {
-        Op::Keep { .. } => {}
+        Op::Keep { .. } | Op::MapState { .. } => {}
         Op::Watermark { watermark, input, .. } => {
             found.insert(watermark.id);
             watermarks_below(input, found);
@@ -49,7 +50,7 @@ fn watermarks_below(node: &Node, found: &mut BTreeSet<WatermarkId>) {
     }
 }
 
-fn watermarks_of(input: &Node) -> Vec<WatermarkId> {
+pub(super) fn watermarks_of(input: &Node) -> Vec<WatermarkId> {
     let mut found = BTreeSet::new();
     watermarks_below(input, &mut found);
     found.into_iter().collect()
@@ -109,10 +110,11 @@ pub(super) fn keep(
     input: Arc<Node>,
     name: Option<&str>,
     (keys, aggregates): (&[Expr], &[Aggregate]),
-    over: Over,
+    (over, ttl): (Over, Option<Duration>),
     mode: Option<OutputMode>,
     given: &mut Given,
 ) -> Result<Node> {
+    check_memory(keys, over, ttl)?;
     let (window, plain): (Vec<&Expr>, Vec<&Expr>) = keys.iter().partition(|key| key.is_window());
     let plain = plain.into_iter().cloned().collect::<Vec<_>>();
     let mut keys = named(&plain, &input.schema)?;
@@ -124,13 +126,17 @@ pub(super) fn keep(
     }
     let watermarks = watermarks_of(&input);
     let span = match (over, window.as_slice()) {
-        (Over::Always, []) => Span::Always,
+        (Over::Always, []) => {
+            if ttl.is_some() {
+                keys.push(no_pane());
+            }
+            Span::Always
+        }
         (Over::Batches { size, slide }, []) => {
             if size.is_zero() || slide.is_some_and(|slide| slide.is_zero()) {
                 return Err(Error::invalid_query("a window is longer than nothing, and so is its slide"));
             }
-            let expr = TypedExpr::literal(Scalar::Int64(0), DataType::Int64);
-            keys.push(NamedExpr { name: PANE.to_owned(), expr });
+            keys.push(no_pane());
             Span::Batches { size, slide }
         }
         (Over::Event, [window]) => {
@@ -156,9 +162,32 @@ pub(super) fn keep(
     let mode = check_mode(&span, mode, &watermarks)?;
     fields.extend(aggregates.iter().map(TypedAggregate::field));
     unique(fields.iter().map(|field| field.name().as_str()))?;
-    let name = operator_name(name, &span, given)?;
-    let keep = Keep { name, keys, aggregates, span, mode, watermarks };
+    let kind = match span {
+        Span::Always => "running",
+        Span::Event(_) => "windows",
+        Span::Batches { .. } => "batches",
+    };
+    let name = operator_name(name, kind, given)?;
+    let keep = Keep { name, keys, aggregates, span, ttl, mode, watermarks };
     Ok(Node { op: Op::Keep { input, keep }, schema: Arc::new(Schema::new(fields)) })
+}
+
+/// A key whose value is given when groups are taken in.
+fn no_pane() -> NamedExpr {
+    NamedExpr { name: PANE.to_owned(), expr: TypedExpr::literal(Scalar::Int64(0), DataType::Int64) }
+}
+
+/// Refuses a time to live where something else says how long groups live.
+fn check_memory(keys: &[Expr], over: Over, ttl: Option<Duration>) -> Result<()> {
+    let says = match (ttl, over) {
+        (None, _) => return Ok(()),
+        (Some(ttl), Over::Always) if !keys.is_empty() => return check_ttl(Some(ttl)),
+        (_, Over::Always) => "without keys there is one group, which always has rows",
+        (_, Over::Batches { .. }) => "the size of the window says how long batches count",
+        (_, Over::Event) if keys.iter().any(Expr::is_window) => "the watermark says when a window is over",
+        (_, Over::Event) => "no group outlives its batch",
+    };
+    Err(Error::invalid_query(format!("a ttl means nothing here: {says}")).advice("leave it out"))
 }
 
 /// The mode, or the one that suits; refuses those that mean nothing.
@@ -185,12 +214,7 @@ fn check_mode(span: &Span, mode: Option<OutputMode>, watermarks: &[WatermarkId])
 }
 
 /// The name that was given, or one made of its kind and its place among them.
-fn operator_name(name: Option<&str>, span: &Span, given: &mut Given) -> Result<String> {
-    let kind = match span {
-        Span::Always => "running",
-        Span::Event(_) => "windows",
-        Span::Batches { .. } => "batches",
-    };
+pub(super) fn operator_name(name: Option<&str>, kind: &str, given: &mut Given) -> Result<String> {
     let numbered = |number: usize| format!("{kind}-{number}");
     let name = match name {
         Some(name) => name.to_owned(),

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::operator::{self, Operator};
 use super::stage::NamedExpr;
 use crate::columnar::{DataType, TimeUnit};
 use crate::expr::TypedAggregate;
@@ -28,20 +29,29 @@ pub struct Keep {
     pub aggregates: Vec<TypedAggregate>,
     /// Which rows a group is made of.
     pub span: Span,
+    /// A group without rows for this long, by the time of batches, is forgotten. Then the last key is an `Int64`, too: it
+    /// tells a group from an earlier one of the same key.
+    pub ttl: Option<Duration>,
     /// Which rows come out.
     pub mode: OutputMode,
     /// The watermarks that say how far event time has come.
     pub watermarks: Vec<WatermarkId>,
 }
 
-impl Keep {
-    /// What a checkpoint remembers of it: another text is another state.
-    pub fn description(&self) -> String {
-        let keys = self.keys.iter().map(|key| format!("{} {}", key.name, key.expr.data_type));
+impl Operator for Keep {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn description(&self) -> String {
         let aggregates =
             self.aggregates.iter().map(|one| format!("{} {}({:?})", one.name, one.function.name(), one.data_type));
-        let (keys, aggregates) = (keys.collect::<Vec<_>>(), aggregates.collect::<Vec<_>>());
-        format!("[{}] {} {}", keys.join(", "), aggregates.join(", "), self.span)
+        let aggregates = aggregates.collect::<Vec<_>>();
+        format!("[{}] {} {}", operator::columns(&self.keys), aggregates.join(", "), self.span)
+    }
+
+    fn watermarks(&self) -> &[WatermarkId] {
+        &self.watermarks
     }
 }
 

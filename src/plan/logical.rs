@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::keep::OutputMode;
 use super::stage::{FunctionId, JoinKind, SourceId, TableId};
-use crate::columnar::SchemaRef;
+use crate::columnar::{DataType, Field, SchemaRef};
 use crate::expr::{Aggregate, Expr};
 
 /// One operation on a stream, above its inputs.
@@ -129,8 +129,23 @@ pub enum LogicalPlan {
         aggregates: Vec<Aggregate>,
         /// Which rows a group is made of.
         over: Over,
+        /// A group without rows for this long is forgotten.
+        ttl: Option<Duration>,
         /// Which rows come out.
         mode: Option<OutputMode>,
+    },
+    /// What a function of the user's makes of the rows of each key and of what it remembers of the key.
+    MapState(MapStateDescribed),
+    /// The first of rows that are equal in these columns, of all batches; in all columns if there are none.
+    DropDuplicates {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// What a checkpoint calls it.
+        name: Option<String>,
+        /// The columns.
+        columns: Vec<String>,
+        /// How long a key is remembered.
+        memory: Remember,
     },
     /// One row a group, made by a function of the user's.
     ReduceWith {
@@ -203,6 +218,48 @@ pub enum Over {
         /// From one answer to the next; none: one with each batch.
         slide: Option<Duration>,
     },
+}
+
+/// How long keys are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remember {
+    /// For good.
+    Always,
+    /// As long as they have had rows in the batches of this time.
+    Batches(Duration),
+    /// Until no row is expected any more that could be equal, by the watermark of the stream.
+    WithinWatermark,
+}
+
+/// A function of the user's over the rows of each key and what it remembers of the key.
+#[derive(Debug, Clone)]
+pub struct MapStateDescribed {
+    /// The rows.
+    pub input: Arc<LogicalPlan>,
+    /// What a checkpoint calls it.
+    pub name: Option<String>,
+    /// What rows are grouped by.
+    pub keys: Vec<Expr>,
+    /// The types in which the function takes the keys.
+    pub key_types: Vec<DataType>,
+    /// The values the function sees.
+    pub values: Vec<Expr>,
+    /// The types in which it takes them.
+    pub value_types: Vec<DataType>,
+    /// The function.
+    pub function: FunctionId,
+    /// What users call the operation.
+    pub operation: &'static str,
+    /// The Rust type of what it remembers.
+    pub state_type: String,
+    /// What is remembered of a key without rows for this long is timed out.
+    pub ttl: Option<Duration>,
+    /// The columns that come out behind the keys.
+    pub gives: Vec<Field>,
+    /// Which rows come out.
+    pub mode: Option<OutputMode>,
+    /// Whether all that is remembered can come out.
+    pub shows_all: bool,
 }
 
 /// What a function of the user's takes.
@@ -305,6 +362,8 @@ impl LogicalPlan {
             Self::Keep { over: Over::Always, .. } => "running",
             Self::Keep { over: Over::Event, .. } => "key_by(window).aggregate",
             Self::Keep { over: Over::Batches { .. }, .. } => "reduce_by_key_and_window",
+            Self::MapState(described) => described.operation,
+            Self::DropDuplicates { .. } => "drop_duplicates",
             Self::ReduceWith { .. } => "key_by.reduce",
             Self::Distinct { .. } => "distinct",
             Self::Union { .. } => "union",
@@ -332,6 +391,8 @@ impl LogicalPlan {
             | Self::Watermark { input, .. }
             | Self::Late { input, .. }
             | Self::Keep { input, .. }
+            | Self::MapState(MapStateDescribed { input, .. })
+            | Self::DropDuplicates { input, .. }
             | Self::ReduceWith { input, .. }
             | Self::Distinct { input, .. }
             | Self::Sort { input, .. }

@@ -9,12 +9,15 @@
 
 pub mod analyze;
 mod analyze_keep;
+mod analyze_state;
 pub mod explain;
 pub mod fuse;
 pub mod keep;
 pub mod logical;
+pub mod operator;
 pub mod optimize;
 pub mod stage;
+pub mod state_function;
 
 pub use fuse::QueryPlan;
 pub use logical::LogicalPlan;

@@ -91,6 +91,8 @@ fn rebuilt(node: &Node, with: &mut dyn FnMut(&Arc<Node>) -> Arc<Node>) -> Node {
             watermarks: watermarks.clone(),
         },
         Op::Keep { input, keep } => Op::Keep { input: with(input), keep: keep.clone() },
+        Op::MapState { input, map } => Op::MapState { input: with(input), map: map.clone() },
+        Op::DropDuplicates { input, drop } => Op::DropDuplicates { input: with(input), drop: drop.clone() },
         Op::ReduceWith { input, keys, function, name } => {
             Op::ReduceWith { input: with(input), keys: keys.clone(), function: *function, name: name.clone() }
         }
@@ -203,7 +205,12 @@ impl Pruner {
                 let op = Op::Keep { input, keep: Keep { keys, aggregates, ..keep.clone() } };
                 (Arc::new(Node { op, schema: Arc::clone(&node.schema) }), unmoved(wanted))
             }
-            Op::Map { .. } | Op::Transform { .. } | Op::ReduceWith { .. } => {
+            Op::DropDuplicates { input, drop } => {
+                let (input, moved) = self.prune(input, &union(wanted, drop.reads()));
+                let drop = drop.map_columns(&|index| moved[&index]);
+                over(input, moved, |input| Op::DropDuplicates { input, drop })
+            }
+            Op::Map { .. } | Op::Transform { .. } | Op::ReduceWith { .. } | Op::MapState { .. } => {
                 let whole = rebuilt(node, &mut |input| self.exactly(input, &all(&input.schema)));
                 (Arc::new(whole), unmoved(wanted))
             }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::keep::{Keep, WatermarkId, Windows};
+use super::operator::{DropDuplicates, MapState, Operator};
+use super::state_function::StateFunction;
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
 use crate::expr::{TypedAggregate, TypedExpr};
@@ -163,6 +165,10 @@ pub enum End {
     },
     /// As `Reduce`, of groups that outlive the batch.
     Keep(Keep),
+    /// What a function of the user's makes of the rows of each key and of what it remembers of the key. One partition.
+    MapState(MapState),
+    /// As `Distinct`, over all batches. One partition.
+    DropDuplicates(DropDuplicates),
     /// The first row of each group of rows that are equal in some columns, all columns kept, in order.
     Distinct {
         /// The columns compared, by index.
@@ -244,6 +250,7 @@ impl<F: Fn(&RecordBatch) -> Result<RecordBatch> + Send + Sync> GroupFunction for
 pub struct Registry {
     functions: Vec<(String, Arc<dyn BatchFunction>)>,
     group_functions: Vec<(String, Arc<dyn GroupFunction>)>,
+    state_functions: Vec<(String, Arc<dyn StateFunction>)>,
     tables: Vec<(String, RecordBatch)>,
 }
 
@@ -258,6 +265,12 @@ impl Registry {
     pub fn add_group_function(&mut self, name: impl Into<String>, function: Arc<dyn GroupFunction>) -> FunctionId {
         self.group_functions.push((name.into(), function));
         FunctionId(self.group_functions.len() - 1)
+    }
+
+    /// Adds a function of keys and what is remembered of them.
+    pub fn add_state_function(&mut self, name: impl Into<String>, function: Arc<dyn StateFunction>) -> FunctionId {
+        self.state_functions.push((name.into(), function));
+        FunctionId(self.state_functions.len() - 1)
     }
 
     /// Adds a static table.
@@ -282,6 +295,14 @@ impl Registry {
         self.group_functions.get(id.0).map(|(name, function)| (name.as_str(), function)).ok_or_else(unknown)
     }
 
+    /// The function of keys of this id, with its name.
+    ///
+    /// # Errors
+    /// `Internal` if the stage was planned for another registry.
+    pub fn state_function(&self, id: FunctionId) -> Result<(&str, &Arc<dyn StateFunction>)> {
+        self.state_functions.get(id.0).map(|(name, function)| (name.as_str(), function)).ok_or_else(unknown)
+    }
+
     /// The table of this id, with its name.
     ///
     /// # Errors
@@ -302,11 +323,21 @@ impl Stage {
             Step::Late { watermarks, .. } => Some(watermarks),
             _ => None,
         });
-        let of_end = if let End::Keep(keep) = &self.end { Some(&keep.watermarks) } else { None };
-        of_steps.chain(of_end).flatten().copied().collect()
+        let of_end = self.operator().map(Operator::watermarks);
+        of_steps.map(Vec::as_slice).chain(of_end).flatten().copied().collect()
     }
 
-    /// What it keeps from batch to batch.
+    /// What it is, if it keeps something from batch to batch.
+    pub fn operator(&self) -> Option<&dyn Operator> {
+        match &self.end {
+            End::Keep(keep) => Some(keep),
+            End::MapState(map) => Some(map),
+            End::DropDuplicates(drop) => Some(drop),
+            _ => None,
+        }
+    }
+
+    /// The keyed reduce whose groups outlive the batch.
     pub fn keep(&self) -> Option<&Keep> {
         if let End::Keep(keep) = &self.end { Some(keep) } else { None }
     }
@@ -317,6 +348,7 @@ impl fmt::Debug for Registry {
         f.debug_struct("Registry")
             .field("functions", &self.functions.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("group_functions", &self.group_functions.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("state_functions", &self.state_functions.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("tables", &self.tables.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .finish()
     }

@@ -19,8 +19,9 @@ use crate::expr::{Aggregate, Expr, col, len};
 use crate::plan::LogicalPlan;
 use crate::plan::analyze;
 use crate::plan::explain;
-use crate::plan::logical::{MapInput, SortBy};
+use crate::plan::logical::{MapInput, Remember, SortBy};
 use crate::plan::stage::{BatchFunction, FunctionId, GroupFunction, JoinKind};
+use crate::plan::state_function::StateFunction;
 
 /// A stream of micro-batches, described but not yet running. Cloning it is cheap and makes a branch.
 #[derive(Clone)]
@@ -164,6 +165,42 @@ impl DStream {
         self.with(|input| LogicalPlan::Distinct { input, columns })
     }
 
+    /// The first of rows that are equal in these columns, of all batches; in all columns if none are named. Every key is
+    /// remembered for good.
+    #[must_use]
+    pub fn drop_duplicates<S: Into<String>>(&self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.drop_duplicates_by(columns, Remember::Always, None)
+    }
+
+    /// As [`DStream::drop_duplicates`], of rows whose times are no further apart than the delay of the stream's watermark:
+    /// a key is forgotten once no row is expected that could be its duplicate. Rows that come too late, and rows without a
+    /// time, are counted and left out.
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # use std::time::Duration;
+    /// # fn example(ads: DStream) -> DStream {
+    /// ads.with_watermark("event_time", Duration::from_secs(60)).drop_duplicates_within_watermark(["id"])
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn drop_duplicates_within_watermark<S: Into<String>>(&self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.drop_duplicates_by(columns, Remember::WithinWatermark, None)
+    }
+
+    /// As [`DStream::drop_duplicates`], saying how long keys are remembered and what a checkpoint calls them.
+    #[must_use]
+    pub fn drop_duplicates_by<S: Into<String>>(
+        &self,
+        columns: impl IntoIterator<Item = S>,
+        memory: Remember,
+        name: Option<&str>,
+    ) -> Self {
+        let columns = columns.into_iter().map(Into::into).collect();
+        let name = name.map(str::to_owned);
+        self.with(|input| LogicalPlan::DropDuplicates { input, name, columns, memory })
+    }
+
     /// All rows of the batch in order.
     #[must_use]
     pub fn sort<S: Into<SortBy>>(&self, by: impl IntoIterator<Item = S>) -> Self {
@@ -294,6 +331,10 @@ impl DStream {
 
     pub(super) fn register_function(&self, name: &str, function: Arc<dyn BatchFunction>) -> FunctionId {
         self.edit(|draft| draft.registry.add_function(name, function))
+    }
+
+    pub(super) fn register_state_function(&self, function: Arc<dyn StateFunction>) -> FunctionId {
+        self.edit(|draft| draft.registry.add_state_function("closure", function))
     }
 
     pub(super) fn register_group_function(&self, name: &str, function: Arc<dyn GroupFunction>) -> FunctionId {

@@ -9,6 +9,7 @@ pub mod context;
 pub mod dstream;
 pub mod keyed;
 mod lines;
+pub mod state;
 pub mod table;
 mod windows;
 
@@ -19,4 +20,5 @@ pub use cell::{Cell, Row};
 pub use context::{ContextBuilder, StreamingContext};
 pub use dstream::DStream;
 pub use keyed::KeyedDStream;
+pub use state::State;
 pub use table::{JoinOn, StaticTable};

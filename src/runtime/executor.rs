@@ -27,7 +27,8 @@ use crate::formats::{BatchReader, ReadReport};
 use crate::kernels::user_function::panic_text;
 use crate::kernels::{Kept, Moment, Notice, Partial, Partitions, PreparedStage, Sighting};
 use crate::plan::QueryPlan;
-use crate::plan::keep::{Keep, Span};
+use crate::plan::keep::Span;
+use crate::plan::operator::Operator;
 use crate::plan::stage::{Registry, Stage, StageInput};
 
 /// Takes what an operator's state has become: its name, which part of it, and the rows.
@@ -105,25 +106,25 @@ impl Executor {
     pub fn prepare(plan: QueryPlan, registry: &Registry, dispatcher: &Dispatcher) -> Result<Self> {
         let placed: Vec<Placed> =
             plan.stages.iter().map(|stage| dispatcher.place(stage, registry)).collect::<Result<_>>()?;
-        let keep = |(stage, placed): (&Stage, &Placed)| stage.keep().map(|_| placed.stage.keep()).transpose();
+        let keep = |(stage, placed): (&Stage, &Placed)| stage.operator().map(|_| placed.stage.keep()).transpose();
         let kept = plan.stages.iter().zip(&placed).map(keep).collect::<Result<_>>()?;
         Ok(Self { plan, placed, kept, time: EventTime::default(), attempt: None })
     }
 
     /// The stages that keep state from batch to batch: the name of each, and what it keeps.
     pub fn operators(&self) -> BTreeMap<String, String> {
-        let kept = self.plan.stages.iter().filter_map(Stage::keep);
-        kept.map(|keep| (keep.name.clone(), keep.description())).collect()
+        let kept = self.plan.stages.iter().filter_map(Stage::operator);
+        kept.map(|operator| (operator.name().to_owned(), operator.description())).collect()
     }
 
     /// What the stages that keep state keep: their names, and each stage as text, without steps, for [`kept_groups`].
     pub(super) fn definitions(&self) -> Result<Vec<(String, String)>> {
-        let kept = self.plan.stages.iter().filter_map(|stage| Some((stage, stage.keep()?)));
-        let define = |(stage, keep): (&Stage, &Keep)| {
+        let kept = self.plan.stages.iter().filter_map(|stage| Some((stage, stage.operator()?)));
+        let define = |(stage, operator): (&Stage, &dyn Operator)| {
             let bare = Stage { inputs: Vec::new(), steps: Vec::new(), ..stage.clone() };
             let text = serde_json::to_string(&bare)
                 .map_err(|error| Error::internal(format!("a stage cannot be written down: {error}")).because(error))?;
-            Ok((keep.name.clone(), text))
+            Ok((operator.name().to_owned(), text))
         };
         kept.map(define).collect()
     }
@@ -136,10 +137,10 @@ impl Executor {
     ) -> Result<()> {
         self.time = event_time;
         for (stage, kept) in self.plan.stages.iter().zip(&mut self.kept) {
-            if let (Some(keep), Some(kept)) = (stage.keep(), kept) {
-                let StateParts { snapshot, changes } = load(&keep.name)?;
+            if let (Some(operator), Some(kept)) = (stage.operator(), kept) {
+                let StateParts { snapshot, changes } = load(operator.name())?;
                 kept.restore(&snapshot.unwrap_or_default(), &changes)
-                    .map_err(|error| error.context(format!("while restoring the state of \"{}\"", keep.name)))?;
+                    .map_err(|error| error.context(format!("while restoring the state of \"{}\"", operator.name())))?;
             }
         }
         Ok(())
@@ -148,10 +149,10 @@ impl Executor {
     /// Gives what the batch changed of the state of each operator, and all of it if a snapshot is due, to `save`.
     pub(super) fn save(&mut self, is_snapshot_due: bool, save: SaveState<'_>) -> Result<()> {
         for (stage, kept) in self.plan.stages.iter().zip(&mut self.kept) {
-            if let (Some(keep), Some(kept)) = (stage.keep(), kept) {
-                save(&keep.name, StatePart::Changes, &kept.changes()?)?;
+            if let (Some(operator), Some(kept)) = (stage.operator(), kept) {
+                save(operator.name(), StatePart::Changes, &kept.changes()?)?;
                 if is_snapshot_due {
-                    save(&keep.name, StatePart::Snapshot, &kept.snapshot()?)?;
+                    save(operator.name(), StatePart::Snapshot, &kept.snapshot()?)?;
                 }
             }
         }
@@ -169,11 +170,13 @@ impl Executor {
         self.time.cut_at()
     }
 
-    /// Whether time alone changes the answer, so that batches without rows have to run as well.
-    pub(super) fn waits_for_time(&self) -> bool {
+    /// Whether time alone changes the answer, so that a batch without rows has to run as well, cut now.
+    pub(super) fn waits_for_time(&self, now: Duration) -> bool {
+        let due = self.kept.iter().flatten().filter_map(|kept| kept.due()).min();
         let spans = self.plan.stages.iter().filter_map(Stage::keep).map(|keep| &keep.span);
         spans.into_iter().any(|span| matches!(span, Span::Batches { .. }))
             || self.plan.watermarks.iter().any(|watermark| watermark.idle_after.is_some())
+            || due.is_some_and(|due| due <= i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
     }
 
     /// The schema of each output.

@@ -196,7 +196,7 @@ impl Life {
             all_ended &= available == Available::Ended;
             ranges.push(if let Available::Range(range) = available { Some(range) } else { None });
         }
-        if ranges.iter().all(Option::is_none) && (all_ended || only.is_some() || !self.runs_empty_batches()) {
+        if ranges.iter().all(Option::is_none) && (all_ended || only.is_some() || !self.runs_empty_batches(time)) {
             return Ok(if all_ended { Cut::Ended } else { Cut::Nothing });
         }
         let batch = MicroBatch { id: self.next_batch_id, time, ranges };
@@ -206,9 +206,9 @@ impl Life {
     }
 
     /// Whether a batch without rows is run, because time alone changes the answer.
-    fn runs_empty_batches(&self) -> bool {
+    fn runs_empty_batches(&self, now: Duration) -> bool {
         let has_beat = self.options.trigger.has_grid() || self.options.trigger == Trigger::Manual;
-        has_beat && self.definition.executor.waits_for_time()
+        has_beat && self.definition.executor.waits_for_time(now)
     }
 
     /// Runs a batch from its ranges to its commit.

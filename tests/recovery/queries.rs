@@ -50,6 +50,36 @@ pub(crate) const ALL: &[Query] = &[
         },
     },
     Query {
+        name: "forgetful",
+        stream: |visits| Ok(visits.key_by([col("n")]).ttl(seconds(3_600)).running(many_aggregates())),
+    },
+    Query {
+        name: "remembered",
+        stream: |visits| {
+            let keyed = visits.key_by([col("city")]).named("sums");
+            Ok(keyed.map_with_state([col("n")], |_: &Option<String>, n: Option<i64>, sum: &mut State<Vec<i64>>| {
+                let mut all = sum.remove().unwrap_or_default();
+                all.extend(n);
+                let answer = (all.len() as u64, all.iter().sum::<i64>());
+                // Now and then all is forgotten.
+                if all.len() < 13 {
+                    sum.set(all);
+                }
+                answer
+            }))
+        },
+    },
+    Query {
+        name: "unique",
+        stream: |visits| {
+            let visits = visits.with_watermark("time", seconds(3));
+            Ok(visits
+                .drop_duplicates_within_watermark(["city", "time"])
+                .key_by([col("city")])
+                .running(many_aggregates()))
+        },
+    },
+    Query {
         name: "twice",
         stream: |visits| {
             let visits = visits.with_watermark("time", seconds(2));

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use super::TextFile;
 
 /// Parts of the CPU backend that are not operations of their own, and what they are.
-const CPU_ONLY: [(&str, &str); 12] = [
+const CPU_ONLY: [(&str, &str); 14] = [
+    ("aged", "the part of keep that forgets groups"),
     ("bytes", "text and binary columns as byte strings"),
     ("event_time", "how far event time has come, and which rows are late"),
     ("eval", "expressions over whole columns; kernels::reference says what they mean"),
+    ("held_keys", "keys that are held from batch to batch"),
     ("join_index", "the hash tables of a join"),
     ("native", "primitive columns as plain slices"),
     ("prefetch", "asking for memory before it is needed"),

@@ -40,6 +40,19 @@ fn windows_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn a_ttl_that_means_nothing_is_refused() {
+    let ttl = |keys: Vec<Expr>, make: fn(KeyedDStream) -> DStream| {
+        error(move |visits| make(visits.key_by(keys).ttl(seconds(1))))
+    };
+    assert!(ttl(vec![], |keyed| keyed.running([len()])).contains("one group"));
+    assert!(ttl(vec![col("city")], |keyed| keyed.aggregate([len()])).contains("outlives"));
+    assert!(ttl(vec![col("city")], |keyed| keyed.over_batches(seconds(9), None, [len()])).contains("size"));
+    let window = || window(col("time"), seconds(1));
+    assert!(ttl(vec![window()], |keyed| keyed.aggregate([len()])).contains("watermark"));
+    assert!(error(|visits| visits.key_by([col("city")]).ttl(seconds(0)).running([len()])).contains("no time"));
+}
+
+#[test]
 fn watermarks_and_names_that_cannot_be_are_refused() {
     assert!(error(|visits| visits.with_watermark("city", seconds(1))).contains("not a timestamp"));
     assert!(error(|visits| visits.with_watermark("tme", seconds(1))).contains("time"));

@@ -7,7 +7,7 @@ use super::stream::Names;
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::plan::keep::OutputMode;
-use crate::plan::logical::SortBy;
+use crate::plan::logical::{Remember, SortBy};
 use crate::plan::stage::JoinKind;
 use crate::query::{DStream, KeyedDStream};
 
@@ -18,6 +18,7 @@ pub(super) const OPERATIONS: &[&str] = &[
     "filter",
     "flat_map",
     "distinct",
+    "drop_duplicates",
     "key_by",
     "aggregate",
     "count",
@@ -32,7 +33,8 @@ pub(super) const OPERATIONS: &[&str] = &[
     "cache",
 ];
 
-pub(super) const KEY_BY: &[&str] = &["aggregate", "count", "running", "over", "every", "mode", "name"];
+pub(super) const KEY_BY: &[&str] = &["aggregate", "count", "running", "over", "every", "mode", "name", "ttl"];
+pub(super) const DROP_DUPLICATES: &[&str] = &["within_watermark", "ttl", "name"];
 pub(super) const WATERMARK: &[&str] = &["delay", "idle"];
 
 /// The keys that go with an operation.
@@ -40,6 +42,7 @@ fn partners(operation: &str) -> &'static [&'static str] {
     match operation {
         "key_by" => KEY_BY,
         "aggregate" => &["over", "every"],
+        "drop_duplicates" => DROP_DUPLICATES,
         "watermark" => WATERMARK,
         "join" => &["on", "how"],
         "top_n" => &["by"],
@@ -76,7 +79,8 @@ fn operate(stream: &DStream, operation: &str, value: &Node, keys: &Keys<'_>, nam
         "with_columns" => stream.with_columns(columns(stream, value)?),
         "filter" => filter(stream, value)?,
         "flat_map" => stream.flat_map(column(value)?),
-        "distinct" => distinct(stream, value)?,
+        "distinct" => stream.distinct_by(compared(value)?),
+        "drop_duplicates" => drop_duplicates(stream, value, keys)?,
         "key_by" => key_by(stream, value, keys)?,
         "aggregate" => grouped(&stream.key_by([]), value, keys, false)?,
         "watermark" => {
@@ -127,19 +131,35 @@ fn filter(stream: &DStream, value: &Node) -> Result<DStream> {
     Ok(filtered)
 }
 
-fn distinct(stream: &DStream, value: &Node) -> Result<DStream> {
+/// The columns in which rows are compared; none if all are.
+fn compared(value: &Node) -> Result<Vec<String>> {
     if matches!(value.value, Value::Boolean(_)) {
-        value.presence()?;
-        return Ok(stream.distinct());
+        return value.presence().map(|()| Vec::new());
     }
-    let columns = value.texts()?.into_iter().map(|node| node.text().map(str::to_owned));
-    Ok(stream.distinct_by(columns.collect::<Result<Vec<_>>>()?))
+    value.texts()?.into_iter().map(|node| node.text().map(str::to_owned)).collect()
+}
+
+fn drop_duplicates(stream: &DStream, value: &Node, keys: &Keys<'_>) -> Result<DStream> {
+    let within = keys.optional("within_watermark").map(Node::presence).transpose()?;
+    let memory = match (within, keys.optional("ttl")) {
+        (Some(()), Some(ttl)) => {
+            return Err(ttl.spot.mistake("\"within_watermark\" and \"ttl\" exclude each other"));
+        }
+        (Some(()), None) => Remember::WithinWatermark,
+        (None, Some(ttl)) => Remember::Batches(ttl.duration()?),
+        (None, None) => Remember::Always,
+    };
+    let name = keys.optional("name").map(Node::text).transpose()?;
+    Ok(stream.drop_duplicates_by(compared(value)?, memory, name))
 }
 
 fn key_by(stream: &DStream, value: &Node, keys: &Keys<'_>) -> Result<DStream> {
     let mut keyed = stream.key_by(key_columns(stream, value)?);
     if let Some(name) = keys.optional("name") {
         keyed = keyed.named(name.text()?);
+    }
+    if let Some(ttl) = keys.optional("ttl") {
+        keyed = keyed.ttl(ttl.duration()?);
     }
     let modes = [("append", OutputMode::Append), ("update", OutputMode::Update), ("complete", OutputMode::Complete)];
     if let Some(mode) = keys.choice("mode", &modes)? {

@@ -1,15 +1,19 @@
 //! The CPU backend: fused stages by kernels that work on whole columns of a batch.
 
+mod aged;
 mod bytes;
+mod drop_duplicates;
 mod eval;
 mod event_time;
 pub mod explode;
 pub mod filter;
 pub mod group_ids;
 pub mod hash;
+mod held_keys;
 pub mod join;
 mod join_index;
 mod keep;
+mod map_state;
 pub(crate) mod native;
 mod prefetch;
 pub mod project;

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_array::{ArrayRef, RecordBatchOptions};
 use arrow_schema::SortOptions;
 
+use super::drop_duplicates::KeptRows;
 use super::event_time;
 use super::explode::explode;
 use super::filter::Filter;
 use super::group_ids::method::{Chosen, possible};
 use super::join::PreparedJoin;
 use super::keep::KeptGroups;
+use super::map_state::{KeptStates, NamedFunction};
 use super::project::Program;
 #[cfg(feature = "gpu")]
 use super::reduce::absorb::Reduced;
@@ -31,6 +33,7 @@ use crate::kernels::sort as sort_contract;
 use crate::kernels::{Kept, Moment, Partial, Partitions, PreparedStage, Sighting, StageTask};
 use crate::limits::ROWS_PER_READ_MAX;
 use crate::plan::keep::{Keep, Span, WatermarkId, Windows};
+use crate::plan::operator::{DropDuplicates, MapState, Memory};
 use crate::plan::stage::{BatchFunction, End, GroupFunction, NamedExpr, Registry, SortKey, Stage, Step};
 
 /// A stage whose expressions are compiled and whose join tables are built.
@@ -87,6 +90,10 @@ pub(super) enum Ending {
         /// Of groups that outlive their batch, and the schema of what they give.
         keep: Option<(Keep, SchemaRef)>,
     },
+    /// The function is missing where only its state is looked at; then the schema of what comes out.
+    MapState(MapState, Option<NamedFunction>, SchemaRef),
+    /// The time by which rows are too late.
+    DropDuplicates(DropDuplicates, Option<(Program, TimeUnit)>, SchemaRef),
     Distinct(Vec<usize>),
     ReduceWith {
         keys: Vec<Program>,
@@ -180,6 +187,11 @@ impl PreparedStage for CpuStage {
     fn keep(&self) -> Result<Box<dyn Kept>> {
         match self.end.as_ref() {
             Ending::Reduce { keep: Some((keep, schema)), .. } => Ok(Box::new(KeptGroups::new(keep, schema)?)),
+            Ending::MapState(map, function, schema) => {
+                let schemas = (Arc::clone(&self.end_schema), Arc::clone(schema));
+                Ok(Box::new(KeptStates::new(map, function.clone(), schemas)?))
+            }
+            Ending::DropDuplicates(drop, _, schema) => Ok(Box::new(KeptRows::new(drop, schema)?)),
             _ => Err(Error::internal("a stage was asked for state that keeps none")),
         }
     }
@@ -205,7 +217,9 @@ impl PreparedStage for CpuStage {
                 }
                 Ok(partitions)
             }
-            Ending::Reduce { keep: Some(_), .. } => Err(Error::internal("groups that outlive their batch were merged")),
+            Ending::Reduce { keep: Some(_), .. } | Ending::MapState(..) | Ending::DropDuplicates(..) => {
+                Err(Error::internal("what outlives its batch was merged"))
+            }
             Ending::Reduce { reduce, keep: None, .. } => {
                 let mut tasks = reduce_tasks(partials)?;
                 if let (Some(task), false) = (tasks.first_mut(), reduce.keys().is_empty()) {
@@ -240,7 +254,11 @@ impl PreparedStage for CpuStage {
             Ending::Limit(_) | Ending::Distinct(_) => {
                 Ok(vec![Partial::Rows(self.merge(partials)?.into_iter().flatten().collect())])
             }
-            Ending::Emit | Ending::Repartition(_) | Ending::Transform(_) => {
+            Ending::Emit
+            | Ending::Repartition(_)
+            | Ending::Transform(_)
+            | Ending::MapState(..)
+            | Ending::DropDuplicates(..) => {
                 let rows = partials.into_iter().map(Partial::into_rows).collect::<Result<Partitions>>()?;
                 Ok(vec![Partial::Rows(rows.into_iter().flatten().collect())])
             }
@@ -391,6 +409,18 @@ impl Ending {
                 let kept = (keep.clone(), Arc::clone(&stage.output_schema));
                 Self::reduce(&keep.keys, &keep.aggregates, Some(kept))?
             }
+            End::MapState(map) => {
+                let function = registry.state_function(map.function).ok();
+                let function = function.map(|(name, call)| (name.to_owned(), Arc::clone(call)));
+                Self::MapState(map.clone(), function, Arc::clone(&stage.output_schema))
+            }
+            End::DropDuplicates(drop) => {
+                let time = match &drop.memory {
+                    Memory::Watermark { time, unit, .. } => Some((Program::prepare(&time.expr)?, *unit)),
+                    _ => None,
+                };
+                Self::DropDuplicates(drop.clone(), time, Arc::clone(&stage.output_schema))
+            }
             End::ReduceWith { keys, function } => {
                 let (name, call) = registry.group_function(*function)?;
                 let key_types = keys.iter().map(|key| key.expr.data_type.clone()).collect();
@@ -418,7 +448,7 @@ impl Ending {
 
     fn begin(&self, schema: &SchemaRef) -> Result<State> {
         Ok(match self {
-            Self::Emit | Self::Repartition(_) | Self::Transform(_) => {
+            Self::Emit | Self::Repartition(_) | Self::Transform(_) | Self::MapState(..) | Self::DropDuplicates(..) => {
                 State::Rows { rows: Vec::new(), wanted: usize::MAX }
             }
             Self::Limit(rows) => State::Rows { rows: Vec::new(), wanted: *rows },
@@ -550,6 +580,12 @@ impl CpuTask {
         }
         if batch.num_rows() == 0 {
             return Ok(());
+        }
+        if let Ending::DropDuplicates(_, Some((time, unit)), _) = self.end.as_ref() {
+            let times = time.evaluate(&batch)?;
+            if let Some(kept) = event_time::not_behind(&batch, &times, *unit, self.horizon, &mut self.sighting)? {
+                batch = kept;
+            }
         }
         match (&mut self.state, self.end.as_ref()) {
             (State::Rows { rows, wanted }, _) => {

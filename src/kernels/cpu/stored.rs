@@ -36,7 +36,13 @@ pub(super) fn store(stage: &CpuStage, partials: Vec<Partial>) -> Result<RecordBa
             let Folded { keys, rows } = all.finish(false)?;
             with_columns(schema, key_fields(key_types).zip(keys).collect(), &rows)
         }
-        Ending::Emit | Ending::Limit(_) | Ending::Distinct(_) | Ending::Repartition(_) | Ending::Transform(_) => {
+        Ending::Emit
+        | Ending::Limit(_)
+        | Ending::Distinct(_)
+        | Ending::Repartition(_)
+        | Ending::Transform(_)
+        | Ending::MapState(..)
+        | Ending::DropDuplicates(..) => {
             let all = stage.combine(partials)?.into_iter().map(Partial::into_rows).collect::<Result<Vec<_>>>()?;
             with_columns(schema, Vec::new(), &concat_batches(schema, all.iter().flatten())?)
         }
@@ -57,7 +63,13 @@ pub(super) fn restore(stage: &CpuStage, batch: &RecordBatch) -> Result<Partial> 
             let (keys, columns) = batch.columns().split_at(key_types.len());
             Held::Folded(Folded { keys: keys.to_vec(), rows: under(&stage.end_schema, columns, batch.num_rows())? })
         }
-        Ending::Emit | Ending::Limit(_) | Ending::Distinct(_) | Ending::Repartition(_) | Ending::Transform(_) => {
+        Ending::Emit
+        | Ending::Limit(_)
+        | Ending::Distinct(_)
+        | Ending::Repartition(_)
+        | Ending::Transform(_)
+        | Ending::MapState(..)
+        | Ending::DropDuplicates(..) => {
             return Ok(Partial::Rows(vec![rows(&stage.end_schema, batch)?]));
         }
     };
