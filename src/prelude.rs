@@ -5,7 +5,7 @@ pub use crate::connectors::ReadLimits;
 pub use crate::dispatch::Device;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::expr::{
-    Aggregate, DatePart, Expr, coalesce, col, greatest, least, len, lit, sliding_window, when, window,
+    Aggregate, DatePart, Expr, coalesce, col, greatest, least, len, lit, session_window, sliding_window, when, window,
 };
 pub use crate::plan::keep::OutputMode;
 pub use crate::plan::logical::{Remember, SortBy};

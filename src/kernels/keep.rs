@@ -23,7 +23,7 @@ use arrow_select::concat::concat_batches;
 use arrow_select::filter::{filter, filter_record_batch};
 
 use super::reduce::{self, ReduceInput};
-use super::{Partial, Partitions, group_ids};
+use super::{Partial, Partitions, group_ids, sessions};
 use crate::columnar::{Field, RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
 use crate::plan::keep::{Keep, OutputMode, Span, WatermarkId, Windows};
@@ -139,6 +139,7 @@ pub fn reference(keep: &Keep, schema: &SchemaRef, history: &[(ReduceInput, Momen
             under(schema, rows.columns().to_vec(), rows.num_rows())
         }
         Span::Event(windows) => event(keep, windows, schema, history, now),
+        Span::Sessions(windows) => sessions::reference(keep, windows, schema, history),
     }
 }
 
@@ -175,7 +176,9 @@ pub(crate) fn has_slid(now: &Moment, slide: Duration) -> bool {
 /// The first pane that still takes rows; none if all do.
 pub(crate) fn first_open_pane(keep: &Keep, horizon: Option<i64>) -> Option<i64> {
     match &keep.span {
-        Span::Event(windows) if keep.mode != OutputMode::Complete => Some(windows.first_open_pane(horizon?)),
+        Span::Event(windows) | Span::Sessions(windows) if keep.mode != OutputMode::Complete => {
+            Some(windows.first_open_pane(horizon?))
+        }
         _ => None,
     }
 }
@@ -279,7 +282,7 @@ fn only(input: &ReduceInput, wanted: impl Fn(i64) -> bool) -> Result<ReduceInput
 }
 
 /// Some of the rows.
-fn chosen(input: &ReduceInput, keep: &BooleanArray) -> Result<ReduceInput> {
+pub(super) fn chosen(input: &ReduceInput, keep: &BooleanArray) -> Result<ReduceInput> {
     let column = |column: &ArrayRef| filter(column, keep);
     let filters = input.filters.iter().map(|one| {
         let kept = one.as_ref().map(|one| filter(one, keep)).transpose();

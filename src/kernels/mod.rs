@@ -22,6 +22,7 @@ pub mod reduce;
 mod reference;
 pub mod reference_stage;
 pub mod repartition;
+pub mod sessions;
 mod site;
 pub mod sort;
 pub mod stored;

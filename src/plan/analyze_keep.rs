@@ -56,6 +56,9 @@ pub(super) fn watermarks_of(input: &Node) -> Vec<WatermarkId> {
     found.into_iter().collect()
 }
 
+/// The slide of a session: no window has it.
+const SESSION: i64 = i64::MIN;
+
 /// The time, size and slide of a window among the keys, with the name it was given.
 fn window_of(key: &Expr) -> Option<(&Expr, i64, i64, Option<&str>)> {
     match key {
@@ -63,6 +66,7 @@ fn window_of(key: &Expr) -> Option<(&Expr, i64, i64, Option<&str>)> {
             window_of(inner).map(|(time, size, slide, _)| (time, size, slide, Some(name.as_str())))
         }
         Expr::Call(Function::Window { size, slide }, arguments) => Some((arguments.first()?, *size, *slide, None)),
+        Expr::Call(Function::Session { gap }, arguments) => Some((arguments.first()?, *gap, SESSION, None)),
         _ => None,
     }
 }
@@ -75,6 +79,7 @@ fn panes(time: &Expr, size: i64, slide: i64, schema: &Schema) -> Result<(Windows
         return Err(Error::invalid_query(message).advice("cast it to a timestamp first"));
     };
     let nanos = nanos_of(*unit);
+    let slide = if slide == SESSION { nanos } else { slide };
     if size <= 0 || slide <= 0 {
         return Err(Error::invalid_query("a window is longer than nothing, and so is its slide"));
     }
@@ -144,12 +149,13 @@ pub(super) fn keep(
                 return Err(Error::internal("a window that is none"));
             };
             let (windows, expr) = panes(time, size, slide, &input.schema)?;
-            let name = name.unwrap_or("window");
+            let is_session = slide == SESSION;
+            let name = name.unwrap_or(if is_session { "session" } else { "window" });
             let time_type = windows.time_type();
             fields.push(Field::new(format!("{name}_start"), time_type.clone(), false));
             fields.push(Field::new(format!("{name}_end"), time_type, false));
             keys.push(NamedExpr { name: PANE.to_owned(), expr });
-            Span::Event(windows)
+            if is_session { Span::Sessions(windows) } else { Span::Event(windows) }
         }
         (Over::Event, _) => {
             return Err(Error::invalid_query("there are several windows among the keys").advice("keep one of them"));
@@ -165,6 +171,7 @@ pub(super) fn keep(
     let kind = match span {
         Span::Always => "running",
         Span::Event(_) => "windows",
+        Span::Sessions(_) => "sessions",
         Span::Batches { .. } => "batches",
     };
     let name = operator_name(name, kind, given)?;
@@ -198,7 +205,7 @@ fn check_mode(span: &Span, mode: Option<OutputMode>, watermarks: &[WatermarkId])
             let message = "append gives what is final, and an aggregate over all batches never is";
             Err(Error::invalid_query(message).advice("use update or complete, or group by a window of event time"))
         }
-        (Span::Event(_), Some(OutputMode::Append)) if !has_watermark => {
+        (Span::Event(_) | Span::Sessions(_), Some(OutputMode::Append)) if !has_watermark => {
             let message = "append gives windows once they are final, and without a watermark they never are";
             Err(Error::invalid_query(message).advice("say how late rows may come, with with_watermark, or use update"))
         }
@@ -209,7 +216,9 @@ fn check_mode(span: &Span, mode: Option<OutputMode>, watermarks: &[WatermarkId])
         (_, Some(mode)) => Ok(mode),
         (Span::Always, None) => Ok(OutputMode::Update),
         (Span::Batches { .. }, None) => Ok(OutputMode::Complete),
-        (Span::Event(_), None) => Ok(if has_watermark { OutputMode::Append } else { OutputMode::Update }),
+        (Span::Event(_) | Span::Sessions(_), None) => {
+            Ok(if has_watermark { OutputMode::Append } else { OutputMode::Update })
+        }
     }
 }
 

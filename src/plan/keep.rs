@@ -62,6 +62,9 @@ pub enum Span {
     Always,
     /// The rows whose event time lies in a window.
     Event(Windows),
+    /// The rows of a session. As windows these are what a row alone would make: as long as the gap, and one a unit of time,
+    /// so that the pane of a row is its time.
+    Sessions(Windows),
     /// The rows of the latest batches: of those whose time is not older than `size`, before the present one's. The answer
     /// comes with the first batch at or after each multiple of `slide` since 1970; with each batch without it.
     Batches {
@@ -77,6 +80,10 @@ impl fmt::Display for Span {
         match self {
             Self::Always => f.write_str("over all batches"),
             Self::Event(windows) => write!(f, "over {windows}"),
+            Self::Sessions(windows) => {
+                let gap = windows.size.saturating_mul(nanos_of(windows.unit));
+                write!(f, "over sessions with gaps of {}", crate::expr::span::format(gap))
+            }
             Self::Batches { size, slide: None } => write!(f, "over the batches of {size:?}"),
             Self::Batches { size, slide: Some(slide) } => write!(f, "over the batches of {size:?} every {slide:?}"),
         }

@@ -42,6 +42,13 @@ pub(crate) const ALL: &[Query] = &[
         },
     },
     Query {
+        name: "sessions",
+        stream: |visits| {
+            let visits = visits.with_watermark("time", seconds(5));
+            Ok(visits.key_by([col("city"), session_window(col("time"), seconds(3))]).aggregate(many_aggregates()))
+        },
+    },
+    Query {
         name: "sliding",
         stream: |visits| {
             let windows = sliding_window(col("time"), seconds(12), seconds(4));

@@ -29,6 +29,9 @@ fn windows_that_cannot_be_are_refused() {
     assert!(key(window(col("time"), seconds(0))).contains("longer than nothing"));
     assert!(key(window(col("time"), std::time::Duration::from_millis(1))).contains("finer than its time"));
     assert!(key(sliding_window(col("time"), seconds(1), seconds(2))).contains("rows between would be lost"));
+    assert!(key(session_window(col("time"), seconds(0))).contains("longer than nothing"));
+    assert!(key(session_window(col("city"), seconds(1))).contains("not a timestamp"));
+    assert!(key(sliding_window(col("time"), seconds(1), seconds(0))).contains("longer than nothing"));
     let said = error(|visits| visits.select([window(col("time"), seconds(1))]));
     assert!(said.contains("stands among the keys"), "{said}");
     let said = error(|visits| {

@@ -1,4 +1,4 @@
-//! Random streams against `kernels::keep::reference`, which looks at all rows of all batches anew.
+//! Random streams against `kernels::keep::reference` (of sessions: `kernels::sessions`), which looks at all rows of all batches anew.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,6 +79,24 @@ const QUERIES: &[(&str, Describe)] = &[
     }),
     ("sliding, all", |visits| {
         let keyed = visits.key_by([sliding_window(col("time"), seconds(8), seconds(4))]);
+        keyed.output_mode(OutputMode::Complete).aggregate(aggregates())
+    }),
+    ("sessions", |visits| {
+        let visits = visits.with_watermark("time", seconds(4));
+        visits.key_by([col("city"), session_window(col("time"), seconds(3))]).aggregate(aggregates())
+    }),
+    ("sessions of many keys", |visits| {
+        let visits = visits.with_watermark("time", seconds(4));
+        let keyed = visits.key_by([col("n"), session_window(col("time"), seconds(9))]);
+        keyed.aggregate([len().alias("len"), col("n").cast(DataType::Float64).mean().alias("mean")])
+    }),
+    ("sessions, updated", |visits| {
+        let visits = visits.with_watermark("time", seconds(4));
+        let keyed = visits.key_by([session_window(col("time"), seconds(2))]);
+        keyed.output_mode(OutputMode::Update).aggregate(aggregates())
+    }),
+    ("sessions, all", |visits| {
+        let keyed = visits.key_by([col("city"), session_window(col("time"), seconds(2))]);
         keyed.output_mode(OutputMode::Complete).aggregate(aggregates())
     }),
     ("batches", |visits| visits.reduce_by_key_and_window([col("city")], seconds(3), None, aggregates())),

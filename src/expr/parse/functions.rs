@@ -38,6 +38,7 @@ pub(super) enum Fixed {
     FormatTimestamp,
     /// `(time, span)`.
     Truncate,
+    Session,
     Window,
     /// `(span, time)`.
     TimeBucket,
@@ -91,6 +92,7 @@ pub(super) fn form(name: &str) -> Option<Form> {
         "try_strptime" => Form::Fixed(F::ParseTimestamp { lossy: true }),
         "strftime" => Form::Fixed(F::FormatTimestamp),
         "truncate" => Form::Fixed(F::Truncate),
+        "session_window" => Form::Fixed(F::Session),
         "window" => Form::Fixed(F::Window),
         "time_bucket" => Form::Fixed(F::TimeBucket),
         "date_trunc" => Form::Fixed(F::DateTrunc),
@@ -111,7 +113,7 @@ pub(super) fn form(name: &str) -> Option<Form> {
 }
 
 /// Names of the functions above, without the parts of dates.
-const NAMES: [&str; 62] = [
+const NAMES: [&str; 63] = [
     "abs",
     "array_length",
     "ceil",
@@ -173,6 +175,7 @@ const NAMES: [&str; 62] = [
     "truncate",
     "try_strptime",
     "upper",
+    "session_window",
     "window",
 ];
 

@@ -1,6 +1,8 @@
 //! The CPU twin of [`crate::kernels::keep`]: a [`Groups`] for each pane, so that costs follow the groups a batch touches,
 //! and what is over goes pane by pane.
 //!
+//! Sessions are kept elsewhere ([`super::sessions`]), groups with a time to live with help from [`super::aged`].
+//!
 //! A batch's groups, reduced as in any other keyed reduce, are dealt out to their panes and merged there. Windows are put
 //! together from panes when they are asked for. For storage, groups become columns as [`crate::kernels::stored`] says.
 
@@ -104,7 +106,7 @@ impl KeptGroups {
                 set_pane(&mut keys, pane, groups.len());
                 Ok(vec![(pane, all(), keys)])
             }
-            Span::Event(_) => {
+            Span::Event(_) | Span::Sessions(_) => {
                 let Some(panes) = keys.last() else { return Err(Error::internal("windows without panes")) };
                 let mut by_pane: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
                 for (group, &pane) in panes.as_primitive::<Int64Type>().values().iter().enumerate() {
@@ -134,7 +136,7 @@ impl KeptGroups {
                 true => self.latest(*size, moment),
                 false => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
             },
-            Span::Event(windows) => {
+            Span::Event(windows) | Span::Sessions(windows) => {
                 let closed = |horizon: Option<i64>| horizon.map_or(i64::MIN, |horizon| windows.last_closed(horizon));
                 let (before, now) = (closed(moment.horizon_before), closed(moment.horizon));
                 let wanted: BTreeSet<i64> = match self.keep.mode {
@@ -222,7 +224,7 @@ impl KeptGroups {
     fn forget(&mut self, moment: &Moment) {
         let over_before = match &self.keep.span {
             Span::Always => None,
-            Span::Event(_) => first_open_pane(&self.keep, moment.horizon),
+            Span::Event(_) | Span::Sessions(_) => first_open_pane(&self.keep, moment.horizon),
             Span::Batches { size, .. } => Some(micros(moment.time).saturating_sub(micros(*size)).saturating_add(1)),
         };
         self.over_before = over_before;
@@ -326,7 +328,7 @@ impl Kept for KeptGroups {
                 let newest = self.panes.last_key_value().map_or(0, |(pane, _)| pane.unsigned_abs());
                 self.latest(*size, &Moment { time: Duration::from_micros(newest), ..Moment::default() })
             }
-            Span::Event(windows) => {
+            Span::Event(windows) | Span::Sessions(windows) => {
                 let wanted: BTreeSet<i64> = windows_of(windows, &self.panes).collect();
                 let place = self.keep.keys.len() - 1;
                 let one = |window| {

@@ -20,6 +20,7 @@ pub mod project;
 pub mod reduce;
 pub mod repartition;
 mod row_keys;
+mod sessions;
 pub mod simd;
 pub mod sort;
 mod sort_keys;

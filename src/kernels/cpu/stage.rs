@@ -22,6 +22,7 @@ use super::reduce::distinct::Distinct;
 use super::reduce::reduce_with::{Folded, ReduceWith};
 use super::reduce::{Groups, KeyedReduce};
 use super::repartition::{limit, repartition};
+use super::sessions::KeptSessions;
 use super::sort::{Keyed, Sorter, merge as merge_runs, merge_keyed};
 use super::spare::Spare;
 use super::stored;
@@ -186,7 +187,10 @@ impl PreparedStage for CpuStage {
 
     fn keep(&self) -> Result<Box<dyn Kept>> {
         match self.end.as_ref() {
-            Ending::Reduce { keep: Some((keep, schema)), .. } => Ok(Box::new(KeptGroups::new(keep, schema)?)),
+            Ending::Reduce { keep: Some((keep, schema)), .. } => match &keep.span {
+                Span::Sessions(windows) => Ok(Box::new(KeptSessions::new(keep, windows, schema)?)),
+                _ => Ok(Box::new(KeptGroups::new(keep, schema)?)),
+            },
             Ending::MapState(map, function, schema) => {
                 let schemas = (Arc::clone(&self.end_schema), Arc::clone(schema));
                 Ok(Box::new(KeptStates::new(map, function.clone(), schemas)?))
@@ -602,7 +606,7 @@ impl CpuTask {
             }
             (State::Reduce(groups), Ending::Reduce { keys, inputs, filters, keep, .. }) => {
                 self.columns.evaluate(&batch, keys, inputs, filters)?;
-                if let Some((keep @ Keep { span: Span::Event(_), .. }, _)) = keep
+                if let Some((keep @ Keep { span: Span::Event(_) | Span::Sessions(_), .. }, _)) = keep
                     && let Some(pane) = self.columns.keys.last()
                     && let Some(kept) =
                         event_time::in_time(&batch, pane, first_open_pane(keep, self.horizon), &mut self.sighting)?
