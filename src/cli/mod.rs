@@ -17,6 +17,7 @@ pub mod pipeline;
 mod progress;
 mod run;
 mod state;
+mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ enum Command {
     Bench(bench::Bench),
     Checkpoint(checkpoint::Checkpoint),
     State(state::State),
+    Verify(verify::Verify),
     Generate(generate::Generate),
     Completions(completions::Completions),
 }
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Bench(bench) => bench.execute(),
         Command::Checkpoint(checkpoint) => checkpoint.execute(),
         Command::State(state) => state.execute(),
+        Command::Verify(verify) => verify.execute(),
         Command::Generate(generate) => generate.execute(),
         Command::Completions(completions) => completions.execute(),
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::TextFile;
 
 /// Parts of the CPU backend that are not operations of their own, and what they are.
-const CPU_ONLY: [(&str, &str); 14] = [
+const CPU_ONLY: [(&str, &str); 15] = [
     ("aged", "the part of keep that forgets groups"),
     ("bytes", "text and binary columns as byte strings"),
     ("event_time", "how far event time has come, and which rows are late"),
@@ -19,6 +19,7 @@ const CPU_ONLY: [(&str, &str); 14] = [
     ("sort_keys", "keys in a form that is quick to compare"),
     ("spare", "tasks that wait for the next batch"),
     ("stage", "a fused stage: the steps one after the other"),
+    ("step", "the steps of a stage"),
     ("words", "values of fixed width as words that compare as the values do"),
 ];
 /// What `kernels/` holds beside operations.
