@@ -9,7 +9,8 @@ pub use crate::expr::{
 };
 pub use crate::plan::keep::OutputMode;
 pub use crate::plan::logical::{Remember, SortBy};
+pub use crate::plan::operator::StreamJoinKind;
 pub use crate::plan::stage::JoinKind;
 pub use crate::program::{Chain, KeyedChain, Partial, Program};
 pub use crate::query::{DStream, JoinOn, KeyedDStream, State, StaticTable, StreamingContext};
-pub use crate::runtime::{Progress, RunningQuery, StopMode, Trigger};
+pub use crate::runtime::{OnEnd, Progress, RunningQuery, StopMode, Trigger};

@@ -41,6 +41,9 @@ pub struct OffsetEntry {
     pub time: Duration,
     /// What it reads of the sources, by their names; sources that had nothing are missing.
     pub ranges: BTreeMap<String, OffsetRange>,
+    /// Whether it is the end of the rows, with which what is still open is closed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_last: bool,
 }
 
 /// That a batch is in all sinks, and its state is safe.

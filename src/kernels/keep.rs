@@ -95,6 +95,12 @@ pub trait Kept: Send {
         None
     }
 
+    /// The event time at which all that is open would have been given, in microseconds since the Unix epoch; none if
+    /// nothing waits for event time in order to be given.
+    fn end(&self) -> Option<i64> {
+        None
+    }
+
     /// How many groups there are; those of each pane count.
     fn groups(&self) -> u64;
 

@@ -15,6 +15,7 @@ pub mod gpu;
 pub mod group_ids;
 pub mod hash;
 pub mod join;
+pub mod join_streams;
 pub mod keep;
 pub mod map_state;
 pub mod project;

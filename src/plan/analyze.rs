@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::analyze_keep;
 use super::analyze_state;
+use super::analyze_streams;
 use super::explain::columns;
 use super::keep::{Keep, Watermark, WatermarkId, Windows};
 use super::logical::{LogicalPlan, MapInput, SortBy};
-use super::operator::{DropDuplicates, MapState};
+use super::operator::{DropDuplicates, JoinStreams, MapState};
 use super::stage::{FunctionId, Join, JoinKind, NamedExpr, SortKey, SourceId, TableId};
 use crate::columnar::data_type;
 use crate::columnar::{DataType, Field, Schema, SchemaRef};
@@ -41,6 +42,7 @@ pub enum Op {
     Keep { input: Arc<Node>, keep: Keep },
     MapState { input: Arc<Node>, map: MapState },
     DropDuplicates { input: Arc<Node>, drop: DropDuplicates },
+    JoinStreams { input: Arc<Node>, join: JoinStreams },
     ReduceWith { input: Arc<Node>, keys: Vec<NamedExpr>, function: FunctionId, name: String },
     Distinct { input: Arc<Node>, columns: Vec<usize> },
     Union { inputs: Vec<Arc<Node>> },
@@ -68,6 +70,7 @@ impl Node {
             | Op::Keep { input, .. }
             | Op::MapState { input, .. }
             | Op::DropDuplicates { input, .. }
+            | Op::JoinStreams { input, .. }
             | Op::ReduceWith { input, .. }
             | Op::Distinct { input, .. }
             | Op::Sort { input, .. }
@@ -125,11 +128,20 @@ impl Analyzer {
 }
 
 fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>, given: &mut Given) -> Result<Node> {
-    if let LogicalPlan::Union { same_query, .. } = plan {
-        return if *same_query {
-            union(inputs)
-        } else {
-            Err(Error::invalid_query("the streams belong to different contexts, which run as different queries"))
+    let same_query = match plan {
+        LogicalPlan::Union { same_query, .. } => Some(*same_query),
+        LogicalPlan::JoinStreams(described) => Some(described.same_query),
+        _ => None,
+    };
+    if let Some(same_query) = same_query {
+        return match (same_query, plan, inputs.as_slice()) {
+            (true, LogicalPlan::JoinStreams(described), [left, right]) => {
+                analyze_streams::join_streams(left, right, described, given)
+            }
+            (true, ..) => union(inputs),
+            (false, ..) => {
+                Err(Error::invalid_query("the streams belong to different contexts, which run as different queries"))
+            }
         };
     }
     let Some(input) = inputs.pop() else {
@@ -141,7 +153,9 @@ fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>, given: &mut Given) -> R
     };
     let same = Arc::clone(&input.schema);
     match plan {
-        LogicalPlan::Source { .. } | LogicalPlan::Union { .. } => Err(Error::internal("a source with an input")),
+        LogicalPlan::Source { .. } | LogicalPlan::Union { .. } | LogicalPlan::JoinStreams(_) => {
+            Err(Error::internal("a source with an input"))
+        }
         LogicalPlan::Select { columns, .. } => select(input, columns),
         LogicalPlan::WithColumns { columns, .. } => with_columns(input, columns),
         LogicalPlan::Filter { predicate, .. } => {
@@ -339,7 +353,7 @@ fn join(
 }
 
 /// Whether values of these types can be equal without a cast: all layouts of text are one type here.
-fn joinable(left: &DataType, right: &DataType) -> bool {
+pub(super) fn joinable(left: &DataType, right: &DataType) -> bool {
     fn plain(data_type: &DataType) -> &DataType {
         match data_type {
             DataType::Dictionary(_, values) => plain(values),
@@ -407,7 +421,7 @@ pub(super) fn column(schema: &Schema, index: usize) -> NamedExpr {
     NamedExpr { name: field.name().clone(), expr: TypedExpr::column(index, field) }
 }
 
-fn union(inputs: Vec<Arc<Node>>) -> Result<Node> {
+pub(super) fn union(inputs: Vec<Arc<Node>>) -> Result<Node> {
     let Some(first) = inputs.first() else {
         return Err(Error::invalid_query("there must be at least one stream"));
     };

@@ -41,7 +41,7 @@ pub(super) fn watermark(
 /// time of its own.
 fn watermarks_below(node: &Node, found: &mut BTreeSet<WatermarkId>) {
     match &node.op {
-        Op::Keep { .. } | Op::MapState { .. } => {}
+        Op::Keep { .. } | Op::MapState { .. } | Op::JoinStreams { .. } => {}
         Op::Watermark { watermark, input, .. } => {
             found.insert(watermark.id);
             watermarks_below(input, found);

@@ -50,6 +50,12 @@ fn logical_into(plan: &LogicalPlan, depth: usize, text: &mut String) {
             let mode = described.mode.map(|mode| format!(", {mode}")).unwrap_or_default();
             format!("[{keys}] closure({values}) with {}{mode}", described.state_type)
         }
+        LogicalPlan::JoinStreams(described) => {
+            let on = described.on.iter().map(|(left, right)| format!("{left} = {right}")).collect::<Vec<_>>();
+            let ((left, right), before, after) = (&described.times, described.before, described.after);
+            let kind = described.kind.name();
+            format!("{kind} on {}, {right} from {before:?} before to {after:?} after {left}", on.join(", "))
+        }
         LogicalPlan::DropDuplicates { columns, memory, .. } => {
             let columns = if columns.is_empty() { "all columns".to_owned() } else { columns.join(", ") };
             match memory {
@@ -136,6 +142,9 @@ fn describe_end(stage: &Stage, registry: &Registry) -> String {
             let ttl = map.ttl.map(|ttl| format!(", for {ttl:?} without rows")).unwrap_or_default();
             let (keys, state) = (named(&map.keys), &map.state_type);
             format!("keep \"{}\" by [{keys}]: {state}{ttl}, by {name}, a closure: runs on the CPU", map.name)
+        }
+        End::JoinStreams(join) => {
+            format!("keep \"{}\": rows of two streams by [{}], {}", join.name, named(&join.keys), join.kind.name())
         }
         End::DropDuplicates(drop) => {
             let memory = match &drop.memory {

@@ -150,6 +150,12 @@ impl Windows {
         (first, first.saturating_add(self.size / self.pane - 1))
     }
 
+    /// A time in microseconds since the Unix epoch, rounded up.
+    pub fn micros(&self, time: i64) -> i64 {
+        let micros = -(-(i128::from(time) * i128::from(nanos_of(self.unit)))).div_euclid(1_000);
+        i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX })
+    }
+
     /// When a window begins.
     pub fn start(&self, window: i64) -> i64 {
         window.saturating_mul(self.slide)

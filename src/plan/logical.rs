@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::keep::OutputMode;
+use super::operator::StreamJoinKind;
 use super::stage::{FunctionId, JoinKind, SourceId, TableId};
 use crate::columnar::{DataType, Field, SchemaRef};
 use crate::expr::{Aggregate, Expr};
@@ -147,6 +148,8 @@ pub enum LogicalPlan {
         /// How long a key is remembered.
         memory: Remember,
     },
+    /// Rows of two streams beside each other whose keys are equal and whose times are close.
+    JoinStreams(JoinStreamsDescribed),
     /// One row a group, made by a function of the user's.
     ReduceWith {
         /// The rows.
@@ -229,6 +232,27 @@ pub enum Remember {
     Batches(Duration),
     /// Until no row is expected any more that could be equal, by the watermark of the stream.
     WithinWatermark,
+}
+
+/// Rows of two streams beside each other whose keys are equal and whose times are close.
+#[derive(Debug, Clone)]
+pub struct JoinStreamsDescribed {
+    /// The streams: left and right.
+    pub inputs: [Arc<LogicalPlan>; 2],
+    /// Whether both belong to one query; analysis refuses others.
+    pub same_query: bool,
+    /// What a checkpoint calls it.
+    pub name: Option<String>,
+    /// Pairs of columns that must be equal: of the left stream, of the right one.
+    pub on: Vec<(String, String)>,
+    /// The columns of their times.
+    pub times: (String, String),
+    /// A row of the right stream is at most this much older than one of the left.
+    pub before: Duration,
+    /// And at most this much newer.
+    pub after: Duration,
+    /// Which rows come out.
+    pub kind: StreamJoinKind,
 }
 
 /// A function of the user's over the rows of each key and what it remembers of the key.
@@ -363,6 +387,7 @@ impl LogicalPlan {
             Self::Keep { over: Over::Event, .. } => "key_by(window).aggregate",
             Self::Keep { over: Over::Batches { .. }, .. } => "reduce_by_key_and_window",
             Self::MapState(described) => described.operation,
+            Self::JoinStreams(_) => "join_within",
             Self::DropDuplicates { .. } => "drop_duplicates",
             Self::ReduceWith { .. } => "key_by.reduce",
             Self::Distinct { .. } => "distinct",
@@ -380,6 +405,7 @@ impl LogicalPlan {
         match self {
             Self::Source { .. } => Vec::new(),
             Self::Union { inputs, .. } => inputs.iter().collect(),
+            Self::JoinStreams(described) => described.inputs.iter().collect(),
             Self::Select { input, .. }
             | Self::WithColumns { input, .. }
             | Self::Filter { input, .. }

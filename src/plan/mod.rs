@@ -10,6 +10,7 @@
 pub mod analyze;
 mod analyze_keep;
 mod analyze_state;
+mod analyze_streams;
 pub mod explain;
 pub mod fuse;
 pub mod keep;

@@ -129,3 +129,89 @@ impl Operator for DropDuplicates {
 pub(super) fn columns(columns: &[NamedExpr]) -> String {
     columns.iter().map(|key| format!("{} {}", key.name, key.expr.data_type)).collect::<Vec<_>>().join(", ")
 }
+
+/// Rows of two streams whose keys are equal and whose times are close.
+///
+/// The rows that reach it are those of both streams in one schema: whether it is a row of the right stream (`Boolean`), its
+/// time as a whole number, the keys, the columns of the left stream and those of the right one, which are null in rows of
+/// the other. What comes out are the keys and the columns of both.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JoinStreams {
+    /// The operator's name.
+    pub name: String,
+    /// The keys.
+    pub keys: Vec<NamedExpr>,
+    /// Names and types of the columns of both, for descriptions.
+    pub columns: String,
+    /// How many columns of the left stream there are.
+    pub left: usize,
+    /// A row of the right stream is at most this much older than one of the left, in units of time.
+    pub before: i64,
+    /// And at most this much newer.
+    pub after: i64,
+    /// The unit.
+    pub unit: TimeUnit,
+    /// Which rows come out.
+    pub kind: StreamJoinKind,
+    /// The watermarks of both streams; without them nothing is forgotten.
+    pub watermarks: Vec<WatermarkId>,
+}
+
+/// Which rows a join of two streams gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum StreamJoinKind {
+    /// Each pair of matching rows.
+    Inner,
+    /// Also rows of the left stream without a match, beside nulls.
+    Left,
+    /// Also rows of the right stream without a match.
+    Right,
+    /// Also rows of both streams without a match.
+    Full,
+}
+
+impl StreamJoinKind {
+    /// Whether rows of the right stream, or of the left one, come out without a match.
+    pub fn gives_unmatched(self, of_right: bool) -> bool {
+        match self {
+            Self::Inner => false,
+            Self::Left => !of_right,
+            Self::Right => of_right,
+            Self::Full => true,
+        }
+    }
+
+    /// Its name in plans and pipelines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inner => "inner",
+            Self::Left => "left",
+            Self::Right => "right",
+            Self::Full => "full",
+        }
+    }
+}
+
+impl JoinStreams {
+    /// The columns before the keys.
+    pub const KEYS_FROM: usize = 2;
+
+    /// How long a row waits for others, after its time.
+    pub fn waits(&self, is_right: bool) -> i64 {
+        if is_right { self.before } else { self.after }
+    }
+}
+
+impl Operator for JoinStreams {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn description(&self) -> String {
+        format!("[{}] rows of two streams, {}: {}", columns(&self.keys), self.kind.name(), self.columns)
+    }
+
+    fn watermarks(&self) -> &[WatermarkId] {
+        &self.watermarks
+    }
+}

@@ -92,6 +92,7 @@ fn rebuilt(node: &Node, with: &mut dyn FnMut(&Arc<Node>) -> Arc<Node>) -> Node {
         },
         Op::Keep { input, keep } => Op::Keep { input: with(input), keep: keep.clone() },
         Op::MapState { input, map } => Op::MapState { input: with(input), map: map.clone() },
+        Op::JoinStreams { input, join } => Op::JoinStreams { input: with(input), join: join.clone() },
         Op::DropDuplicates { input, drop } => Op::DropDuplicates { input: with(input), drop: drop.clone() },
         Op::ReduceWith { input, keys, function, name } => {
             Op::ReduceWith { input: with(input), keys: keys.clone(), function: *function, name: name.clone() }
@@ -210,7 +211,11 @@ impl Pruner {
                 let drop = drop.map_columns(&|index| moved[&index]);
                 over(input, moved, |input| Op::DropDuplicates { input, drop })
             }
-            Op::Map { .. } | Op::Transform { .. } | Op::ReduceWith { .. } | Op::MapState { .. } => {
+            Op::Map { .. }
+            | Op::Transform { .. }
+            | Op::ReduceWith { .. }
+            | Op::MapState { .. }
+            | Op::JoinStreams { .. } => {
                 let whole = rebuilt(node, &mut |input| self.exactly(input, &all(&input.schema)));
                 (Arc::new(whole), unmoved(wanted))
             }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::keep::{Keep, WatermarkId, Windows};
-use super::operator::{DropDuplicates, MapState, Operator};
+use super::operator::{DropDuplicates, JoinStreams, MapState, Operator};
 use super::state_function::StateFunction;
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
@@ -169,6 +169,8 @@ pub enum End {
     MapState(MapState),
     /// As `Distinct`, over all batches. One partition.
     DropDuplicates(DropDuplicates),
+    /// Rows of two streams beside each other. One partition.
+    JoinStreams(JoinStreams),
     /// The first row of each group of rows that are equal in some columns, all columns kept, in order.
     Distinct {
         /// The columns compared, by index.
@@ -333,6 +335,7 @@ impl Stage {
             End::Keep(keep) => Some(keep),
             End::MapState(map) => Some(map),
             End::DropDuplicates(drop) => Some(drop),
+            End::JoinStreams(join) => Some(join),
             _ => None,
         }
     }

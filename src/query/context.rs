@@ -21,7 +21,7 @@ use crate::plan::stage::{Registry, SourceId};
 use crate::plan::{self, LogicalPlan};
 use crate::runtime::executor::Executor;
 use crate::runtime::progress::Listener;
-use crate::runtime::{CheckpointPlace, Progress, QueryDefinition, QueryOptions, RunningQuery, Trigger};
+use crate::runtime::{CheckpointPlace, OnEnd, Progress, QueryDefinition, QueryOptions, RunningQuery, Trigger};
 
 /// Where a streaming query begins.
 ///
@@ -254,6 +254,7 @@ impl ContextBuilder {
             pool: None,
             listeners: Vec::new(),
             checkpoint: None,
+            on_end: OnEnd::default(),
         };
         Self { options, placement: Placement::default(), threads: None, partitions: None }
     }
@@ -340,6 +341,14 @@ impl ContextBuilder {
     #[must_use]
     pub fn checkpoint_at(mut self, place: CheckpointPlace) -> Self {
         self.options.checkpoint = Some(place);
+        self
+    }
+
+    /// What becomes of windows and sessions that are open when the query has read all there is and ends by itself, as it
+    /// does with [`Trigger::AvailableNow`] and [`Trigger::Once`]. Without it they stay open.
+    #[must_use]
+    pub fn on_end(mut self, on_end: OnEnd) -> Self {
+        self.options.on_end = on_end;
         self
     }
 

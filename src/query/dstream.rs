@@ -234,8 +234,12 @@ impl DStream {
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let inputs = vec![Arc::clone(&self.plan), Arc::clone(&other.plan)];
-        let same_query = Arc::ptr_eq(&self.draft, &other.draft);
+        let same_query = self.is_of_query(other);
         self.with(|_| LogicalPlan::Union { inputs, same_query })
+    }
+
+    pub(super) fn is_of_query(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.draft, &other.draft)
     }
 
     /// A join with a static table. The table's columns come after the stream's, without those joined on.

@@ -62,6 +62,8 @@ struct Done {
     report: ReadReport,
     reading: Duration,
     partitions: usize,
+    /// How far event time was moved on, so that all that was open was closed.
+    raised: Option<i64>,
 }
 
 /// What running the stages over a batch gave.
@@ -179,6 +181,11 @@ impl Executor {
             || due.is_some_and(|due| due <= i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
     }
 
+    /// Whether something is open that event time would close.
+    pub(super) fn has_open(&self) -> bool {
+        self.kept.iter().flatten().any(|kept| kept.end().is_some())
+    }
+
     /// The schema of each output.
     pub fn output_schemas(&self) -> Vec<SchemaRef> {
         self.plan.outputs.iter().map(|&id| Arc::clone(&self.plan.stage(id).output_schema)).collect()
@@ -200,6 +207,7 @@ impl Executor {
         let mut sources = sources.into_iter().map(Some).collect::<Vec<_>>();
         let mut uses = self.uses();
         let mut results: Vec<Partitions> = vec![Vec::new(); self.plan.stages.len()];
+        let mut raised = Vec::new();
         let mut computed = Computed { event_time: self.time.clone(), ..Computed::default() };
         let mut attempt = self
             .attempt
@@ -220,6 +228,9 @@ impl Executor {
             computed.report.absorb(done.report.clone());
             computed.reading += done.reading;
             computed.partitions += done.partitions;
+            if let Some(to) = done.raised {
+                raised.push((self.plan.stages[index].asks(), to));
+            }
             results[index] = if self.kept[index].is_some() {
                 attempt.done[index].insert(done).rows.clone()
             } else {
@@ -233,6 +244,7 @@ impl Executor {
         for asked in self.plan.stages.iter().map(Stage::asks).filter(|asked| !asked.is_empty()) {
             computed.event_time.advance(&self.plan.watermarks, &asked, batch.time);
         }
+        raised.iter().for_each(|(asked, to)| computed.event_time.raise(asked, *to));
         computed.groups = self.kept.iter().flatten().map(|kept| kept.groups()).sum();
         Ok(computed)
     }
@@ -276,6 +288,12 @@ impl Executor {
                 let mut event_time = self.time.clone();
                 event_time.see(&self.plan.watermarks, &seen, batch.time);
                 moment.horizon = event_time.advance(&self.plan.watermarks, &asked, batch.time);
+                if batch.is_last
+                    && let Some(end) = kept.end()
+                {
+                    moment.horizon = moment.horizon.max(Some(end));
+                    done.raised = moment.horizon;
+                }
                 let absorb = || guarded(|| kept.absorb(partials, &moment));
                 let absorbed = match pool {
                     Some(pool) => pool.install(absorb),

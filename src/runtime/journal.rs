@@ -65,7 +65,7 @@ impl Journal {
         for entry in &resumption.pending {
             recovery.repeated.push(entry.batch);
             let ranges = sources.iter().map(|name| entry.ranges.get(name).cloned()).collect();
-            pending.push(MicroBatch { id: entry.batch, time: entry.time, ranges });
+            pending.push(MicroBatch { id: entry.batch, time: entry.time, ranges, is_last: entry.is_last });
         }
         for (index, (name, (_, source))) in sources.iter().zip(&mut definition.sources).enumerate() {
             if source.replay() != Replay::Always {
@@ -100,7 +100,7 @@ impl Journal {
     /// Writes down what a batch reads.
     pub(super) fn begin(&self, batch: &MicroBatch) -> Result<()> {
         let ranges = self.ranges(batch).collect();
-        let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges };
+        let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges, is_last: batch.is_last };
         self.checkpoint.begin_batch(&entry)
     }
 

@@ -35,4 +35,4 @@ pub use journal::{CheckpointPlace, Recovery};
 pub use micro_batch::MicroBatch;
 pub use progress::{Progress, Totals};
 pub use scheduler::{QueryDefinition, QueryOptions, RunningQuery, StopMode};
-pub use trigger::Trigger;
+pub use trigger::{OnEnd, Trigger};

@@ -12,7 +12,7 @@ use super::executor::Executor;
 use super::journal::{CheckpointPlace, Journal, Recovery};
 use super::life::Life;
 use super::progress::{Listener, Progress, ProgressLog, Totals};
-use super::trigger::Trigger;
+use super::trigger::{OnEnd, Trigger};
 use crate::clock::{Clock, Wake};
 use crate::connectors::{ReadLimits, Sink, Source};
 use crate::error::{Error, ErrorKind, Result};
@@ -41,6 +41,8 @@ pub struct QueryOptions {
     pub listeners: Vec<Listener>,
     /// Where the query writes down how far it has come; none: it begins anew each time.
     pub checkpoint: Option<CheckpointPlace>,
+    /// What becomes of what is open when the query ends by itself.
+    pub on_end: OnEnd,
 }
 
 impl fmt::Debug for QueryOptions {

@@ -57,6 +57,20 @@ pub(crate) const ALL: &[Query] = &[
         },
     },
     Query {
+        name: "joined",
+        stream: |visits| {
+            let left = visits.filter(col("n").lt(50)).with_watermark("time", seconds(4));
+            let right = visits.filter(col("n").gt_eq(40)).select([
+                col("city").alias("town"),
+                col("time").alias("seen"),
+                col("n").alias("m"),
+            ]);
+            let right = right.with_watermark("seen", seconds(4));
+            let within = (seconds(1), seconds(2));
+            Ok(left.join_within(&right, [("city", "town")], ("time", "seen"), within, StreamJoinKind::Full))
+        },
+    },
+    Query {
         name: "forgetful",
         stream: |visits| Ok(visits.key_by([col("n")]).ttl(seconds(3_600)).running(many_aggregates())),
     },

@@ -39,11 +39,22 @@ use crate::limits::THREADS_MAX;
 use crate::query::StreamingContext;
 use crate::query::context::ContextBuilder;
 use crate::runtime::progress::Listener;
-use crate::runtime::{Progress, Trigger};
+use crate::runtime::{OnEnd, Progress, Trigger};
 use crate::suggest;
 
-const KEYS: &[&str] =
-    &["name", "trigger", "partitions", "threads", "retries", "device", "adapter", "strict", "limits", "checkpoint"];
+const KEYS: &[&str] = &[
+    "name",
+    "trigger",
+    "partitions",
+    "threads",
+    "retries",
+    "device",
+    "adapter",
+    "strict",
+    "limits",
+    "checkpoint",
+    "on_end",
+];
 const TABLES: &[&str] = &["source", "table", "stream", "sink"];
 
 /// A pipeline file that has been read: TOML, not yet understood.
@@ -185,6 +196,8 @@ impl Pipeline {
         if let Some(node) = keys.optional("trigger") {
             builder = builder.trigger(trigger(node)?);
         }
+        let ends = [("keep", OnEnd::Keep), ("flush", OnEnd::Flush)];
+        builder = builder.on_end(keys.choice("on_end", &ends)?.unwrap_or_default());
         if let Some(node) = keys.optional("partitions") {
             builder = builder.partitions(node.count(1)?);
         }
@@ -257,6 +270,8 @@ mod tests {
             stream::KEYS,
             step::OPERATIONS,
             step::KEY_BY,
+            step::DROP_DUPLICATES,
+            step::JOIN_WITHIN,
             step::WATERMARK,
             &["on", "how", "by"],
             sink::KEYS,

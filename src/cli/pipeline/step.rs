@@ -1,5 +1,7 @@
 //! One step of a stream: an operation, named by its key.
 
+use std::time::Duration;
+
 use super::document::{Entry, Node, Value};
 use super::expressions::{aggregate, column, condition, order};
 use super::keys::Keys;
@@ -8,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::plan::keep::OutputMode;
 use crate::plan::logical::{Remember, SortBy};
+use crate::plan::operator::StreamJoinKind;
 use crate::plan::stage::JoinKind;
 use crate::query::{DStream, KeyedDStream};
 
@@ -26,6 +29,7 @@ pub(super) const OPERATIONS: &[&str] = &[
     "watermark",
     "late_rows",
     "join",
+    "join_within",
     "sort",
     "top_n",
     "limit",
@@ -35,6 +39,7 @@ pub(super) const OPERATIONS: &[&str] = &[
 
 pub(super) const KEY_BY: &[&str] = &["aggregate", "count", "running", "over", "every", "mode", "name", "ttl"];
 pub(super) const DROP_DUPLICATES: &[&str] = &["within_watermark", "ttl", "name"];
+pub(super) const JOIN_WITHIN: &[&str] = &["on", "times", "before", "after", "how", "name"];
 pub(super) const WATERMARK: &[&str] = &["delay", "idle"];
 
 /// The keys that go with an operation.
@@ -45,6 +50,7 @@ fn partners(operation: &str) -> &'static [&'static str] {
         "drop_duplicates" => DROP_DUPLICATES,
         "watermark" => WATERMARK,
         "join" => &["on", "how"],
+        "join_within" => JOIN_WITHIN,
         "top_n" => &["by"],
         _ => &[],
     }
@@ -94,6 +100,7 @@ fn operate(stream: &DStream, operation: &str, value: &Node, keys: &Keys<'_>, nam
         "count" => value.presence().map(|()| stream.count())?,
         "count_by_value" => stream.count_by_value(column(value)?),
         "join" => join(stream, value, keys, names)?,
+        "join_within" => join_within(stream, value, keys, names)?,
         "sort" => stream.sort(orders(stream, value)?),
         "top_n" => stream.top_n(value.count(0)?, orders(stream, keys.required("by")?)?),
         "limit" => stream.limit(value.count(0)?),
@@ -200,7 +207,12 @@ fn key_columns(stream: &DStream, value: &Node) -> Result<Vec<Expr>> {
 fn grouped(keyed: &KeyedDStream, value: &Node, keys: &Keys<'_>, is_running: bool) -> Result<DStream> {
     let one = |node: &Node| {
         let one = aggregate(node)?;
-        keyed.clone().aggregate([one.clone()]).schema().map_err(|error| node.spot.blame(error))?;
+        // A ttl means something for what is running only.
+        let alone = match is_running && keys.optional("ttl").is_some() {
+            true => keyed.clone().running([one.clone()]),
+            false => keyed.clone().aggregate([one.clone()]),
+        };
+        alone.schema().map_err(|error| node.spot.blame(error))?;
         Ok(one)
     };
     let all = value.texts()?.into_iter().map(one).collect::<Result<Vec<_>>>()?;
@@ -221,15 +233,31 @@ fn join(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Resul
         [("inner", JoinKind::Inner), ("left", JoinKind::Left), ("semi", JoinKind::Semi), ("anti", JoinKind::Anti)];
     let kind = keys.choice("how", &kinds)?.unwrap_or(JoinKind::Inner);
     let on = keys.required("on")?;
-    let pairs = match &on.value {
+    stream.join_static(names.table(value)?, pairs(on)?, kind).map_err(|error| on.spot.blame(error))
+}
+
+fn join_within(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Result<DStream> {
+    let kinds = [StreamJoinKind::Inner, StreamJoinKind::Left, StreamJoinKind::Right, StreamJoinKind::Full];
+    let kind = keys.choice("how", &kinds.map(|kind| (kind.name(), kind)))?.unwrap_or(StreamJoinKind::Inner);
+    let times = keys.required("times")?;
+    let [of_times] = <[(String, String); 1]>::try_from(pairs(times)?)
+        .map_err(|_| times.expected("a column of time, or a pair of them: { viewed = \"clicked\" }"))?;
+    let span = |key: &str| keys.optional(key).map_or(Ok(Duration::ZERO), Node::duration);
+    let (within, on) = ((span("before")?, span("after")?), pairs(keys.required("on")?)?);
+    let name = keys.optional("name").map(Node::text).transpose()?;
+    Ok(stream.join_within_as(names.stream(value)?, on, of_times, within, kind, name))
+}
+
+/// Pairs of columns, of the stream and of what it is joined with; a single name stands for both.
+fn pairs(on: &Node) -> Result<Vec<(String, String)>> {
+    match &on.value {
         Value::Table(pairs) => {
             let pair = |entry: &Entry| Ok((entry.value.key.clone(), entry.value.text()?.to_owned()));
-            pairs.0.iter().map(pair).collect::<Result<Vec<_>>>()?
+            pairs.0.iter().map(pair).collect()
         }
         _ => {
             let same = |node: &Node| node.text().map(|name| (name.to_owned(), name.to_owned()));
-            on.texts()?.into_iter().map(same).collect::<Result<Vec<_>>>()?
+            on.texts()?.into_iter().map(same).collect()
         }
-    };
-    stream.join_static(names.table(value)?, pairs, kind).map_err(|error| on.spot.blame(error))
+    }
 }

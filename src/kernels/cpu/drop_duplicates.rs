@@ -10,7 +10,7 @@ use arrow_select::filter::filter_record_batch;
 
 use super::held_keys::{Due, HeldKeys};
 use super::project::Program;
-use super::stage::evaluate;
+use super::step::evaluate;
 use crate::columnar::{DataType, Field, RecordBatch, Schema, SchemaRef, TimeUnit};
 use crate::error::Result;
 use crate::kernels::drop_duplicates::micros_of;

@@ -202,14 +202,19 @@ impl<T> HeldKeys<T> {
         moves(&mut self.by_event, before.until_event, due.until_event);
     }
 
+    /// Takes what is held of a key; nothing is held of it any more.
+    pub(super) fn take(&mut self, slot: u32) -> Option<T> {
+        let held = self.slots[slot as usize].held.take()?;
+        held.due.until.map(|at| self.by_time.remove(&(at, slot)));
+        held.due.until_event.map(|at| self.by_event.remove(&(at, slot)));
+        self.held -= 1;
+        self.loose.push(slot);
+        Some(held.value)
+    }
+
     /// Holds nothing of a key any more.
     pub(super) fn forget(&mut self, slot: u32) {
-        if let Some(held) = self.slots[slot as usize].held.take() {
-            held.due.until.map(|at| self.by_time.remove(&(at, slot)));
-            held.due.until_event.map(|at| self.by_event.remove(&(at, slot)));
-            self.held -= 1;
-            self.loose.push(slot);
-        }
+        drop(self.take(slot));
     }
 
     /// The keys that are due, in the order in which they are held since.
@@ -223,6 +228,11 @@ impl<T> HeldKeys<T> {
     /// When the first key is due by the time of batches.
     pub(super) fn first_due(&self) -> Option<i64> {
         self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// When the last key is due by event time.
+    pub(super) fn last_due_event(&self) -> Option<i64> {
+        self.by_event.last().map(|(at, _)| *at)
     }
 
     /// All keys, in the order in which they are held since.

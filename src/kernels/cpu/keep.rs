@@ -310,6 +310,16 @@ impl Kept for KeptGroups {
         Ok(())
     }
 
+    fn end(&self) -> Option<i64> {
+        match &self.keep.span {
+            Span::Event(windows) if self.keep.mode == OutputMode::Append => {
+                let (&pane, _) = self.panes.last_key_value()?;
+                Some(windows.micros(windows.end(windows.windows_of(pane).1)))
+            }
+            _ => None,
+        }
+    }
+
     fn groups(&self) -> u64 {
         if let Some(ages) = &self.ages {
             return ages.len() as u64;

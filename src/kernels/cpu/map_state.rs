@@ -219,6 +219,10 @@ impl Kept for KeptStates {
         })
     }
 
+    fn end(&self) -> Option<i64> {
+        self.held.last_due_event()
+    }
+
     fn due(&self) -> Option<i64> {
         self.held.first_due()
     }

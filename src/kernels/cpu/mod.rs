@@ -12,6 +12,7 @@ pub mod hash;
 mod held_keys;
 pub mod join;
 mod join_index;
+mod join_streams;
 mod keep;
 mod map_state;
 pub(crate) mod native;
@@ -26,6 +27,7 @@ pub mod sort;
 mod sort_keys;
 mod spare;
 pub(crate) mod stage;
+mod step;
 mod stored;
 mod words;
 

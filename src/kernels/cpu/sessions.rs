@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::expr::AggregateFunction;
 use crate::kernels::keep::{fields, first_open_pane, under};
 use crate::kernels::{Kept, Moment, Partial, Partitions, stored};
-use crate::plan::keep::{Keep, OutputMode, Windows, nanos_of};
+use crate::plan::keep::{Keep, OutputMode, Windows};
 
 /// Below this many groups that are over, clearing them away costs more than it gains.
 const OVER_WORTH_CLEARING: usize = 1_024;
@@ -196,9 +196,7 @@ impl KeptSessions {
 
     /// When event time has come far enough for a session whose last row is this, in microseconds, rounded up.
     fn end_in_micros(&self, last: i64) -> i64 {
-        let end = i128::from(last) + i128::from(self.windows.size);
-        let micros = -(-(end * i128::from(nanos_of(self.windows.unit)))).div_euclid(1_000);
-        i64::try_from(micros).unwrap_or(i64::MAX)
+        self.windows.micros(last.saturating_add(self.windows.size))
     }
 
     /// Closes sessions, and gives the rows that the mode asks for.
@@ -389,6 +387,11 @@ impl Kept for KeptSessions {
         let stored = under(&self.reduce.stored_schema()?, columns, rows.num_rows())?;
         self.groups = self.reduce.restore(&stored)?.settled()?;
         Ok(())
+    }
+
+    fn end(&self) -> Option<i64> {
+        let open = if self.keep.mode == OutputMode::Append { self.open() } else { Vec::new() };
+        open.iter().map(|(_, session)| self.end_in_micros(session.last)).max()
     }
 
     fn groups(&self) -> u64 {

@@ -3,15 +3,12 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::{ArrayRef, RecordBatchOptions};
 use arrow_schema::SortOptions;
 
 use super::drop_duplicates::KeptRows;
 use super::event_time;
-use super::explode::explode;
-use super::filter::Filter;
 use super::group_ids::method::{Chosen, possible};
-use super::join::PreparedJoin;
+use super::join_streams::KeptStreams;
 use super::keep::KeptGroups;
 use super::map_state::{KeptStates, NamedFunction};
 use super::project::Program;
@@ -25,17 +22,18 @@ use super::repartition::{limit, repartition};
 use super::sessions::KeptSessions;
 use super::sort::{Keyed, Sorter, merge as merge_runs, merge_keyed};
 use super::spare::Spare;
+use super::step::{Function, Ready, evaluate, programs};
 use super::stored;
 use crate::columnar::{DataType, Field, RecordBatch, SchemaRef, TimeUnit};
 use crate::error::{Error, Result};
-use crate::expr::{TypedAggregate, TypedNode};
+use crate::expr::TypedAggregate;
 use crate::kernels::keep::first_open_pane;
 use crate::kernels::sort as sort_contract;
 use crate::kernels::{Kept, Moment, Partial, Partitions, PreparedStage, Sighting, StageTask};
 use crate::limits::ROWS_PER_READ_MAX;
-use crate::plan::keep::{Keep, Span, WatermarkId, Windows};
-use crate::plan::operator::{DropDuplicates, MapState, Memory};
-use crate::plan::stage::{BatchFunction, End, GroupFunction, NamedExpr, Registry, SortKey, Stage, Step};
+use crate::plan::keep::{Keep, Span};
+use crate::plan::operator::{DropDuplicates, JoinStreams, MapState, Memory};
+use crate::plan::stage::{End, GroupFunction, NamedExpr, Registry, SortKey, Stage};
 
 /// A stage whose expressions are compiled and whose join tables are built.
 pub(crate) struct CpuStage {
@@ -47,34 +45,6 @@ pub(crate) struct CpuStage {
     spare: Spare,
     /// How a keyed reduce has found its groups in the latest run.
     chosen: Mutex<Option<Chosen>>,
-}
-
-/// A step, ready to run.
-enum Ready {
-    /// Columns as they are, by index.
-    Pick(Vec<usize>, SchemaRef),
-    /// The kept rows, and of them these columns if not all are wanted.
-    Filter(Filter, Option<(Vec<usize>, SchemaRef)>),
-    Project(Vec<Program>, SchemaRef),
-    Explode(usize, SchemaRef),
-    Map(Function),
-    Join(PreparedJoin),
-    Watermark {
-        id: WatermarkId,
-        column: usize,
-        unit: TimeUnit,
-    },
-    Late {
-        pane: Program,
-        windows: Windows,
-    },
-}
-
-/// A function of the user's, with its name and the schema it promised.
-pub(super) struct Function {
-    name: String,
-    call: Arc<dyn BatchFunction>,
-    schema: SchemaRef,
 }
 
 /// The end of a stage, ready to run.
@@ -95,6 +65,7 @@ pub(super) enum Ending {
     MapState(MapState, Option<NamedFunction>, SchemaRef),
     /// The time by which rows are too late.
     DropDuplicates(DropDuplicates, Option<(Program, TimeUnit)>, SchemaRef),
+    JoinStreams(JoinStreams, SchemaRef),
     Distinct(Vec<usize>),
     ReduceWith {
         keys: Vec<Program>,
@@ -196,6 +167,10 @@ impl PreparedStage for CpuStage {
                 Ok(Box::new(KeptStates::new(map, function.clone(), schemas)?))
             }
             Ending::DropDuplicates(drop, _, schema) => Ok(Box::new(KeptRows::new(drop, schema)?)),
+            Ending::JoinStreams(join, schema) => {
+                let schemas = (Arc::clone(&self.end_schema), Arc::clone(schema));
+                Ok(Box::new(KeptStreams::new(join, schemas)?))
+            }
             _ => Err(Error::internal("a stage was asked for state that keeps none")),
         }
     }
@@ -221,9 +196,10 @@ impl PreparedStage for CpuStage {
                 }
                 Ok(partitions)
             }
-            Ending::Reduce { keep: Some(_), .. } | Ending::MapState(..) | Ending::DropDuplicates(..) => {
-                Err(Error::internal("what outlives its batch was merged"))
-            }
+            Ending::Reduce { keep: Some(_), .. }
+            | Ending::MapState(..)
+            | Ending::DropDuplicates(..)
+            | Ending::JoinStreams(..) => Err(Error::internal("what outlives its batch was merged")),
             Ending::Reduce { reduce, keep: None, .. } => {
                 let mut tasks = reduce_tasks(partials)?;
                 if let (Some(task), false) = (tasks.first_mut(), reduce.keys().is_empty()) {
@@ -262,7 +238,8 @@ impl PreparedStage for CpuStage {
             | Ending::Repartition(_)
             | Ending::Transform(_)
             | Ending::MapState(..)
-            | Ending::DropDuplicates(..) => {
+            | Ending::DropDuplicates(..)
+            | Ending::JoinStreams(..) => {
                 let rows = partials.into_iter().map(Partial::into_rows).collect::<Result<Partitions>>()?;
                 Ok(vec![Partial::Rows(rows.into_iter().flatten().collect())])
             }
@@ -320,82 +297,6 @@ fn foreign() -> Error {
     Error::internal("a stage was given the partials of another")
 }
 
-impl Ready {
-    fn prepare(step: &Step, input: &SchemaRef, registry: &Registry) -> Result<(Self, SchemaRef)> {
-        let picked = |column: &NamedExpr| match column.expr.node {
-            TypedNode::Column(index, _) => Some(index),
-            _ => None,
-        };
-        Ok(match step {
-            Step::Filter { predicate } => (Self::Filter(Filter::prepare(predicate)?, None), Arc::clone(input)),
-            Step::Project { columns, schema } => match columns.iter().map(picked).collect() {
-                Some(picked) => (Self::Pick(picked, Arc::clone(schema)), Arc::clone(schema)),
-                None => (Self::Project(programs(columns)?, Arc::clone(schema)), Arc::clone(schema)),
-            },
-            Step::Explode { column, schema } => (Self::Explode(*column, Arc::clone(schema)), Arc::clone(schema)),
-            Step::Map { function, schema } => {
-                let (name, call) = registry.function(*function)?;
-                let function = Function { name: name.to_owned(), call: Arc::clone(call), schema: Arc::clone(schema) };
-                (Self::Map(function), Arc::clone(schema))
-            }
-            Step::Join(join) => {
-                let (_, table) = registry.table(join.table)?;
-                (Self::Join(PreparedJoin::prepare(join, table)?), Arc::clone(&join.schema))
-            }
-            Step::Watermark { id, column } => {
-                let DataType::Timestamp(unit, _) = input.field(*column).data_type() else {
-                    return Err(Error::internal("a watermark over a column that is no time"));
-                };
-                (Self::Watermark { id: *id, column: *column, unit: *unit }, Arc::clone(input))
-            }
-            Step::Late { pane, windows, .. } => {
-                (Self::Late { pane: Program::prepare(pane)?, windows: windows.clone() }, Arc::clone(input))
-            }
-        })
-    }
-
-    /// Runs the step; `horizon` is how far event time had come before the batch.
-    fn run(&self, batch: &RecordBatch, horizon: Option<i64>, sighting: &mut Sighting) -> Result<RecordBatch> {
-        match self {
-            Self::Watermark { id, column, unit } => {
-                event_time::note_newest(batch.column(*column), *unit, *id, sighting)?;
-                Ok(batch.clone())
-            }
-            Self::Late { pane, windows } => {
-                let open = horizon.map(|horizon| windows.first_open_pane(horizon));
-                event_time::late_rows(batch, &pane.evaluate(batch)?, open)
-            }
-            Self::Pick(columns, schema) => picked(batch, columns, schema),
-            Self::Filter(filter, None) => filter.apply(batch),
-            Self::Filter(filter, Some((columns, schema))) => {
-                filter.mask(batch)?.apply(&picked(batch, columns, schema)?)
-            }
-            Self::Project(programs, schema) => {
-                let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-                let columns = evaluate(programs, batch)?;
-                Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
-            }
-            Self::Explode(column, schema) => explode(batch, *column, schema),
-            Self::Map(function) => function.call(batch),
-            Self::Join(join) => join.probe(batch),
-        }
-    }
-}
-
-/// Some columns as they are.
-fn picked(batch: &RecordBatch, columns: &[usize], schema: &SchemaRef) -> Result<RecordBatch> {
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let columns = columns.iter().map(|&index| Arc::clone(batch.column(index))).collect();
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
-}
-
-impl Function {
-    /// Calls the user's code and holds it to the schema it promised.
-    fn call(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        crate::kernels::user_function::call(&self.name, self.call.as_ref(), batch, &self.schema)
-    }
-}
-
 impl Ending {
     fn prepare(stage: &Stage, registry: &Registry) -> Result<Self> {
         Ok(match &stage.end {
@@ -418,6 +319,7 @@ impl Ending {
                 let function = function.map(|(name, call)| (name.to_owned(), Arc::clone(call)));
                 Self::MapState(map.clone(), function, Arc::clone(&stage.output_schema))
             }
+            End::JoinStreams(join) => Self::JoinStreams(join.clone(), Arc::clone(&stage.output_schema)),
             End::DropDuplicates(drop) => {
                 let time = match &drop.memory {
                     Memory::Watermark { time, unit, .. } => Some((Program::prepare(&time.expr)?, *unit)),
@@ -452,9 +354,12 @@ impl Ending {
 
     fn begin(&self, schema: &SchemaRef) -> Result<State> {
         Ok(match self {
-            Self::Emit | Self::Repartition(_) | Self::Transform(_) | Self::MapState(..) | Self::DropDuplicates(..) => {
-                State::Rows { rows: Vec::new(), wanted: usize::MAX }
-            }
+            Self::Emit
+            | Self::Repartition(_)
+            | Self::Transform(_)
+            | Self::MapState(..)
+            | Self::DropDuplicates(..)
+            | Self::JoinStreams(..) => State::Rows { rows: Vec::new(), wanted: usize::MAX },
             Self::Limit(rows) => State::Rows { rows: Vec::new(), wanted: *rows },
             Self::Distinct(columns) => State::Distinct(Distinct::new(schema, columns)?, Vec::new()),
             Self::Reduce { reduce, .. } => State::Reduce(reduce.begin()?),
@@ -468,14 +373,6 @@ impl Ending {
 
 fn key_field(key: &NamedExpr) -> Field {
     Field::new(key.name.as_str(), key.expr.data_type.clone(), key.expr.nullable)
-}
-
-fn programs(columns: &[NamedExpr]) -> Result<Vec<Program>> {
-    columns.iter().map(|column| Program::prepare(&column.expr)).collect()
-}
-
-pub(super) fn evaluate(programs: &[Program], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
-    programs.iter().map(|program| program.evaluate(batch)).collect()
 }
 
 /// The work on one partition.
@@ -585,11 +482,15 @@ impl CpuTask {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        if let Ending::DropDuplicates(_, Some((time, unit)), _) = self.end.as_ref() {
-            let times = time.evaluate(&batch)?;
-            if let Some(kept) = event_time::not_behind(&batch, &times, *unit, self.horizon, &mut self.sighting)? {
-                batch = kept;
-            }
+        let timed = match self.end.as_ref() {
+            Ending::DropDuplicates(_, Some((time, unit)), _) => Some((time.evaluate(&batch)?, *unit)),
+            Ending::JoinStreams(join, _) => Some((Arc::clone(batch.column(1)), join.unit)),
+            _ => None,
+        };
+        if let Some((times, unit)) = timed
+            && let Some(kept) = event_time::not_behind(&batch, &times, unit, self.horizon, &mut self.sighting)?
+        {
+            batch = kept;
         }
         match (&mut self.state, self.end.as_ref()) {
             (State::Rows { rows, wanted }, _) => {
