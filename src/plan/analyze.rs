@@ -128,21 +128,8 @@ impl Analyzer {
 }
 
 fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>, given: &mut Given) -> Result<Node> {
-    let same_query = match plan {
-        LogicalPlan::Union { same_query, .. } => Some(*same_query),
-        LogicalPlan::JoinStreams(described) => Some(described.same_query),
-        _ => None,
-    };
-    if let Some(same_query) = same_query {
-        return match (same_query, plan, inputs.as_slice()) {
-            (true, LogicalPlan::JoinStreams(described), [left, right]) => {
-                analyze_streams::join_streams(left, right, described, given)
-            }
-            (true, ..) => union(inputs),
-            (false, ..) => {
-                Err(Error::invalid_query("the streams belong to different contexts, which run as different queries"))
-            }
-        };
+    if matches!(plan, LogicalPlan::Union { .. } | LogicalPlan::JoinStreams(_)) {
+        return check_several(plan, inputs, given);
     }
     let Some(input) = inputs.pop() else {
         let LogicalPlan::Source { source, name, schema } = plan else {
@@ -213,6 +200,17 @@ fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>, given: &mut Given) -> R
             Ok(Node { op: Op::Repartition { input, partitions: *partitions }, schema: same })
         }
         LogicalPlan::Cache { .. } => Ok(Node { op: Op::Cache { input }, schema: same }),
+    }
+}
+
+/// Operations of several streams, which must be those of one query.
+fn check_several(plan: &LogicalPlan, inputs: Vec<Arc<Node>>, given: &mut Given) -> Result<Node> {
+    match (plan, inputs.as_slice()) {
+        (LogicalPlan::JoinStreams(described), [left, right]) if described.same_query => {
+            analyze_streams::join_streams(left, right, described, given)
+        }
+        (LogicalPlan::Union { same_query: true, .. }, _) => union(inputs),
+        _ => Err(Error::invalid_query("the streams belong to different contexts, which run as different queries")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Closures over what is remembered of each key from batch to batch: Spark's `mapWithState` and `updateStateByKey`.
 //!
-//! What is remembered is any Rust type that serde can write and read. It is kept as MessagePack with the names of fields:
+//! What is remembered is any Rust type that serde can write and read. It is kept as `MessagePack` with the names of fields:
 //! compact and quick, and the bytes say by themselves what they are, so that a type that has changed is found out, new
 //! fields may have defaults, and a checkpoint can be looked at without the program.
 
@@ -202,10 +202,15 @@ fn each_key<K: Row, V: Row, S: Serialize + DeserializeOwned>(
     let keys = K::read_rows(calls.keys, calls.ends.len());
     let mut values = V::read_rows(calls.values, calls.places.len()).into_iter().zip(calls.places.iter().copied());
     let mut start = 0;
-    let one = |(number, (key, (&end, before))): (usize, (&Option<K>, (&usize, &Option<&[u8]>)))| {
+    let mut all = Vec::with_capacity(keys.len());
+    for (number, key) in keys.iter().enumerate() {
+        let (end, before) = (calls.ends[number], calls.states[number]);
         let mine = values.by_ref().take(end - start).filter_map(|(value, place)| Some((value?, place))).collect();
         start = end;
-        let Some(key) = key else { return Ok(StateAfter::default()) };
+        let Some(key) = key else {
+            all.push(StateAfter::default());
+            continue;
+        };
         let mut state = State {
             value: before.map(read).transpose()?,
             is_new: false,
@@ -229,9 +234,9 @@ fn each_key<K: Row, V: Row, S: Serialize + DeserializeOwned>(
             (Some(_), Some(before)) if !calls.is_timed_out => Some(before.to_vec()),
             _ => None,
         };
-        Ok(StateAfter { state: bytes, until: state.until, until_event: state.until_event })
-    };
-    keys.iter().zip(calls.ends.iter().zip(calls.states)).enumerate().map(one).collect()
+        all.push(StateAfter { state: bytes, until: state.until, until_event: state.until_event });
+    }
+    Ok(all)
 }
 
 fn write<S: Serialize>(state: &S) -> Result<Vec<u8>> {

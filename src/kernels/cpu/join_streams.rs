@@ -155,9 +155,9 @@ impl KeptStreams {
                 for (&stamp, other) in bucket[usize::from(!is_right)].range_mut(range) {
                     is_matched = true;
                     if is_right {
-                        given.push(slot, &other.bytes, own)
+                        given.push(slot, &other.bytes, own);
                     } else {
-                        given.push(slot, own, &other.bytes)
+                        given.push(slot, own, &other.bytes);
                     }
                     if !std::mem::replace(&mut other.is_matched, true) {
                         self.changed.push((slot, !is_right, stamp));
