@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn types_are_named_without_their_modules() {
-        assert_eq!(short_name::<Option<Vec<std::time::Duration>>>(), "Option<Vec<Duration>>");
+        assert_eq!(short_name::<Option<Vec<Duration>>>(), "Option<Vec<Duration>>");
         assert_eq!(short_name::<(u8, String)>(), "(u8, String)");
         assert_eq!(short_name::<[i64; 3]>(), "[i64; 3]");
     }
