@@ -58,7 +58,7 @@ impl DStream {
     /// # use pelton::prelude::*;
     /// # use std::time::Duration;
     /// # fn example(views: DStream, clicks: DStream) -> DStream {
-    /// let minutes = |minutes| Duration::from_secs(60 * minutes);
+    /// let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     /// let views = views.with_watermark("viewed", minutes(1));
     /// let clicks = clicks.with_watermark("clicked", minutes(1));
     /// let times = ("viewed", "clicked");
