@@ -45,6 +45,9 @@ pub struct OffsetEntry {
     /// What was read there, once it has been: checksums by the names of the sources.
     #[serde(default)]
     pub checksums: BTreeMap<String, Checksum>,
+    /// Whether it is the end of the rows, with which what is still open is closed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_last: bool,
 }
 
 /// That a batch is in all sinks, and its state is safe.

@@ -18,6 +18,7 @@ pub mod pipeline;
 mod progress;
 mod run;
 mod state;
+mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -46,6 +47,7 @@ enum Command {
     Bench(bench::Bench),
     Checkpoint(checkpoint::Checkpoint),
     State(state::State),
+    Verify(verify::Verify),
     Generate(generate::Generate),
     Infer(infer::Infer),
     Completions(completions::Completions),
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Bench(bench) => bench.execute(),
         Command::Checkpoint(checkpoint) => checkpoint.execute(),
         Command::State(state) => state.execute(),
+        Command::Verify(verify) => verify.execute(),
         Command::Generate(generate) => generate.execute(),
         Command::Infer(infer) => infer.execute(),
         Command::Completions(completions) => completions.execute(),

@@ -9,6 +9,7 @@
 //! left alone for a while. Empty files wait for their content. A file that is changed after it was read is not read
 //! again; one that is removed frees its name. This source does not follow growing files: see `tail`.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -141,6 +142,23 @@ impl DirectorySource {
             *current = recursive;
         }
         self
+    }
+
+    /// Whether only files count that a manifest names ([`manifest`](crate::connectors::manifest)): those of batches that a
+    /// [`FilesSink`](crate::connectors::files::FilesSink) has written as a whole. The path must be a directory then.
+    ///
+    /// # Errors
+    /// `InvalidOption` for a path that is no directory.
+    pub fn manifest(mut self, only_named: bool) -> Result<Self> {
+        if !only_named {
+            return Ok(self);
+        }
+        let Listing::Directory { root, .. } = &self.listing else {
+            let error = Error::new(ErrorKind::InvalidOption, "manifests name the files of a directory");
+            return Err(error.at(Place::file(self.listing.root())).advice("name the directory that a sink writes to"));
+        };
+        self.listing = Listing::Manifest { root: root.clone(), known: RefCell::default() };
+        Ok(self)
     }
 
     /// How long a file must have been left alone before it counts. Default: not at all, which is right if writers

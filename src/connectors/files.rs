@@ -5,6 +5,9 @@
 //! as [`DirectorySource`], never see a part of a file. A repeated batch takes the same names, and what an earlier
 //! attempt left beyond them is removed. Partitions without rows have no file.
 //!
+//! When all files of a batch are in their places, its manifest names them ([`manifest`]): readers that take only what is
+//! named see whole batches, and each row once. A batch that comes again with other rows loses its manifest first.
+//!
 //! The directory belongs to one run of one query: another would take the same names. A sink therefore refuses a
 //! directory that holds files of an earlier run, unless it is told what to do with them ([`Existing`]), or the query goes
 //! on from a checkpoint: then the files are those of the same run.
@@ -20,6 +23,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::columnar::{RecordBatch, SchemaRef};
+use crate::connectors::manifest::{self, BatchManifest, NamedFile, Sum, Summing};
 use crate::connectors::{OutputBatch, Repeat, Sink, WriteReport};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::{Encoder, FormatOptions, encoder};
@@ -39,6 +43,24 @@ pub enum Existing {
     Continue,
 }
 
+/// What a [`FilesSink`] is about to do to its directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilesStep {
+    /// Make a file under a hidden name, and write it.
+    Create,
+    /// Bring a hidden file to the disk, if that is asked for.
+    Sync,
+    /// Give a file its name.
+    Rename,
+    /// Remove a file of an earlier attempt.
+    Remove,
+    /// Bring names to the disk, if that is asked for.
+    SyncFolder,
+}
+
+/// Called before each step; an error takes the place of the step.
+type OnStep = dyn Fn(FilesStep, &Path) -> io::Result<()> + Send + Sync;
+
 /// Writes micro-batches as files into a directory.
 pub struct FilesSink {
     directory: PathBuf,
@@ -46,6 +68,8 @@ pub struct FilesSink {
     make_encoder: MakeEncoder,
     sync: bool,
     existing: Existing,
+    manifest: bool,
+    on_step: Option<Arc<OnStep>>,
     /// No file of this batch, or of a later one, can be there.
     fresh_from: u64,
 }
@@ -67,6 +91,8 @@ impl FilesSink {
             make_encoder,
             sync: false,
             existing: Existing::default(),
+            manifest: true,
+            on_step: None,
             fresh_from: 0,
         }
     }
@@ -86,29 +112,108 @@ impl FilesSink {
         self
     }
 
+    /// Whether a manifest names the files of each batch. Default: yes.
+    #[must_use]
+    pub fn manifest(mut self, manifest: bool) -> Self {
+        self.manifest = manifest;
+        self
+    }
+
+    /// Calls a closure before each step that changes the directory; its error takes the place of the step. For tests of
+    /// what a crash or a full disk leaves behind.
+    #[must_use]
+    pub fn on_step(mut self, hook: impl Fn(FilesStep, &Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        self.on_step = Some(Arc::new(hook));
+        self
+    }
+
+    fn step(&self, step: FilesStep, path: &Path) -> io::Result<()> {
+        self.on_step.as_ref().map_or(Ok(()), |hook| hook(step, path))
+    }
+
     /// Writes a file under its hidden name.
     fn draft(&self, name: &str, batches: &[RecordBatch], schema: &SchemaRef) -> Result<Draft> {
         let mut draft = Draft {
             hidden: self.directory.join(format!(".{name}.tmp")),
             visible: self.directory.join(name),
-            bytes: 0,
+            file: NamedFile { name: name.to_owned(), rows: 0, bytes: 0, crc32: String::new() },
             published: false,
         };
         let failed = |doing| move |error| Error::io(self.directory.join(name), doing, error);
-        let file = File::create(&draft.hidden).map_err(failed("create a file"))?;
+        let create = || self.step(FilesStep::Create, &draft.hidden).and_then(|()| File::create(&draft.hidden));
+        let file = create().map_err(failed("create a file"))?;
+        let sum = Sum::default();
         let handle = file.try_clone().map_err(failed("create a file"))?;
         let place = Place::file(&draft.visible);
         let here = |error: Error| error.at(place.clone()).context("while writing a file");
-        let mut encoder = (self.make_encoder)(Box::new(BufWriter::new(file)), schema).map_err(here)?;
+        let mut encoder =
+            (self.make_encoder)(Box::new(Summing::new(BufWriter::new(file), sum.clone())), schema).map_err(here)?;
         for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
             encoder.write(batch).map_err(here)?;
+            draft.file.rows += batch.num_rows() as u64;
         }
         encoder.finish().map_err(here)?.flush().map_err(failed("write a file"))?;
-        if self.sync {
-            handle.sync_all().map_err(failed("write a file to the disk"))?;
-        }
-        draft.bytes = handle.metadata().map_err(failed("look at a file"))?.len();
+        self.sync_file(&handle, &draft.hidden).map_err(failed("write a file to the disk"))?;
+        (draft.file.bytes, draft.file.crc32) = sum.told();
         Ok(draft)
+    }
+
+    fn sync_file(&self, file: &File, path: &Path) -> io::Result<()> {
+        self.step(FilesStep::Sync, path)?;
+        if self.sync { file.sync_all() } else { Ok(()) }
+    }
+
+    fn sync_folder(&self, folder: &Path) -> Result<()> {
+        let synced = self.step(FilesStep::SyncFolder, folder).and_then(|()| match self.sync {
+            true => sync_directory(folder),
+            false => Ok(()),
+        });
+        synced.map_err(|error| Error::io(folder, "write a directory to the disk", error))
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        let removed = self.step(FilesStep::Remove, path).and_then(|()| fs::remove_file(path));
+        removed.map_err(|error| Error::io(path, "remove a file of an earlier attempt", error))
+    }
+
+    /// Writes the manifest of a batch whose files are in their places.
+    fn name_files(&self, manifest: &BatchManifest) -> Result<()> {
+        let folder = self.directory.join(manifest::FOLDER);
+        let name = manifest::name_of(manifest.batch);
+        let (hidden, visible) = (folder.join(format!(".{name}.tmp")), folder.join(&name));
+        let bytes = manifest.to_bytes()?;
+        let write = || {
+            self.step(FilesStep::Create, &hidden)?;
+            let mut file = File::create(&hidden).or_else(|error| {
+                if error.kind() != io::ErrorKind::NotFound {
+                    return Err(error);
+                }
+                // The first manifest of its folder.
+                fs::create_dir(&folder)?;
+                File::create(&hidden)
+            })?;
+            file.write_all(&bytes)?;
+            self.sync_file(&file, &hidden)?;
+            self.step(FilesStep::Rename, &visible)?;
+            fs::rename(&hidden, &visible)
+        };
+        write().map_err(|error| Error::io(&visible, "write a manifest", error))?;
+        self.sync_folder(&folder)
+    }
+
+    /// Removes the manifest that an earlier attempt wrote, if it named something else: it would name what is not there.
+    fn forget_names(&self, manifest: &BatchManifest) -> Result<()> {
+        let known = manifest::read(&self.directory, manifest.batch);
+        let is_same = match &known {
+            Ok(known) => known.as_ref().is_none_or(|known| known == manifest),
+            Err(error) => error.kind() != ErrorKind::Corrupt,
+        };
+        if is_same {
+            return known.map(drop);
+        }
+        let folder = self.directory.join(manifest::FOLDER);
+        self.remove(&folder.join(manifest::name_of(manifest.batch)))?;
+        self.sync_folder(&folder)
     }
 
     /// All files of a batch, hidden; on an error those already written are removed.
@@ -127,7 +232,7 @@ impl FilesSink {
     fn remove_leftovers(&self, batch_id: u64, written: &[PathBuf]) -> Result<()> {
         self.visit(|path, name| {
             if batch_of(name) == Some(batch_id) && !written.iter().any(|file| file == path) {
-                fs::remove_file(path).map_err(|error| Error::io(path, "remove a file of an earlier attempt", error))?;
+                self.remove(path)?;
             }
             Ok(())
         })
@@ -163,6 +268,14 @@ impl Sink for FilesSink {
             return Err(Error::new(ErrorKind::Connector, message).at(Place::file(&self.directory)));
         }
         let mut fresh_from = 0;
+        for batch in manifest::batches(&self.directory)? {
+            let path = self.directory.join(manifest::FOLDER).join(manifest::name_of(batch));
+            match self.existing {
+                Existing::Refuse => return Err(occupied(&path)),
+                Existing::Remove => self.remove(&path)?,
+                Existing::Continue => fresh_from = fresh_from.max(batch.saturating_add(1)),
+            }
+        }
         self.visit(|path, name| {
             if let Some(batch) = batch_of(name) {
                 match self.existing {
@@ -187,16 +300,23 @@ impl Sink for FilesSink {
         let was_tried = batch.batch_id < self.fresh_from;
         self.fresh_from = self.fresh_from.max(batch.batch_id.saturating_add(1));
         let written: Vec<PathBuf> = drafts.iter().map(|draft| draft.visible.clone()).collect();
-        let bytes = drafts.iter().map(|draft| draft.bytes).sum();
-        drafts.into_iter().try_for_each(Draft::publish)?;
+        let manifest = BatchManifest::new(batch.batch_id, drafts.iter().map(|draft| draft.file.clone()).collect());
+        if was_tried {
+            self.forget_names(&manifest)?;
+        }
+        drafts.into_iter().try_for_each(|draft| {
+            let renamed = self.step(FilesStep::Rename, &draft.visible);
+            renamed.map_err(|error| Error::io(&draft.visible, "rename a complete file into place", error))?;
+            draft.publish()
+        })?;
         if was_tried {
             self.remove_leftovers(batch.batch_id, &written)?;
         }
-        if self.sync {
-            sync_directory(&self.directory)?;
+        self.sync_folder(&self.directory)?;
+        if self.manifest && !manifest.files.is_empty() {
+            self.name_files(&manifest)?;
         }
-        let rows = batch.partitions.iter().flatten().map(|batch| batch.num_rows() as u64).sum();
-        Ok(WriteReport { rows, bytes })
+        Ok(WriteReport { rows: manifest.rows, bytes: manifest.bytes })
     }
 
     fn repeat(&self) -> Repeat {
@@ -214,7 +334,7 @@ impl fmt::Debug for FilesSink {
 struct Draft {
     hidden: PathBuf,
     visible: PathBuf,
-    bytes: u64,
+    file: NamedFile,
     published: bool,
 }
 
@@ -253,14 +373,12 @@ fn batch_of(name: &str) -> Option<u64> {
 
 /// Makes the names of a directory survive a power failure.
 #[cfg(unix)]
-fn sync_directory(directory: &Path) -> Result<()> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|error| Error::io(directory, "write a directory to the disk", error))
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 /// Elsewhere directories cannot be synced, and renames are durable by themselves.
 #[cfg(not(unix))]
-fn sync_directory(_: &Path) -> Result<()> {
+fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }

@@ -1,8 +1,11 @@
 //! Which files a path stands for: a file, a directory, or a glob pattern.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::connectors::manifest;
 use crate::error::{Error, ErrorKind, Place, Result};
 
 /// A path that stands for files.
@@ -16,6 +19,13 @@ pub(crate) enum Listing {
         root: PathBuf,
         /// Whether directories below are listed too.
         recursive: bool,
+    },
+    /// The files that manifests in a directory name.
+    Manifest {
+        /// The directory.
+        root: PathBuf,
+        /// The files of the batches whose manifests have been read.
+        known: RefCell<BTreeMap<u64, Vec<PathBuf>>>,
     },
     /// The files that match a pattern.
     Pattern {
@@ -56,7 +66,7 @@ impl Listing {
     pub(crate) fn root(&self) -> &Path {
         match self {
             Self::File(path) => path.parent().unwrap_or(Path::new("")),
-            Self::Directory { root, .. } | Self::Pattern { root, .. } => root,
+            Self::Directory { root, .. } | Self::Pattern { root, .. } | Self::Manifest { root, .. } => root,
         }
     }
 
@@ -71,6 +81,15 @@ impl Listing {
                     list(root, &folder, if *recursive { Some(&mut folders) } else { None }, visit)?;
                 }
                 Ok(())
+            }
+            Self::Manifest { root, known } => {
+                let mut known = known.borrow_mut();
+                for batch in manifest::batches(root)? {
+                    if let (false, Some(named)) = (known.contains_key(&batch), manifest::read(root, batch)?) {
+                        known.insert(batch, named.files.into_iter().map(|file| file.name.into()).collect());
+                    }
+                }
+                known.values().flatten().try_for_each(|name| visit(name))
             }
             Self::Pattern { root, pattern } => {
                 let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };

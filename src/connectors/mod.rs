@@ -15,6 +15,7 @@ pub mod tail;
 // Sinks.
 pub mod files;
 pub mod for_each;
+pub mod manifest;
 pub mod memory;
 pub mod print;
 

@@ -23,6 +23,13 @@ pub fn window(time: Expr, size: Duration) -> Expr {
     sliding_window(time, size, size)
 }
 
+/// The session that a time lies in: a key for [`key_by`](crate::query::DStream::key_by). A session holds the rows of a key
+/// between which there is never a pause as long as the gap; it ends a gap after its last row.
+pub fn session_window(time: Expr, gap: Duration) -> Expr {
+    let gap = i64::try_from(gap.as_nanos()).unwrap_or(i64::MAX);
+    time.call(Function::Session { gap })
+}
+
 /// The windows of this size that a time lies in, of which one begins every `slide`.
 pub fn sliding_window(time: Expr, size: Duration, slide: Duration) -> Expr {
     let nanos = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
@@ -339,11 +346,11 @@ impl Expr {
         self.call(Function::Part(part))
     }
 
-    /// Whether this is a [`window`], under another name perhaps: it can stand among the keys of a stream only.
+    /// Whether this is a [`window`] or a [`session_window`], under another name perhaps: it can stand among the keys of a stream only.
     pub fn is_window(&self) -> bool {
         match self {
             Self::Alias(inner, _) => inner.is_window(),
-            other => matches!(other, Self::Call(Function::Window { .. }, _)),
+            other => matches!(other, Self::Call(Function::Window { .. } | Function::Session { .. }, _)),
         }
     }
 

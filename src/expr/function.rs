@@ -102,6 +102,12 @@ pub enum Function {
     /// `(timestamp, date or duration) -> Int64`. Units since the epoch, or in the span; rounded down.
     Epoch(TimeUnit),
 
+    /// `(timestamp) -> windows`. Stands among the keys of a stream only, where it groups rows by the sessions that they make
+    /// together: a session ends when there has been no row for the gap, in nanoseconds.
+    Session {
+        /// The gap.
+        gap: i64,
+    },
     /// `(timestamp) -> windows`. Stands among the keys of a stream only, where it groups rows by the windows that their
     /// time lies in. In nanoseconds, above 0.
     Window {
@@ -170,6 +176,7 @@ impl Function {
             Self::Epoch(TimeUnit::Millisecond) => "epoch_ms",
             Self::Epoch(TimeUnit::Microsecond) => "epoch_us",
             Self::Epoch(TimeUnit::Nanosecond) => "epoch_ns",
+            Self::Session { .. } => "session_window",
             Self::Window { .. } => "window",
             Self::Field(_) => "struct_extract",
             Self::ListLength => "list_length",

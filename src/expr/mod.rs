@@ -31,7 +31,8 @@ pub mod typing;
 
 pub use aggregate::{Aggregate, AggregateFunction, TypedAggregate, len};
 pub use builder::{
-    When, WhenThen, all_of, any_of, cast, coalesce, col, greatest, least, lit, sliding_window, when, window,
+    When, WhenThen, all_of, any_of, cast, coalesce, col, greatest, least, lit, session_window, sliding_window, when,
+    window,
 };
 pub use function::{DatePart, Function};
 pub use types::{TypedExpr, TypedNode};

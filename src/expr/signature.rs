@@ -50,7 +50,7 @@ pub(super) fn call(function: &Function, arguments: Vec<TypedExpr>) -> Result<Typ
         Function::Truncate(_) | Function::Part(_) | Function::Epoch(_) | Function::FormatTimestamp(_) => {
             time(function, arguments)
         }
-        Function::Window { .. } => {
+        Function::Window { .. } | Function::Session { .. } => {
             let error = Error::invalid_query("a window stands among the keys of a stream, and nowhere else");
             Err(error.advice("group by it: key_by([..., window(...)]); truncate(time, span) is the start of a span"))
         }

@@ -23,7 +23,7 @@ use arrow_select::concat::concat_batches;
 use arrow_select::filter::{filter, filter_record_batch};
 
 use super::reduce::{self, ReduceInput};
-use super::{Partial, Partitions, group_ids};
+use super::{Partial, Partitions, group_ids, sessions};
 use crate::columnar::{Field, RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
 use crate::plan::keep::{Keep, OutputMode, Span, WatermarkId, Windows};
@@ -90,6 +90,17 @@ pub trait Kept: Send {
     /// `InvalidOption` for columns of another stage, `Corrupt` for what nothing can have stored.
     fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()>;
 
+    /// The time of batches at which something is due even without rows, in microseconds since the Unix epoch.
+    fn due(&self) -> Option<i64> {
+        None
+    }
+
+    /// The event time at which all that is open would have been given, in microseconds since the Unix epoch; none if
+    /// nothing waits for event time in order to be given.
+    fn end(&self) -> Option<i64> {
+        None
+    }
+
     /// How many groups there are; those of each pane count.
     fn groups(&self) -> u64;
 
@@ -109,13 +120,17 @@ pub fn reference(keep: &Keep, schema: &SchemaRef, history: &[(ReduceInput, Momen
     let Some((_, now)) = history.last() else { return Ok(RecordBatch::new_empty(Arc::clone(schema))) };
     match &keep.span {
         Span::Always => {
-            let inputs = history.iter().map(|(input, _)| input.clone()).collect::<Vec<_>>();
+            let inputs = alive(keep, history)?;
             let all = reduced(keep, &inputs)?;
             let rows = match keep.mode {
                 OutputMode::Complete => all,
                 _ => picked(keep, &all, &reduced(keep, &inputs[inputs.len() - 1..])?)?,
             };
-            under(schema, rows.columns().to_vec(), rows.num_rows())
+            let mut columns = rows.columns().to_vec();
+            if keep.ttl.is_some() {
+                columns.remove(keep.keys.len() - 1);
+            }
+            under(schema, columns, rows.num_rows())
         }
         Span::Batches { size, slide } => {
             let fires = slide.is_none_or(|slide| has_slid(now, slide));
@@ -130,7 +145,29 @@ pub fn reference(keep: &Keep, schema: &SchemaRef, history: &[(ReduceInput, Momen
             under(schema, rows.columns().to_vec(), rows.num_rows())
         }
         Span::Event(windows) => event(keep, windows, schema, history, now),
+        Span::Sessions(windows) => sessions::reference(keep, windows, schema, history),
     }
+}
+
+/// The rows of groups that live: of those with a time to live, the rows since they were last forgotten.
+fn alive(keep: &Keep, history: &[(ReduceInput, Moment)]) -> Result<Vec<ReduceInput>> {
+    let Some(ttl) = keep.ttl else { return Ok(history.iter().map(|(input, _)| input.clone()).collect()) };
+    let mut numbers = group_ids::Reference::default();
+    // Of each key: the batch that it lives since, and when it is forgotten.
+    let mut lives: BTreeMap<usize, (usize, Duration)> = BTreeMap::new();
+    let mut ids = Vec::new();
+    for (number, (input, moment)) in history.iter().enumerate() {
+        ids.push(numbers.assign(&input.keys[..input.keys.len() - 1], input.rows)?);
+        lives.retain(|_, (_, until)| *until > moment.time);
+        for &id in &ids[number] {
+            lives.entry(id).or_insert((number, Duration::ZERO)).1 = moment.time + ttl;
+        }
+    }
+    let of_batch = |(number, (input, _)): (usize, &(ReduceInput, Moment))| {
+        let lives = ids[number].iter().map(|id| Some(lives.get(id).is_some_and(|(since, _)| number >= *since)));
+        chosen(input, &lives.collect())
+    };
+    history.iter().enumerate().map(of_batch).collect()
 }
 
 /// Whether a multiple of the slide lies between the batch before and this one.
@@ -145,7 +182,9 @@ pub(crate) fn has_slid(now: &Moment, slide: Duration) -> bool {
 /// The first pane that still takes rows; none if all do.
 pub(crate) fn first_open_pane(keep: &Keep, horizon: Option<i64>) -> Option<i64> {
     match &keep.span {
-        Span::Event(windows) if keep.mode != OutputMode::Complete => Some(windows.first_open_pane(horizon?)),
+        Span::Event(windows) | Span::Sessions(windows) if keep.mode != OutputMode::Complete => {
+            Some(windows.first_open_pane(horizon?))
+        }
         _ => None,
     }
 }
@@ -245,11 +284,14 @@ fn panes(input: &ReduceInput) -> Vec<i64> {
 /// The rows of some panes; rows without one are never among them.
 fn only(input: &ReduceInput, wanted: impl Fn(i64) -> bool) -> Result<ReduceInput> {
     let Some(panes) = input.keys.last() else { return Err(Error::internal("windows without panes")) };
-    let keep: BooleanArray =
-        panes.as_primitive::<Int64Type>().iter().map(|pane| Some(pane.is_some_and(&wanted))).collect();
-    let column = |column: &ArrayRef| filter(column, &keep);
+    chosen(input, &panes.as_primitive::<Int64Type>().iter().map(|pane| Some(pane.is_some_and(&wanted))).collect())
+}
+
+/// Some of the rows.
+pub(super) fn chosen(input: &ReduceInput, keep: &BooleanArray) -> Result<ReduceInput> {
+    let column = |column: &ArrayRef| filter(column, keep);
     let filters = input.filters.iter().map(|one| {
-        let kept = one.as_ref().map(|one| filter(one, &keep)).transpose();
+        let kept = one.as_ref().map(|one| filter(one, keep)).transpose();
         kept.map(|one| one.map(|one| one.as_boolean().clone()))
     });
     Ok(ReduceInput {

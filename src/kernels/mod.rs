@@ -6,6 +6,7 @@
 //! that the runtime owns ([`keep`]).
 
 pub mod cpu;
+pub mod drop_duplicates;
 pub mod exact_sum;
 pub mod explode;
 pub mod filter;
@@ -15,12 +16,15 @@ pub mod gpu;
 pub mod group_ids;
 pub mod hash;
 pub mod join;
+pub mod join_streams;
 pub mod keep;
+pub mod map_state;
 pub mod project;
 pub mod reduce;
 mod reference;
 pub mod reference_stage;
 pub mod repartition;
+pub mod sessions;
 mod site;
 pub mod sort;
 pub mod stored;

@@ -38,7 +38,7 @@ impl Backend for ReferenceBackend {
         if stage.steps.iter().any(|step| matches!(step, Step::Validate { .. })) {
             return Err("it counts nothing".to_owned());
         }
-        match asks || stage.keep().is_some() {
+        match asks || stage.operator().is_some() {
             true => Err("it keeps nothing from batch to batch".to_owned()),
             false => Ok(()),
         }
@@ -144,7 +144,7 @@ impl ReferenceStage {
             }
             End::Distinct { columns } => one(distinct(&concat_batches(&schema, rows)?, columns)?),
             End::Reduce { keys, aggregates } => one(reduced(&[rows.to_vec()], keys, aggregates)?),
-            End::Keep(_) => Err(refused()),
+            End::Keep(_) | End::MapState(_) | End::DropDuplicates(_) | End::JoinStreams(_) => Err(refused()),
             End::ReduceWith { keys, function } => {
                 let all = concat_batches(&schema, rows)?;
                 let mut groups = group_ids::Reference::default();

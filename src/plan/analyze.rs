@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::analyze_keep;
+use super::analyze_state;
+use super::analyze_streams;
 use super::explain::columns;
 use super::keep::{Keep, Watermark, WatermarkId, Windows};
 use super::logical::{LogicalPlan, MapInput, SortBy};
+use super::operator::{DropDuplicates, JoinStreams, MapState};
 use super::rules::{self, TypedRule};
 use super::stage::{FunctionId, Join, JoinKind, NamedExpr, SortKey, SourceId, TableId};
 use crate::columnar::data_type;
@@ -39,6 +42,9 @@ pub enum Op {
     Watermark { input: Arc<Node>, watermark: Watermark, column: usize },
     Late { input: Arc<Node>, pane: TypedExpr, windows: Windows, watermarks: Vec<WatermarkId> },
     Keep { input: Arc<Node>, keep: Keep },
+    MapState { input: Arc<Node>, map: MapState },
+    DropDuplicates { input: Arc<Node>, drop: DropDuplicates },
+    JoinStreams { input: Arc<Node>, join: JoinStreams },
     ReduceWith { input: Arc<Node>, keys: Vec<NamedExpr>, function: FunctionId, name: String },
     Distinct { input: Arc<Node>, columns: Vec<usize> },
     Union { inputs: Vec<Arc<Node>> },
@@ -65,6 +71,9 @@ impl Node {
             | Op::Watermark { input, .. }
             | Op::Late { input, .. }
             | Op::Keep { input, .. }
+            | Op::MapState { input, .. }
+            | Op::DropDuplicates { input, .. }
+            | Op::JoinStreams { input, .. }
             | Op::ReduceWith { input, .. }
             | Op::Distinct { input, .. }
             | Op::Sort { input, .. }
@@ -123,12 +132,8 @@ impl Analyzer {
 }
 
 fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>, given: &mut Given) -> Result<Node> {
-    if let LogicalPlan::Union { same_query, .. } = plan {
-        return if *same_query {
-            union(inputs)
-        } else {
-            Err(Error::invalid_query("the streams belong to different contexts, which run as different queries"))
-        };
+    if matches!(plan, LogicalPlan::Union { .. } | LogicalPlan::JoinStreams(_)) {
+        return check_several(plan, inputs, given);
     }
     let Some(input) = inputs.pop() else {
         let LogicalPlan::Source { source, name, schema } = plan else {
@@ -139,7 +144,9 @@ fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>, given: &mut Given) -> R
     };
     let same = Arc::clone(&input.schema);
     match plan {
-        LogicalPlan::Source { .. } | LogicalPlan::Union { .. } => Err(Error::internal("a source with an input")),
+        LogicalPlan::Source { .. } | LogicalPlan::Union { .. } | LogicalPlan::JoinStreams(_) => {
+            Err(Error::internal("a source with an input"))
+        }
         LogicalPlan::Select { columns, .. } => select(input, columns),
         LogicalPlan::WithColumns { columns, .. } => with_columns(input, columns),
         LogicalPlan::Filter { predicate, .. } => {
@@ -172,8 +179,12 @@ fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>, given: &mut Given) -> R
             analyze_keep::watermark(input, column, *delay, *idle_after, given)
         }
         LogicalPlan::Late { window, .. } => analyze_keep::late(input, window),
-        LogicalPlan::Keep { name, keys, aggregates, over, mode, .. } => {
-            analyze_keep::keep(input, name.as_deref(), (keys, aggregates), *over, *mode, given)
+        LogicalPlan::Keep { name, keys, aggregates, over, ttl, mode, .. } => {
+            analyze_keep::keep(input, name.as_deref(), (keys, aggregates), (*over, *ttl), *mode, given)
+        }
+        LogicalPlan::MapState(described) => analyze_state::map_state(input, described, given),
+        LogicalPlan::DropDuplicates { name, columns, memory, .. } => {
+            analyze_state::drop_duplicates(input, name.as_deref(), columns, *memory, given)
         }
         LogicalPlan::ReduceWith { keys, values, function, name, .. } => {
             reduce_with(input, keys, values, *function, name)
@@ -194,6 +205,17 @@ fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>, given: &mut Given) -> R
             Ok(Node { op: Op::Repartition { input, partitions: *partitions }, schema: same })
         }
         LogicalPlan::Cache { .. } => Ok(Node { op: Op::Cache { input }, schema: same }),
+    }
+}
+
+/// Operations of several streams, which must be those of one query.
+fn check_several(plan: &LogicalPlan, inputs: Vec<Arc<Node>>, given: &mut Given) -> Result<Node> {
+    match (plan, inputs.as_slice()) {
+        (LogicalPlan::JoinStreams(described), [left, right]) if described.same_query => {
+            analyze_streams::join_streams(left, right, described, given)
+        }
+        (LogicalPlan::Union { same_query: true, .. }, _) => union(inputs),
+        _ => Err(Error::invalid_query("the streams belong to different contexts, which run as different queries")),
     }
 }
 
@@ -334,7 +356,7 @@ pub(super) fn join(
 }
 
 /// Whether values of these types can be equal without a cast: all layouts of text are one type here.
-fn joinable(left: &DataType, right: &DataType) -> bool {
+pub(super) fn joinable(left: &DataType, right: &DataType) -> bool {
     fn plain(data_type: &DataType) -> &DataType {
         match data_type {
             DataType::Dictionary(_, values) => plain(values),
@@ -380,20 +402,29 @@ fn reduce_with(input: Arc<Node>, keys: &[Expr], values: &[Expr], function: Funct
 }
 
 fn distinct(input: Arc<Node>, columns: &[String]) -> Result<Node> {
-    let columns = if columns.is_empty() {
-        (0..input.schema.fields().len()).collect()
-    } else {
-        columns.iter().map(|name| index_of(&input.schema, name)).collect::<Result<Vec<_>>>()?
-    };
-    for &index in &columns {
-        let field = input.schema.field(index);
-        plain_key(&NamedExpr { name: field.name().clone(), expr: TypedExpr::column(index, field) })?;
-    }
+    let columns = comparable(&input.schema, columns)?;
     let schema = Arc::clone(&input.schema);
     Ok(Node { op: Op::Distinct { input, columns }, schema })
 }
 
-fn union(inputs: Vec<Arc<Node>>) -> Result<Node> {
+/// Columns that can be compared, by index; all if none are named.
+pub(super) fn comparable(schema: &Schema, columns: &[String]) -> Result<Vec<usize>> {
+    let columns = if columns.is_empty() {
+        (0..schema.fields().len()).collect()
+    } else {
+        columns.iter().map(|name| index_of(schema, name)).collect::<Result<Vec<_>>>()?
+    };
+    columns.iter().try_for_each(|&index| plain_key(&column(schema, index)))?;
+    Ok(columns)
+}
+
+/// A column as it is.
+pub(super) fn column(schema: &Schema, index: usize) -> NamedExpr {
+    let field = schema.field(index);
+    NamedExpr { name: field.name().clone(), expr: TypedExpr::column(index, field) }
+}
+
+pub(super) fn union(inputs: Vec<Arc<Node>>) -> Result<Node> {
     let Some(first) = inputs.first() else {
         return Err(Error::invalid_query("there must be at least one stream"));
     };

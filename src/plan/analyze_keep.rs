@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::analyze::{Given, Node, Op, field, index_of, named, plain_key, unique};
+use super::analyze_state::check_ttl;
 use super::keep::{Keep, OutputMode, Span, Watermark, WatermarkId, Windows, nanos_of};
 use super::logical::Over;
 use super::stage::NamedExpr;
@@ -40,7 +41,7 @@ pub(super) fn watermark(
 /// time of its own.
 fn watermarks_below(node: &Node, found: &mut BTreeSet<WatermarkId>) {
     match &node.op {
-        Op::Keep { .. } => {}
+        Op::Keep { .. } | Op::MapState { .. } | Op::JoinStreams { .. } => {}
         Op::Watermark { watermark, input, .. } => {
             found.insert(watermark.id);
             watermarks_below(input, found);
@@ -49,11 +50,14 @@ fn watermarks_below(node: &Node, found: &mut BTreeSet<WatermarkId>) {
     }
 }
 
-fn watermarks_of(input: &Node) -> Vec<WatermarkId> {
+pub(super) fn watermarks_of(input: &Node) -> Vec<WatermarkId> {
     let mut found = BTreeSet::new();
     watermarks_below(input, &mut found);
     found.into_iter().collect()
 }
+
+/// The slide of a session: no window has it.
+const SESSION: i64 = i64::MIN;
 
 /// The time, size and slide of a window among the keys, with the name it was given.
 fn window_of(key: &Expr) -> Option<(&Expr, i64, i64, Option<&str>)> {
@@ -62,6 +66,7 @@ fn window_of(key: &Expr) -> Option<(&Expr, i64, i64, Option<&str>)> {
             window_of(inner).map(|(time, size, slide, _)| (time, size, slide, Some(name.as_str())))
         }
         Expr::Call(Function::Window { size, slide }, arguments) => Some((arguments.first()?, *size, *slide, None)),
+        Expr::Call(Function::Session { gap }, arguments) => Some((arguments.first()?, *gap, SESSION, None)),
         _ => None,
     }
 }
@@ -74,6 +79,7 @@ fn panes(time: &Expr, size: i64, slide: i64, schema: &Schema) -> Result<(Windows
         return Err(Error::invalid_query(message).advice("cast it to a timestamp first"));
     };
     let nanos = nanos_of(*unit);
+    let slide = if slide == SESSION { nanos } else { slide };
     if size <= 0 || slide <= 0 {
         return Err(Error::invalid_query("a window is longer than nothing, and so is its slide"));
     }
@@ -109,10 +115,11 @@ pub(super) fn keep(
     input: Arc<Node>,
     name: Option<&str>,
     (keys, aggregates): (&[Expr], &[Aggregate]),
-    over: Over,
+    (over, ttl): (Over, Option<Duration>),
     mode: Option<OutputMode>,
     given: &mut Given,
 ) -> Result<Node> {
+    check_memory(keys, over, ttl)?;
     let (window, plain): (Vec<&Expr>, Vec<&Expr>) = keys.iter().partition(|key| key.is_window());
     let plain = plain.into_iter().cloned().collect::<Vec<_>>();
     let mut keys = named(&plain, &input.schema)?;
@@ -124,13 +131,17 @@ pub(super) fn keep(
     }
     let watermarks = watermarks_of(&input);
     let span = match (over, window.as_slice()) {
-        (Over::Always, []) => Span::Always,
+        (Over::Always, []) => {
+            if ttl.is_some() {
+                keys.push(no_pane());
+            }
+            Span::Always
+        }
         (Over::Batches { size, slide }, []) => {
             if size.is_zero() || slide.is_some_and(|slide| slide.is_zero()) {
                 return Err(Error::invalid_query("a window is longer than nothing, and so is its slide"));
             }
-            let expr = TypedExpr::literal(Scalar::Int64(0), DataType::Int64);
-            keys.push(NamedExpr { name: PANE.to_owned(), expr });
+            keys.push(no_pane());
             Span::Batches { size, slide }
         }
         (Over::Event, [window]) => {
@@ -138,12 +149,13 @@ pub(super) fn keep(
                 return Err(Error::internal("a window that is none"));
             };
             let (windows, expr) = panes(time, size, slide, &input.schema)?;
-            let name = name.unwrap_or("window");
+            let is_session = slide == SESSION;
+            let name = name.unwrap_or(if is_session { "session" } else { "window" });
             let time_type = windows.time_type();
             fields.push(Field::new(format!("{name}_start"), time_type.clone(), false));
             fields.push(Field::new(format!("{name}_end"), time_type, false));
             keys.push(NamedExpr { name: PANE.to_owned(), expr });
-            Span::Event(windows)
+            if is_session { Span::Sessions(windows) } else { Span::Event(windows) }
         }
         (Over::Event, _) => {
             return Err(Error::invalid_query("there are several windows among the keys").advice("keep one of them"));
@@ -156,9 +168,33 @@ pub(super) fn keep(
     let mode = check_mode(&span, mode, &watermarks)?;
     fields.extend(aggregates.iter().map(TypedAggregate::field));
     unique(fields.iter().map(|field| field.name().as_str()))?;
-    let name = operator_name(name, &span, given)?;
-    let keep = Keep { name, keys, aggregates, span, mode, watermarks };
+    let kind = match span {
+        Span::Always => "running",
+        Span::Event(_) => "windows",
+        Span::Sessions(_) => "sessions",
+        Span::Batches { .. } => "batches",
+    };
+    let name = operator_name(name, kind, given)?;
+    let keep = Keep { name, keys, aggregates, span, ttl, mode, watermarks };
     Ok(Node { op: Op::Keep { input, keep }, schema: Arc::new(Schema::new(fields)) })
+}
+
+/// A key whose value is given when groups are taken in.
+fn no_pane() -> NamedExpr {
+    NamedExpr { name: PANE.to_owned(), expr: TypedExpr::literal(Scalar::Int64(0), DataType::Int64) }
+}
+
+/// Refuses a time to live where something else says how long groups live.
+fn check_memory(keys: &[Expr], over: Over, ttl: Option<Duration>) -> Result<()> {
+    let says = match (ttl, over) {
+        (None, _) => return Ok(()),
+        (Some(ttl), Over::Always) if !keys.is_empty() => return check_ttl(Some(ttl)),
+        (_, Over::Always) => "without keys there is one group, which always has rows",
+        (_, Over::Batches { .. }) => "the size of the window says how long batches count",
+        (_, Over::Event) if keys.iter().any(Expr::is_window) => "the watermark says when a window is over",
+        (_, Over::Event) => "no group outlives its batch",
+    };
+    Err(Error::invalid_query(format!("a ttl means nothing here: {says}")).advice("leave it out"))
 }
 
 /// The mode, or the one that suits; refuses those that mean nothing.
@@ -169,7 +205,7 @@ fn check_mode(span: &Span, mode: Option<OutputMode>, watermarks: &[WatermarkId])
             let message = "append gives what is final, and an aggregate over all batches never is";
             Err(Error::invalid_query(message).advice("use update or complete, or group by a window of event time"))
         }
-        (Span::Event(_), Some(OutputMode::Append)) if !has_watermark => {
+        (Span::Event(_) | Span::Sessions(_), Some(OutputMode::Append)) if !has_watermark => {
             let message = "append gives windows once they are final, and without a watermark they never are";
             Err(Error::invalid_query(message).advice("say how late rows may come, with with_watermark, or use update"))
         }
@@ -180,17 +216,14 @@ fn check_mode(span: &Span, mode: Option<OutputMode>, watermarks: &[WatermarkId])
         (_, Some(mode)) => Ok(mode),
         (Span::Always, None) => Ok(OutputMode::Update),
         (Span::Batches { .. }, None) => Ok(OutputMode::Complete),
-        (Span::Event(_), None) => Ok(if has_watermark { OutputMode::Append } else { OutputMode::Update }),
+        (Span::Event(_) | Span::Sessions(_), None) => {
+            Ok(if has_watermark { OutputMode::Append } else { OutputMode::Update })
+        }
     }
 }
 
 /// The name that was given, or one made of its kind and its place among them.
-fn operator_name(name: Option<&str>, span: &Span, given: &mut Given) -> Result<String> {
-    let kind = match span {
-        Span::Always => "running",
-        Span::Event(_) => "windows",
-        Span::Batches { .. } => "batches",
-    };
+pub(super) fn operator_name(name: Option<&str>, kind: &str, given: &mut Given) -> Result<String> {
     let numbered = |number: usize| format!("{kind}-{number}");
     let name = match name {
         Some(name) => name.to_owned(),

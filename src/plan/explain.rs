@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::fuse::QueryPlan;
-use super::logical::{LogicalPlan, MapInput, Over};
+use super::logical::{LogicalPlan, MapInput, Over, Remember};
+use super::operator::Memory;
 use super::stage::{End, Join, JoinKind, NamedExpr, Registry, SortKey, Stage, StageInput, Step};
 use crate::columnar::{Field, Schema};
 
@@ -35,14 +36,34 @@ fn logical_into(plan: &LogicalPlan, depth: usize, text: &mut String) {
             format!("{column}, {delay:?} late at most{idle}")
         }
         LogicalPlan::Late { window, .. } => window.to_string(),
-        LogicalPlan::Keep { keys, aggregates, over, mode, .. } => {
+        LogicalPlan::Keep { keys, aggregates, over, ttl, mode, .. } => {
             let over = match over {
                 Over::Always | Over::Event => String::new(),
                 Over::Batches { size, slide: None } => format!(" over {size:?}"),
                 Over::Batches { size, slide: Some(slide) } => format!(" over {size:?} every {slide:?}"),
             };
             let mode = mode.map(|mode| format!(", {mode}")).unwrap_or_default();
-            format!("[{}] {}{over}{mode}", list(keys), list(aggregates))
+            let ttl = ttl.map(|ttl| format!(", for {ttl:?} without rows")).unwrap_or_default();
+            format!("[{}] {}{over}{ttl}{mode}", list(keys), list(aggregates))
+        }
+        LogicalPlan::MapState(described) => {
+            let (keys, values) = (list(&described.keys), list(&described.values));
+            let mode = described.mode.map(|mode| format!(", {mode}")).unwrap_or_default();
+            format!("[{keys}] closure({values}) with {}{mode}", described.state_type)
+        }
+        LogicalPlan::JoinStreams(described) => {
+            let on = described.on.iter().map(|(left, right)| format!("{left} = {right}")).collect::<Vec<_>>();
+            let ((left, right), before, after) = (&described.times, described.before, described.after);
+            let kind = described.kind.name();
+            format!("{kind} on {}, {right} from {before:?} before to {after:?} after {left}", on.join(", "))
+        }
+        LogicalPlan::DropDuplicates { columns, memory, .. } => {
+            let columns = if columns.is_empty() { "all columns".to_owned() } else { columns.join(", ") };
+            match memory {
+                Remember::Always => columns,
+                Remember::Batches(ttl) => format!("{columns}, for {ttl:?}"),
+                Remember::WithinWatermark => format!("{columns}, within the watermark"),
+            }
         }
         LogicalPlan::ReduceWith { keys, values, name, .. } => format!("[{}] {name}({})", list(keys), list(values)),
         LogicalPlan::Distinct { columns, .. } if columns.is_empty() => "all columns".to_owned(),
@@ -113,13 +134,31 @@ fn describe_end(stage: &Stage, registry: &Registry) -> String {
         End::Reduce { keys, aggregates } if aggregates.is_empty() => format!("reduce by [{}]", named(keys)),
         End::Reduce { keys, aggregates } => format!("reduce by [{}] to {}", named(keys), list(aggregates)),
         End::Keep(keep) => format!(
-            "keep \"{}\" by [{}]: {} {}, {}",
+            "keep \"{}\" by [{}]: {} {}{}, {}",
             keep.name,
             named(&keep.keys),
             list(&keep.aggregates),
             keep.span,
+            keep.ttl.map(|ttl| format!(", for {ttl:?} without rows")).unwrap_or_default(),
             keep.mode
         ),
+        End::MapState(map) => {
+            let name = registry.state_function(map.function).map_or("?", |(name, _)| name);
+            let ttl = map.ttl.map(|ttl| format!(", for {ttl:?} without rows")).unwrap_or_default();
+            let (keys, state) = (named(&map.keys), &map.state_type);
+            format!("keep \"{}\" by [{keys}]: {state}{ttl}, by {name}, a closure: runs on the CPU", map.name)
+        }
+        End::JoinStreams(join) => {
+            format!("keep \"{}\": rows of two streams by [{}], {}", join.name, named(&join.keys), join.kind.name())
+        }
+        End::DropDuplicates(drop) => {
+            let memory = match &drop.memory {
+                Memory::Always => String::new(),
+                Memory::Batches(ttl) => format!(", for {ttl:?}"),
+                Memory::Watermark { time, delay, .. } => format!(", within {delay:?} of {}", time.name),
+            };
+            format!("keep \"{}\": rows seen by [{}]{memory}", drop.name, named(&drop.columns))
+        }
         End::Distinct { columns } => {
             let names = columns.iter().map(|&index| stage.output_schema.field(index).name().as_str());
             format!("distinct by {}", names.collect::<Vec<_>>().join(", "))

@@ -181,6 +181,9 @@ impl Fuser {
                 self.step(input, Step::Late { pane, windows, watermarks }, schema)
             }
             Op::Keep { input, keep } => self.cut(input, End::Keep(keep.clone()), schema),
+            Op::MapState { input, map, .. } => self.cut(input, End::MapState(map.clone()), schema),
+            Op::JoinStreams { input, join } => self.cut(input, End::JoinStreams(join.clone()), schema),
+            Op::DropDuplicates { input, drop } => self.cut(input, End::DropDuplicates(drop.clone()), schema),
             Op::ReduceWith { input, keys, function, .. } => {
                 self.cut(input, End::ReduceWith { keys: keys.clone(), function: *function }, schema)
             }

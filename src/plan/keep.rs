@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::operator::{self, Operator};
 use super::stage::NamedExpr;
 use crate::columnar::{DataType, TimeUnit};
 use crate::expr::TypedAggregate;
@@ -28,20 +29,29 @@ pub struct Keep {
     pub aggregates: Vec<TypedAggregate>,
     /// Which rows a group is made of.
     pub span: Span,
+    /// A group without rows for this long, by the time of batches, is forgotten. Then the last key is an `Int64`, too: it
+    /// tells a group from an earlier one of the same key.
+    pub ttl: Option<Duration>,
     /// Which rows come out.
     pub mode: OutputMode,
     /// The watermarks that say how far event time has come.
     pub watermarks: Vec<WatermarkId>,
 }
 
-impl Keep {
-    /// What a checkpoint remembers of it: another text is another state.
-    pub fn description(&self) -> String {
-        let keys = self.keys.iter().map(|key| format!("{} {}", key.name, key.expr.data_type));
+impl Operator for Keep {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn description(&self) -> String {
         let aggregates =
             self.aggregates.iter().map(|one| format!("{} {}({:?})", one.name, one.function.name(), one.data_type));
-        let (keys, aggregates) = (keys.collect::<Vec<_>>(), aggregates.collect::<Vec<_>>());
-        format!("[{}] {} {}", keys.join(", "), aggregates.join(", "), self.span)
+        let aggregates = aggregates.collect::<Vec<_>>();
+        format!("[{}] {} {}", operator::columns(&self.keys), aggregates.join(", "), self.span)
+    }
+
+    fn watermarks(&self) -> &[WatermarkId] {
+        &self.watermarks
     }
 }
 
@@ -52,6 +62,9 @@ pub enum Span {
     Always,
     /// The rows whose event time lies in a window.
     Event(Windows),
+    /// The rows of a session. As windows these are what a row alone would make: as long as the gap, and one a unit of time,
+    /// so that the pane of a row is its time.
+    Sessions(Windows),
     /// The rows of the latest batches: of those whose time is not older than `size`, before the present one's. The answer
     /// comes with the first batch at or after each multiple of `slide` since 1970; with each batch without it.
     Batches {
@@ -67,6 +80,10 @@ impl fmt::Display for Span {
         match self {
             Self::Always => f.write_str("over all batches"),
             Self::Event(windows) => write!(f, "over {windows}"),
+            Self::Sessions(windows) => {
+                let gap = windows.size.saturating_mul(nanos_of(windows.unit));
+                write!(f, "over sessions with gaps of {}", crate::expr::span::format(gap))
+            }
             Self::Batches { size, slide: None } => write!(f, "over the batches of {size:?}"),
             Self::Batches { size, slide: Some(slide) } => write!(f, "over the batches of {size:?} every {slide:?}"),
         }
@@ -131,6 +148,12 @@ impl Windows {
     pub fn panes_of(&self, window: i64) -> (i64, i64) {
         let first = window.saturating_mul(self.slide / self.pane);
         (first, first.saturating_add(self.size / self.pane - 1))
+    }
+
+    /// A time in microseconds since the Unix epoch, rounded up.
+    pub fn micros(&self, time: i64) -> i64 {
+        let micros = -(-(i128::from(time) * i128::from(nanos_of(self.unit)))).div_euclid(1_000);
+        i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX })
     }
 
     /// When a window begins.

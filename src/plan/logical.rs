@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::keep::OutputMode;
+use super::operator::StreamJoinKind;
 use super::rules::Rule;
 use super::stage::{FunctionId, JoinKind, SourceId, TableId};
-use crate::columnar::SchemaRef;
+use crate::columnar::{DataType, Field, SchemaRef};
 use crate::expr::{Aggregate, Expr};
 
 /// One operation on a stream, above its inputs.
@@ -137,9 +138,26 @@ pub enum LogicalPlan {
         aggregates: Vec<Aggregate>,
         /// Which rows a group is made of.
         over: Over,
+        /// A group without rows for this long is forgotten.
+        ttl: Option<Duration>,
         /// Which rows come out.
         mode: Option<OutputMode>,
     },
+    /// What a function of the user's makes of the rows of each key and of what it remembers of the key.
+    MapState(MapStateDescribed),
+    /// The first of rows that are equal in these columns, of all batches; in all columns if there are none.
+    DropDuplicates {
+        /// The rows.
+        input: Arc<LogicalPlan>,
+        /// What a checkpoint calls it.
+        name: Option<String>,
+        /// The columns.
+        columns: Vec<String>,
+        /// How long a key is remembered.
+        memory: Remember,
+    },
+    /// Rows of two streams beside each other whose keys are equal and whose times are close.
+    JoinStreams(JoinStreamsDescribed),
     /// One row a group, made by a function of the user's.
     ReduceWith {
         /// The rows.
@@ -211,6 +229,69 @@ pub enum Over {
         /// From one answer to the next; none: one with each batch.
         slide: Option<Duration>,
     },
+}
+
+/// How long keys are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remember {
+    /// For good.
+    Always,
+    /// As long as they have had rows in the batches of this time.
+    Batches(Duration),
+    /// Until no row is expected any more that could be equal, by the watermark of the stream.
+    WithinWatermark,
+}
+
+/// Rows of two streams beside each other whose keys are equal and whose times are close.
+#[derive(Debug, Clone)]
+pub struct JoinStreamsDescribed {
+    /// The streams: left and right.
+    pub inputs: [Arc<LogicalPlan>; 2],
+    /// Whether both belong to one query; analysis refuses others.
+    pub same_query: bool,
+    /// What a checkpoint calls it.
+    pub name: Option<String>,
+    /// Pairs of columns that must be equal: of the left stream, of the right one.
+    pub on: Vec<(String, String)>,
+    /// The columns of their times.
+    pub times: (String, String),
+    /// A row of the right stream is at most this much older than one of the left.
+    pub before: Duration,
+    /// And at most this much newer.
+    pub after: Duration,
+    /// Which rows come out.
+    pub kind: StreamJoinKind,
+}
+
+/// A function of the user's over the rows of each key and what it remembers of the key.
+#[derive(Debug, Clone)]
+pub struct MapStateDescribed {
+    /// The rows.
+    pub input: Arc<LogicalPlan>,
+    /// What a checkpoint calls it.
+    pub name: Option<String>,
+    /// What rows are grouped by.
+    pub keys: Vec<Expr>,
+    /// The types in which the function takes the keys.
+    pub key_types: Vec<DataType>,
+    /// The values the function sees.
+    pub values: Vec<Expr>,
+    /// The types in which it takes them.
+    pub value_types: Vec<DataType>,
+    /// The function.
+    pub function: FunctionId,
+    /// What users call the operation.
+    pub operation: &'static str,
+    /// The Rust type of what it remembers.
+    pub state_type: String,
+    /// What is remembered of a key without rows for this long is timed out.
+    pub ttl: Option<Duration>,
+    /// The columns that come out behind the keys.
+    pub gives: Vec<Field>,
+    /// Which rows come out.
+    pub mode: Option<OutputMode>,
+    /// Whether all that is remembered can come out.
+    pub shows_all: bool,
 }
 
 /// What a function of the user's takes.
@@ -314,6 +395,9 @@ impl LogicalPlan {
             Self::Keep { over: Over::Always, .. } => "running",
             Self::Keep { over: Over::Event, .. } => "key_by(window).aggregate",
             Self::Keep { over: Over::Batches { .. }, .. } => "reduce_by_key_and_window",
+            Self::MapState(described) => described.operation,
+            Self::JoinStreams(_) => "join_within",
+            Self::DropDuplicates { .. } => "drop_duplicates",
             Self::ReduceWith { .. } => "key_by.reduce",
             Self::Distinct { .. } => "distinct",
             Self::Union { .. } => "union",
@@ -330,6 +414,7 @@ impl LogicalPlan {
         match self {
             Self::Source { .. } => Vec::new(),
             Self::Union { inputs, .. } => inputs.iter().collect(),
+            Self::JoinStreams(described) => described.inputs.iter().collect(),
             Self::Select { input, .. }
             | Self::WithColumns { input, .. }
             | Self::Filter { input, .. }
@@ -342,6 +427,8 @@ impl LogicalPlan {
             | Self::Watermark { input, .. }
             | Self::Late { input, .. }
             | Self::Keep { input, .. }
+            | Self::MapState(MapStateDescribed { input, .. })
+            | Self::DropDuplicates { input, .. }
             | Self::ReduceWith { input, .. }
             | Self::Distinct { input, .. }
             | Self::Sort { input, .. }

@@ -9,14 +9,18 @@
 
 pub mod analyze;
 mod analyze_keep;
+mod analyze_state;
+mod analyze_streams;
 pub mod explain;
 pub mod fuse;
 pub mod keep;
 pub mod logical;
+pub mod operator;
 pub mod optimize;
 pub mod rules;
 mod share;
 pub mod stage;
+pub mod state_function;
 
 pub use fuse::QueryPlan;
 pub use logical::LogicalPlan;

@@ -14,7 +14,7 @@ use super::keep::Keep;
 use super::rules::{TypedRule, Verdict};
 use super::stage::{Join, NamedExpr, SortKey};
 use crate::columnar::{Schema, SchemaRef};
-use crate::expr::{TypedExpr, TypedNode};
+use crate::expr::{TypedAggregate, TypedExpr, TypedNode};
 
 /// All rewrites, for all outputs of a query.
 pub fn optimize(outputs: &[Arc<Node>]) -> Vec<Arc<Node>> {
@@ -93,6 +93,9 @@ pub(super) fn rebuilt(node: &Node, with: &mut dyn FnMut(&Arc<Node>) -> Arc<Node>
             watermarks: watermarks.clone(),
         },
         Op::Keep { input, keep } => Op::Keep { input: with(input), keep: keep.clone() },
+        Op::MapState { input, map } => Op::MapState { input: with(input), map: map.clone() },
+        Op::JoinStreams { input, join } => Op::JoinStreams { input: with(input), join: join.clone() },
+        Op::DropDuplicates { input, drop } => Op::DropDuplicates { input: with(input), drop: drop.clone() },
         Op::ReduceWith { input, keys, function, name } => {
             Op::ReduceWith { input: with(input), keys: keys.clone(), function: *function, name: name.clone() }
         }
@@ -173,15 +176,7 @@ impl Pruner {
             Op::Explode { input, column } => self.explode(node, input, *column, wanted),
             Op::Join { input, join, name } => self.join(node, input, join, name, wanted),
             Op::Union { inputs } => self.union(node, inputs, wanted),
-            Op::Reduce { input, keys, aggregates } => {
-                let read = keys.iter().flat_map(|key| key.expr.columns());
-                let read = read.chain(aggregates.iter().flat_map(|one| one.columns())).collect::<Columns>();
-                let (input, moved) = self.prune(input, &at_least_one(read, &input.schema));
-                let keys = keys.iter().map(|key| renumbered(key, &moved)).collect();
-                let aggregates = aggregates.iter().map(|one| one.map_columns(&|index| moved[&index])).collect();
-                let op = Op::Reduce { input, keys, aggregates };
-                (Arc::new(Node { op, schema: Arc::clone(&node.schema) }), unmoved(wanted))
-            }
+            Op::Reduce { input, keys, aggregates } => self.reduce(node, input, (keys, aggregates), wanted),
             Op::Watermark { input, watermark, column } => {
                 let (input, moved) = self.prune(input, &union(wanted, [*column]));
                 let (watermark, column) = (watermark.clone(), moved[column]);
@@ -193,20 +188,47 @@ impl Pruner {
                 let (windows, watermarks) = (windows.clone(), watermarks.clone());
                 over(input, moved, |input| Op::Late { input, pane, windows, watermarks })
             }
-            Op::Keep { input, keep } => {
-                let read = keep.keys.iter().flat_map(|key| key.expr.columns());
-                let read = read.chain(keep.aggregates.iter().flat_map(|one| one.columns())).collect::<Columns>();
-                let (input, moved) = self.prune(input, &at_least_one(read, &input.schema));
-                let keys = keep.keys.iter().map(|key| renumbered(key, &moved)).collect();
-                let aggregates = keep.aggregates.iter().map(|one| one.map_columns(&|index| moved[&index])).collect();
-                let op = Op::Keep { input, keep: Keep { keys, aggregates, ..keep.clone() } };
-                (Arc::new(Node { op, schema: Arc::clone(&node.schema) }), unmoved(wanted))
+            Op::Keep { input, keep } => self.keep(node, input, keep, wanted),
+            Op::DropDuplicates { input, drop } => {
+                let (input, moved) = self.prune(input, &union(wanted, drop.reads()));
+                let drop = drop.map_columns(&|index| moved[&index]);
+                over(input, moved, |input| Op::DropDuplicates { input, drop })
             }
-            Op::Map { .. } | Op::Transform { .. } | Op::ReduceWith { .. } => {
+            Op::Map { .. }
+            | Op::Transform { .. }
+            | Op::ReduceWith { .. }
+            | Op::MapState { .. }
+            | Op::JoinStreams { .. } => {
                 let whole = rebuilt(node, &mut |input| self.exactly(input, &all(&input.schema)));
                 (Arc::new(whole), unmoved(wanted))
             }
         }
+    }
+
+    fn reduce(
+        &mut self,
+        node: &Node,
+        input: &Arc<Node>,
+        (keys, aggregates): (&[NamedExpr], &[TypedAggregate]),
+        wanted: &Columns,
+    ) -> (Arc<Node>, Moved) {
+        let read = keys.iter().flat_map(|key| key.expr.columns());
+        let read = read.chain(aggregates.iter().flat_map(|one| one.columns())).collect::<Columns>();
+        let (input, moved) = self.prune(input, &at_least_one(read, &input.schema));
+        let keys = keys.iter().map(|key| renumbered(key, &moved)).collect();
+        let aggregates = aggregates.iter().map(|one| one.map_columns(&|index| moved[&index])).collect();
+        let op = Op::Reduce { input, keys, aggregates };
+        (Arc::new(Node { op, schema: Arc::clone(&node.schema) }), unmoved(wanted))
+    }
+
+    fn keep(&mut self, node: &Node, input: &Arc<Node>, keep: &Keep, wanted: &Columns) -> (Arc<Node>, Moved) {
+        let read = keep.keys.iter().flat_map(|key| key.expr.columns());
+        let read = read.chain(keep.aggregates.iter().flat_map(|one| one.columns())).collect::<Columns>();
+        let (input, moved) = self.prune(input, &at_least_one(read, &input.schema));
+        let keys = keep.keys.iter().map(|key| renumbered(key, &moved)).collect();
+        let aggregates = keep.aggregates.iter().map(|one| one.map_columns(&|index| moved[&index])).collect();
+        let op = Op::Keep { input, keep: Keep { keys, aggregates, ..keep.clone() } };
+        (Arc::new(Node { op, schema: Arc::clone(&node.schema) }), unmoved(wanted))
     }
 
     fn project(&mut self, input: &Arc<Node>, columns: &[NamedExpr], wanted: &Columns) -> (Arc<Node>, Moved) {

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::keep::{Keep, WatermarkId, Windows};
+use super::operator::{DropDuplicates, JoinStreams, MapState, Operator};
 use super::rules::TypedRule;
+use super::state_function::StateFunction;
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
 use crate::expr::{TypedAggregate, TypedExpr};
@@ -169,6 +171,12 @@ pub enum End {
     },
     /// As `Reduce`, of groups that outlive the batch.
     Keep(Keep),
+    /// What a function of the user's makes of the rows of each key and of what it remembers of the key. One partition.
+    MapState(MapState),
+    /// As `Distinct`, over all batches. One partition.
+    DropDuplicates(DropDuplicates),
+    /// Rows of two streams beside each other. One partition.
+    JoinStreams(JoinStreams),
     /// The first row of each group of rows that are equal in some columns, all columns kept, in order.
     Distinct {
         /// The columns compared, by index.
@@ -250,6 +258,7 @@ impl<F: Fn(&RecordBatch) -> Result<RecordBatch> + Send + Sync> GroupFunction for
 pub struct Registry {
     functions: Vec<(String, Arc<dyn BatchFunction>)>,
     group_functions: Vec<(String, Arc<dyn GroupFunction>)>,
+    state_functions: Vec<(String, Arc<dyn StateFunction>)>,
     tables: Vec<(String, RecordBatch)>,
 }
 
@@ -264,6 +273,12 @@ impl Registry {
     pub fn add_group_function(&mut self, name: impl Into<String>, function: Arc<dyn GroupFunction>) -> FunctionId {
         self.group_functions.push((name.into(), function));
         FunctionId(self.group_functions.len() - 1)
+    }
+
+    /// Adds a function of keys and what is remembered of them.
+    pub fn add_state_function(&mut self, name: impl Into<String>, function: Arc<dyn StateFunction>) -> FunctionId {
+        self.state_functions.push((name.into(), function));
+        FunctionId(self.state_functions.len() - 1)
     }
 
     /// Adds a static table.
@@ -288,6 +303,14 @@ impl Registry {
         self.group_functions.get(id.0).map(|(name, function)| (name.as_str(), function)).ok_or_else(unknown)
     }
 
+    /// The function of keys of this id, with its name.
+    ///
+    /// # Errors
+    /// `Internal` if the stage was planned for another registry.
+    pub fn state_function(&self, id: FunctionId) -> Result<(&str, &Arc<dyn StateFunction>)> {
+        self.state_functions.get(id.0).map(|(name, function)| (name.as_str(), function)).ok_or_else(unknown)
+    }
+
     /// The table of this id, with its name.
     ///
     /// # Errors
@@ -308,8 +331,8 @@ impl Stage {
             Step::Late { watermarks, .. } => Some(watermarks),
             _ => None,
         });
-        let of_end = if let End::Keep(keep) = &self.end { Some(&keep.watermarks) } else { None };
-        of_steps.chain(of_end).flatten().copied().collect()
+        let of_end = self.operator().map(Operator::watermarks);
+        of_steps.map(Vec::as_slice).chain(of_end).flatten().copied().collect()
     }
 
     /// Whether its answer depends on where its rows are cut: whether it makes ordered sums.
@@ -322,7 +345,18 @@ impl Stage {
         aggregates.iter().any(|aggregate| aggregate.function.is_ordered())
     }
 
-    /// What it keeps from batch to batch.
+    /// What it is, if it keeps something from batch to batch.
+    pub fn operator(&self) -> Option<&dyn Operator> {
+        match &self.end {
+            End::Keep(keep) => Some(keep),
+            End::MapState(map) => Some(map),
+            End::DropDuplicates(drop) => Some(drop),
+            End::JoinStreams(join) => Some(join),
+            _ => None,
+        }
+    }
+
+    /// The keyed reduce whose groups outlive the batch.
     pub fn keep(&self) -> Option<&Keep> {
         if let End::Keep(keep) = &self.end { Some(keep) } else { None }
     }
@@ -333,6 +367,7 @@ impl fmt::Debug for Registry {
         f.debug_struct("Registry")
             .field("functions", &self.functions.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("group_functions", &self.group_functions.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("state_functions", &self.state_functions.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("tables", &self.tables.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .finish()
     }

@@ -21,16 +21,22 @@ pub trait Cell: Sized + Send + sealed::Sealed + 'static {
 
     /// The values of a column of this type. Nulls are left out, unless the type can hold them.
     fn read(column: &ArrayRef) -> Vec<Self>;
+
+    /// The value in each row of a column of this type; none for a null that the type cannot hold.
+    fn read_each(column: &ArrayRef) -> Vec<Option<Self>>;
 }
 
-/// A Rust value that is a row: a [`Cell`], which becomes the column `value`, or a tuple of up to six, which become
-/// `_1`, `_2`, …
+/// A Rust value that is a row: a [`Cell`], which becomes the column `value`, a tuple of up to six, which become `_1`, `_2`,
+/// …, or `()` for no columns.
 pub trait Row: Sized + Send + 'static {
     /// The columns.
     fn fields() -> Vec<Field>;
 
     /// The rows as columns.
     fn columns(rows: Vec<Self>) -> Vec<ArrayRef>;
+
+    /// The value in each of so many rows of columns of these types; none for a row with a null that its type cannot hold.
+    fn read_rows(columns: &[ArrayRef], rows: usize) -> Vec<Option<Self>>;
 }
 
 mod sealed {
@@ -57,6 +63,10 @@ macro_rules! primitive_cells {
             fn read(column: &ArrayRef) -> Vec<Self> {
                 column.as_primitive::<cell_type!($arrow)>().iter().flatten().collect()
             }
+
+            fn read_each(column: &ArrayRef) -> Vec<Option<Self>> {
+                column.as_primitive::<cell_type!($arrow)>().iter().collect()
+            }
         }
 
         impl Cell for Option<$native> {
@@ -72,6 +82,10 @@ macro_rules! primitive_cells {
 
             fn read(column: &ArrayRef) -> Vec<Self> {
                 column.as_primitive::<cell_type!($arrow)>().iter().collect()
+            }
+
+            fn read_each(column: &ArrayRef) -> Vec<Option<Self>> {
+                Self::read(column).into_iter().map(Some).collect()
             }
         }
     )*};
@@ -135,6 +149,10 @@ macro_rules! other_cells {
             fn read(column: &ArrayRef) -> Vec<Self> {
                 Option::<Self>::read(column).into_iter().flatten().collect()
             }
+
+            fn read_each(column: &ArrayRef) -> Vec<Option<Self>> {
+                Option::<Self>::read(column)
+            }
         }
 
         impl Cell for Option<$native> {
@@ -150,6 +168,10 @@ macro_rules! other_cells {
 
             fn read(column: &ArrayRef) -> Vec<Self> {
                 $read(column)
+            }
+
+            fn read_each(column: &ArrayRef) -> Vec<Option<Self>> {
+                Self::read(column).into_iter().map(Some).collect()
             }
         }
     )*};
@@ -170,6 +192,24 @@ impl<T: Cell> Row for T {
     fn columns(rows: Vec<Self>) -> Vec<ArrayRef> {
         vec![T::write(rows)]
     }
+
+    fn read_rows(columns: &[ArrayRef], _: usize) -> Vec<Option<Self>> {
+        columns.first().map(T::read_each).unwrap_or_default()
+    }
+}
+
+impl Row for () {
+    fn fields() -> Vec<Field> {
+        Vec::new()
+    }
+
+    fn columns(_: Vec<Self>) -> Vec<ArrayRef> {
+        Vec::new()
+    }
+
+    fn read_rows(_: &[ArrayRef], rows: usize) -> Vec<Option<Self>> {
+        vec![Some(()); rows]
+    }
 }
 
 macro_rules! tuple_rows {
@@ -187,6 +227,17 @@ macro_rules! tuple_rows {
                     $($column.push($cell);)+
                 }
                 vec![$($cell::write($column)),+]
+            }
+
+            fn read_rows(columns: &[ArrayRef], rows: usize) -> Vec<Option<Self>> {
+                let mut columns = columns.iter();
+                $(let mut $column = columns.next().map($cell::read_each).unwrap_or_default().into_iter();)+
+                let row = |_| {
+                    // Each column goes on, whatever the others hold.
+                    $(let $column = $column.next().flatten();)+
+                    Some(($($column?,)+))
+                };
+                (0..rows).map(row).collect()
             }
         }
     )*};

@@ -22,7 +22,9 @@ use crate::plan::{self, LogicalPlan};
 use crate::runtime::executor::Executor;
 use crate::runtime::progress::Listener;
 use crate::runtime::quarantine;
-use crate::runtime::{BadRecordsMax, CheckpointPlace, Progress, QueryDefinition, QueryOptions, RunningQuery, Trigger};
+use crate::runtime::{
+    BadRecordsMax, CheckpointPlace, OnEnd, Progress, QueryDefinition, QueryOptions, RunningQuery, Trigger,
+};
 
 /// Where a streaming query begins.
 ///
@@ -310,6 +312,7 @@ impl ContextBuilder {
             listeners: Vec::new(),
             checkpoint: None,
             bad_records_max: BadRecordsMax::default(),
+            on_end: OnEnd::default(),
         };
         Self { options, placement: Placement::default(), threads: None, partitions: None }
     }
@@ -404,6 +407,14 @@ impl ContextBuilder {
     #[must_use]
     pub fn bad_records_max(mut self, most: BadRecordsMax) -> Self {
         self.options.bad_records_max = most;
+        self
+    }
+
+    /// What becomes of windows and sessions that are open when the query has read all there is and ends by itself, as it
+    /// does with [`Trigger::AvailableNow`] and [`Trigger::Once`]. Without it they stay open.
+    #[must_use]
+    pub fn on_end(mut self, on_end: OnEnd) -> Self {
+        self.options.on_end = on_end;
         self
     }
 

@@ -20,9 +20,10 @@ use crate::expr::{Aggregate, Expr, col, len};
 use crate::plan::LogicalPlan;
 use crate::plan::analyze;
 use crate::plan::explain;
-use crate::plan::logical::{MapInput, SortBy};
+use crate::plan::logical::{MapInput, Remember, SortBy};
 use crate::plan::rules::{self, Test};
 use crate::plan::stage::{BatchFunction, FunctionId, GroupFunction, JoinKind};
+use crate::plan::state_function::StateFunction;
 
 /// A stream of micro-batches, described but not yet running. Cloning it is cheap and makes a branch.
 #[derive(Clone)]
@@ -214,6 +215,42 @@ impl DStream {
         self.with(|input| LogicalPlan::Distinct { input, columns })
     }
 
+    /// The first of rows that are equal in these columns, of all batches; in all columns if none are named. Every key is
+    /// remembered for good.
+    #[must_use]
+    pub fn drop_duplicates<S: Into<String>>(&self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.drop_duplicates_by(columns, Remember::Always, None)
+    }
+
+    /// As [`DStream::drop_duplicates`], of rows whose times are no further apart than the delay of the stream's watermark:
+    /// a key is forgotten once no row is expected that could be its duplicate. Rows that come too late, and rows without a
+    /// time, are counted and left out.
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # use std::time::Duration;
+    /// # fn example(ads: DStream) -> DStream {
+    /// ads.with_watermark("event_time", Duration::from_secs(60)).drop_duplicates_within_watermark(["id"])
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn drop_duplicates_within_watermark<S: Into<String>>(&self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.drop_duplicates_by(columns, Remember::WithinWatermark, None)
+    }
+
+    /// As [`DStream::drop_duplicates`], saying how long keys are remembered and what a checkpoint calls them.
+    #[must_use]
+    pub fn drop_duplicates_by<S: Into<String>>(
+        &self,
+        columns: impl IntoIterator<Item = S>,
+        memory: Remember,
+        name: Option<&str>,
+    ) -> Self {
+        let columns = columns.into_iter().map(Into::into).collect();
+        let name = name.map(str::to_owned);
+        self.with(|input| LogicalPlan::DropDuplicates { input, name, columns, memory })
+    }
+
     /// All rows of the batch in order.
     #[must_use]
     pub fn sort<S: Into<SortBy>>(&self, by: impl IntoIterator<Item = S>) -> Self {
@@ -247,8 +284,12 @@ impl DStream {
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let inputs = vec![Arc::clone(&self.plan), Arc::clone(&other.plan)];
-        let same_query = Arc::ptr_eq(&self.draft, &other.draft);
+        let same_query = self.is_of_query(other);
         self.with(|_| LogicalPlan::Union { inputs, same_query })
+    }
+
+    pub(super) fn is_of_query(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.draft, &other.draft)
     }
 
     /// A join with a static table. The table's columns come after the stream's, without those joined on.
@@ -344,6 +385,10 @@ impl DStream {
 
     pub(super) fn register_function(&self, name: &str, function: Arc<dyn BatchFunction>) -> FunctionId {
         self.edit(|draft| draft.registry.add_function(name, function))
+    }
+
+    pub(super) fn register_state_function(&self, function: Arc<dyn StateFunction>) -> FunctionId {
+        self.edit(|draft| draft.registry.add_state_function("closure", function))
     }
 
     pub(super) fn register_group_function(&self, name: &str, function: Arc<dyn GroupFunction>) -> FunctionId {

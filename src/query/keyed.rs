@@ -1,18 +1,23 @@
 //! A stream whose rows are grouped by keys.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::ArrayRef;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::cell::Cell;
+use super::cell::{Cell, Row};
 use super::dstream::DStream;
-use crate::columnar::{RecordBatch, Schema};
+use super::state::{MapFunction, State, UpdateFunction, short_name};
+use crate::columnar::{Field, RecordBatch, Schema};
 use crate::error::Result;
 use crate::expr::{Aggregate, Expr, len};
 use crate::plan::LogicalPlan;
 use crate::plan::keep::OutputMode;
-use crate::plan::logical::Over;
+use crate::plan::logical::{MapStateDescribed, Over};
+use crate::plan::state_function::StateFunction;
 
 /// A stream grouped by keys, waiting to be told what to make of each group. Made by [`DStream::key_by`].
 #[derive(Debug, Clone)]
@@ -21,11 +26,12 @@ pub struct KeyedDStream {
     keys: Vec<Expr>,
     mode: Option<OutputMode>,
     name: Option<String>,
+    ttl: Option<Duration>,
 }
 
 impl KeyedDStream {
     pub(super) fn new(stream: DStream, keys: Vec<Expr>) -> Self {
-        Self { stream, keys, mode: None, name: None }
+        Self { stream, keys, mode: None, name: None, ttl: None }
     }
 
     /// Which rows come out with each batch, of groups that outlive it. Without it: of windows those that are final, if
@@ -41,6 +47,14 @@ impl KeyedDStream {
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// How long what is kept of a key outlives its rows, by the time of batches: of groups that are [`running`](Self::running)
+    /// and of what closures remember. A closure sees the key once more when its time is over.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
         self
     }
 
@@ -61,7 +75,7 @@ impl KeyedDStream {
     /// ```
     #[must_use]
     pub fn aggregate(self, aggregates: impl IntoIterator<Item = Aggregate>) -> DStream {
-        if self.keys.iter().any(Expr::is_window) {
+        if self.keys.iter().any(Expr::is_window) || self.ttl.is_some() {
             return self.keep(aggregates, Over::Event);
         }
         let aggregates = aggregates.into_iter().collect();
@@ -95,9 +109,128 @@ impl KeyedDStream {
     }
 
     fn keep(self, aggregates: impl IntoIterator<Item = Aggregate>, over: Over) -> DStream {
-        let Self { stream, keys, mode, name } = self;
+        let Self { stream, keys, mode, name, ttl } = self;
         let aggregates = aggregates.into_iter().collect();
-        stream.with(|input| LogicalPlan::Keep { input, name, keys, aggregates, over, mode })
+        stream.with(|input| LogicalPlan::Keep { input, name, keys, aggregates, over, ttl, mode })
+    }
+
+    /// A row for each row: the keys, then what a closure makes of the values of the row and of what it remembers of the key.
+    /// Spark's `mapWithState`.
+    ///
+    /// The closure is called for each row in turn with the key, the values, and a [`State`] in which it keeps what it wants;
+    /// for a key that has had no rows for its [`ttl`](Self::ttl), or whose time is over by its own word, once more without
+    /// values. It touches the keys of a batch only. Keys and values are cast to the closure's types; rows with a null that
+    /// these cannot hold are left out (take an `Option` to see them).
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # fn example(visits: DStream) -> DStream {
+    /// // The length of each visit and of all visits of its city so far.
+    /// visits.key_by([col("city")]).map_with_state([col("seconds")], |_: &String, seconds: Option<i64>, all: &mut State<i64>| {
+    ///     let seconds = seconds.unwrap_or(0);
+    ///     all.set(all.get().unwrap_or(&0) + seconds);
+    ///     (seconds, *all.get().unwrap_or(&0))
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn map_with_state<K: Row, V: Row, S: Serialize + DeserializeOwned + 'static, R: Row>(
+        self,
+        values: impl IntoIterator<Item = Expr>,
+        function: impl Fn(&K, Option<V>, &mut State<S>) -> R + Send + Sync + 'static,
+    ) -> DStream {
+        let one = move |key: &K, value: Option<V>, state: &mut State<S>| [function(key, value, state)];
+        self.map_state("key_by.map_with_state", values, one)
+    }
+
+    /// As [`KeyedDStream::map_with_state`], with any number of rows from each call: an `Option`, or a `Vec`.
+    #[must_use]
+    pub fn flat_map_with_state<K, V, S, R, I>(
+        self,
+        values: impl IntoIterator<Item = Expr>,
+        function: impl Fn(&K, Option<V>, &mut State<S>) -> I + Send + Sync + 'static,
+    ) -> DStream
+    where
+        K: Row,
+        V: Row,
+        S: Serialize + DeserializeOwned + 'static,
+        R: Row,
+        I: IntoIterator<Item = R> + 'static,
+    {
+        self.map_state("key_by.flat_map_with_state", values, function)
+    }
+
+    fn map_state<K, V, S, R, I>(
+        self,
+        operation: &'static str,
+        values: impl IntoIterator<Item = Expr>,
+        function: impl Fn(&K, Option<V>, &mut State<S>) -> I + Send + Sync + 'static,
+    ) -> DStream
+    where
+        K: Row,
+        V: Row,
+        S: Serialize + DeserializeOwned + 'static,
+        R: Row,
+        I: IntoIterator<Item = R> + 'static,
+    {
+        let types = PhantomData::<fn(K, V, S) -> R>;
+        let function = MapFunction { function, ttl: self.ttl, types };
+        self.remembering::<K, V, S, R>(operation, values, Arc::new(function), false)
+    }
+
+    /// One row a key of the batch: the keys, then what is remembered of the key, made by a closure of the values of its rows
+    /// and of what was remembered before; `None` forgets the key. Spark's `updateStateByKey`, but that keys without rows are
+    /// not touched, unless their [`ttl`](Self::ttl) is over: then the closure sees no values.
+    ///
+    /// With `complete` output, one row for each key that is remembered. The state comes out as the column `value`, a tuple
+    /// as `_1`, `_2`, …
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # fn example(visits: DStream) -> DStream {
+    /// visits.key_by([col("city")]).update_state_by_key([col("age")], |_: &String, ages: Vec<i64>, oldest: Option<i64>| {
+    ///     ages.into_iter().chain(oldest).max()
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn update_state_by_key<K: Row, V: Row, S: Row + Clone + Serialize + DeserializeOwned>(
+        self,
+        values: impl IntoIterator<Item = Expr>,
+        function: impl Fn(&K, Vec<V>, Option<S>) -> Option<S> + Send + Sync + 'static,
+    ) -> DStream {
+        let types = PhantomData::<fn(K, V) -> S>;
+        let function = UpdateFunction { function, ttl: self.ttl, types };
+        self.remembering::<K, V, S, S>("key_by.update_state_by_key", values, Arc::new(function), true)
+    }
+
+    fn remembering<K: Row, V: Row, S, R: Row>(
+        self,
+        operation: &'static str,
+        values: impl IntoIterator<Item = Expr>,
+        function: Arc<dyn StateFunction>,
+        shows_all: bool,
+    ) -> DStream {
+        let types = |fields: Vec<Field>| fields.iter().map(|field| field.data_type().clone()).collect();
+        let function = self.stream.register_state_function(function);
+        let Self { stream, keys, mode, name, ttl } = self;
+        stream.with(|input| {
+            LogicalPlan::MapState(MapStateDescribed {
+                input,
+                name,
+                keys,
+                key_types: types(K::fields()),
+                values: values.into_iter().collect(),
+                value_types: types(V::fields()),
+                function,
+                operation,
+                state_type: short_name::<S>(),
+                ttl,
+                gives: R::fields(),
+                mode,
+                shows_all,
+            })
+        })
     }
 
     /// The number of rows of each group, as `count`.

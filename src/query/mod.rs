@@ -10,6 +10,7 @@ pub mod dstream;
 pub mod keyed;
 mod lines;
 pub mod rule;
+pub mod state;
 pub mod table;
 mod windows;
 
@@ -21,4 +22,5 @@ pub use context::{ContextBuilder, StreamingContext};
 pub use dstream::DStream;
 pub use keyed::KeyedDStream;
 pub use rule::Rule;
+pub use state::State;
 pub use table::{JoinOn, StaticTable};

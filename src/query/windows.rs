@@ -1,10 +1,14 @@
 //! Streams whose rows have a time, and windows over batches, with Spark's names.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::dstream::DStream;
+use super::table::JoinOn;
 use crate::expr::{Aggregate, Expr, len};
 use crate::plan::LogicalPlan;
+use crate::plan::logical::JoinStreamsDescribed;
+use crate::plan::operator::StreamJoinKind;
 
 /// Event time.
 impl DStream {
@@ -40,6 +44,55 @@ impl DStream {
     #[must_use]
     pub fn late_rows(&self, window: Expr) -> Self {
         self.with(|input| LogicalPlan::Late { input, window })
+    }
+}
+
+/// Two streams.
+impl DStream {
+    /// Rows of this stream beside those of another whose keys are equal and whose times are close: that of the other row
+    /// lies from `before` before to `after` after the time of this row. Rows wait for others as long as the watermarks of
+    /// both streams say that some can come; with `left`, `right` or `full`, those that none has matched come out then, beside
+    /// nulls. The other stream's columns come after this one's, without those joined on.
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # use std::time::Duration;
+    /// # fn example(views: DStream, clicks: DStream) -> DStream {
+    /// let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    /// let views = views.with_watermark("viewed", minutes(1));
+    /// let clicks = clicks.with_watermark("clicked", minutes(1));
+    /// let times = ("viewed", "clicked");
+    /// views.join_within(&clicks, ["ad"], times, (minutes(0), minutes(10)), StreamJoinKind::Left)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn join_within<O: Into<JoinOn>>(
+        &self,
+        other: &Self,
+        on: impl IntoIterator<Item = O>,
+        times: (impl Into<String>, impl Into<String>),
+        (before, after): (Duration, Duration),
+        kind: StreamJoinKind,
+    ) -> Self {
+        let on = on.into_iter().map(Into::into).map(|JoinOn(left, right)| (left, right)).collect();
+        self.join_within_as(other, on, (times.0.into(), times.1.into()), (before, after), kind, None)
+    }
+
+    /// As [`DStream::join_within`], with what a checkpoint calls it.
+    #[must_use]
+    pub fn join_within_as(
+        &self,
+        other: &Self,
+        on: Vec<(String, String)>,
+        times: (String, String),
+        (before, after): (Duration, Duration),
+        kind: StreamJoinKind,
+        name: Option<&str>,
+    ) -> Self {
+        let inputs = [Arc::clone(self.plan()), Arc::clone(other.plan())];
+        let (same_query, name) = (self.is_of_query(other), name.map(str::to_owned));
+        let described = JoinStreamsDescribed { inputs, same_query, name, on, times, before, after, kind };
+        self.with(|_| LogicalPlan::JoinStreams(described))
     }
 }
 

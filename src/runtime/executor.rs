@@ -29,7 +29,8 @@ use crate::formats::{BatchReader, Checksum, ReadReport};
 use crate::kernels::user_function::panic_text;
 use crate::kernels::{Findings, Flow, Kept, Moment, Notice, Partial, Partitions, PreparedStage, Sighting};
 use crate::plan::QueryPlan;
-use crate::plan::keep::{Keep, Span};
+use crate::plan::keep::Span;
+use crate::plan::operator::Operator;
 use crate::plan::rules::{TypedRule, Verdict};
 use crate::plan::stage::{End, Registry, SourceId, Stage, StageInput};
 
@@ -68,6 +69,8 @@ struct Done {
     findings: Findings,
     flow: Option<Flow>,
     checksums: BTreeMap<SourceId, Checksum>,
+    /// How far event time was moved on, so that all that was open was closed.
+    raised: Option<i64>,
 }
 
 /// What running the stages over a batch gave.
@@ -136,25 +139,25 @@ impl Executor {
     pub fn prepare(plan: QueryPlan, registry: &Registry, dispatcher: &Dispatcher) -> Result<Self> {
         let placed: Vec<Placed> =
             plan.stages.iter().map(|stage| dispatcher.place(stage, registry)).collect::<Result<_>>()?;
-        let keep = |(stage, placed): (&Stage, &Placed)| stage.keep().map(|_| placed.stage.keep()).transpose();
+        let keep = |(stage, placed): (&Stage, &Placed)| stage.operator().map(|_| placed.stage.keep()).transpose();
         let kept = plan.stages.iter().zip(&placed).map(keep).collect::<Result<_>>()?;
         Ok(Self { plan, placed, kept, time: EventTime::default(), attempt: None })
     }
 
     /// The stages that keep state from batch to batch: the name of each, and what it keeps.
     pub fn operators(&self) -> BTreeMap<String, String> {
-        let kept = self.plan.stages.iter().filter_map(Stage::keep);
-        kept.map(|keep| (keep.name.clone(), keep.description())).collect()
+        let kept = self.plan.stages.iter().filter_map(Stage::operator);
+        kept.map(|operator| (operator.name().to_owned(), operator.description())).collect()
     }
 
     /// What the stages that keep state keep: their names, and each stage as text, without steps, for [`kept_groups`].
     pub(super) fn definitions(&self) -> Result<Vec<(String, String)>> {
-        let kept = self.plan.stages.iter().filter_map(|stage| Some((stage, stage.keep()?)));
-        let define = |(stage, keep): (&Stage, &Keep)| {
+        let kept = self.plan.stages.iter().filter_map(|stage| Some((stage, stage.operator()?)));
+        let define = |(stage, operator): (&Stage, &dyn Operator)| {
             let bare = Stage { inputs: Vec::new(), steps: Vec::new(), ..stage.clone() };
             let text = serde_json::to_string(&bare)
                 .map_err(|error| Error::internal(format!("a stage cannot be written down: {error}")).because(error))?;
-            Ok((keep.name.clone(), text))
+            Ok((operator.name().to_owned(), text))
         };
         kept.map(define).collect()
     }
@@ -167,10 +170,10 @@ impl Executor {
     ) -> Result<()> {
         self.time = event_time;
         for (stage, kept) in self.plan.stages.iter().zip(&mut self.kept) {
-            if let (Some(keep), Some(kept)) = (stage.keep(), kept) {
-                let StateParts { snapshot, changes } = load(&keep.name)?;
+            if let (Some(operator), Some(kept)) = (stage.operator(), kept) {
+                let StateParts { snapshot, changes } = load(operator.name())?;
                 kept.restore(&snapshot.unwrap_or_default(), &changes)
-                    .map_err(|error| error.context(format!("while restoring the state of \"{}\"", keep.name)))?;
+                    .map_err(|error| error.context(format!("while restoring the state of \"{}\"", operator.name())))?;
             }
         }
         Ok(())
@@ -179,10 +182,10 @@ impl Executor {
     /// Gives what the batch changed of the state of each operator, and all of it if a snapshot is due, to `save`.
     pub(super) fn save(&mut self, is_snapshot_due: bool, save: SaveState<'_>) -> Result<()> {
         for (stage, kept) in self.plan.stages.iter().zip(&mut self.kept) {
-            if let (Some(keep), Some(kept)) = (stage.keep(), kept) {
-                save(&keep.name, StatePart::Changes, &kept.changes()?)?;
+            if let (Some(operator), Some(kept)) = (stage.operator(), kept) {
+                save(operator.name(), StatePart::Changes, &kept.changes()?)?;
                 if is_snapshot_due {
-                    save(&keep.name, StatePart::Snapshot, &kept.snapshot()?)?;
+                    save(operator.name(), StatePart::Snapshot, &kept.snapshot()?)?;
                 }
             }
         }
@@ -200,11 +203,18 @@ impl Executor {
         self.time.cut_at()
     }
 
-    /// Whether time alone changes the answer, so that batches without rows have to run as well.
-    pub(super) fn waits_for_time(&self) -> bool {
+    /// Whether time alone changes the answer, so that a batch without rows has to run as well, cut now.
+    pub(super) fn waits_for_time(&self, now: Duration) -> bool {
+        let due = self.kept.iter().flatten().filter_map(|kept| kept.due()).min();
         let spans = self.plan.stages.iter().filter_map(Stage::keep).map(|keep| &keep.span);
         spans.into_iter().any(|span| matches!(span, Span::Batches { .. }))
             || self.plan.watermarks.iter().any(|watermark| watermark.idle_after.is_some())
+            || due.is_some_and(|due| due <= i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Whether something is open that event time would close.
+    pub(super) fn has_open(&self) -> bool {
+        self.kept.iter().flatten().any(|kept| kept.end().is_some())
     }
 
     /// The rules of the query, in the order of their ids.
@@ -243,6 +253,7 @@ impl Executor {
         let mut sources = sources.into_iter().map(Some).collect::<Vec<_>>();
         let mut uses = self.uses();
         let mut results: Vec<Partitions> = vec![Vec::new(); self.plan.stages.len()];
+        let mut raised = Vec::new();
         let mut computed = Computed { event_time: self.time.clone(), ..Computed::default() };
         let mut attempt = self
             .attempt
@@ -267,6 +278,9 @@ impl Executor {
             computed.findings.absorb(done.findings.clone());
             computed.checksums.extend(done.checksums.clone());
             computed.flows.extend(done.flow.map(|flow| StageFlow { stage: index, flow }));
+            if let Some(to) = done.raised {
+                raised.push((self.plan.stages[index].asks(), to));
+            }
             results[index] = if self.kept[index].is_some() {
                 attempt.done[index].insert(done).rows.clone()
             } else {
@@ -280,6 +294,7 @@ impl Executor {
         for asked in self.plan.stages.iter().map(Stage::asks).filter(|asked| !asked.is_empty()) {
             computed.event_time.advance(&self.plan.watermarks, &asked, batch.time);
         }
+        raised.iter().for_each(|(asked, to)| computed.event_time.raise(asked, *to));
         computed.groups = self.kept.iter().flatten().map(|kept| kept.groups()).sum();
         Ok(computed)
     }
@@ -340,6 +355,12 @@ impl Executor {
                 let mut event_time = self.time.clone();
                 event_time.see(&self.plan.watermarks, &seen, batch.time);
                 moment.horizon = event_time.advance(&self.plan.watermarks, &asked, batch.time);
+                if batch.is_last
+                    && let Some(end) = kept.end()
+                {
+                    moment.horizon = moment.horizon.max(Some(end));
+                    done.raised = moment.horizon;
+                }
                 let absorb = || guarded(|| kept.absorb(partials, &moment));
                 let absorbed = match pool {
                     Some(pool) => pool.install(absorb),

@@ -72,7 +72,7 @@ impl Journal {
             recovery.repeated.push(entry.batch);
             first_read.insert(entry.batch, entry.checksums.clone());
             let ranges = sources.iter().map(|name| entry.ranges.get(name).cloned()).collect();
-            pending.push(MicroBatch { id: entry.batch, time: entry.time, ranges });
+            pending.push(MicroBatch { id: entry.batch, time: entry.time, ranges, is_last: entry.is_last });
         }
         for (index, (name, (_, source))) in sources.iter().zip(&mut definition.sources).enumerate() {
             if source.replay() != Replay::Always {
@@ -107,7 +107,8 @@ impl Journal {
     /// Writes down what a batch reads.
     pub(super) fn begin(&self, batch: &MicroBatch) -> Result<()> {
         let ranges = self.ranges(batch).collect();
-        let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges, checksums: BTreeMap::new() };
+        let (checksums, is_last) = (BTreeMap::new(), batch.is_last);
+        let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges, checksums, is_last };
         self.checkpoint.begin_batch(&entry)
     }
 
@@ -122,8 +123,9 @@ impl Journal {
             if checksums.is_empty() {
                 return Ok(());
             }
-            let ranges = self.ranges(batch).collect();
-            return self.checkpoint.begin_batch(&OffsetEntry { batch: batch.id, time: batch.time, ranges, checksums });
+            let (ranges, is_last) = (self.ranges(batch).collect(), batch.is_last);
+            let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges, checksums, is_last };
+            return self.checkpoint.begin_batch(&entry);
         };
         let changed = first.iter().find(|(source, checksum)| checksums.get(*source) != Some(checksum));
         changed.map_or(Ok(()), |(source, before)| {

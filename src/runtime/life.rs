@@ -14,7 +14,7 @@ use super::micro_batch::MicroBatch;
 use super::progress::{Phases, Progress, Queue, RuleCount};
 use super::quarantine;
 use super::scheduler::{QueryDefinition, QueryOptions, Shared, Tick};
-use super::trigger::Trigger;
+use super::trigger::{OnEnd, Trigger};
 use crate::columnar::SchemaRef;
 use crate::connectors::{Available, OutputBatch, ReadLimits, Replay, WriteReport};
 use crate::error::{Error, ErrorKind, Result, Retry};
@@ -87,7 +87,7 @@ impl Life {
             Trigger::Once => self.run_once(),
             Trigger::Manual => self.run_by_hand(),
         };
-        let result = result.and_then(|()| self.wind_down());
+        let result = result.and_then(|()| self.flush()).and_then(|()| self.wind_down());
         self.stop_sources();
         let Self { definition, journal, shared, .. } = self;
         // Connectors are gone and the checkpoint is free before anybody is told that the query has ended.
@@ -164,6 +164,26 @@ impl Life {
         Ok(())
     }
 
+    /// At the end of all rows, closes what is still open, if that is asked for: in a batch of its own without rows. What it
+    /// gives may be open in a later stage; that takes a batch more.
+    fn flush(&mut self) -> Result<()> {
+        let is_wanted = self.options.on_end == OnEnd::Flush && !self.shared.is_stopping();
+        // A closure may ask for more time each time it is out; that must not go on for ever.
+        for _ in 0..self.definition.executor.operators().len() {
+            if !is_wanted || !self.definition.executor.has_open() {
+                break;
+            }
+            self.cut_began = self.now();
+            let time = self.definition.executor.cut_at().map_or(self.cut_began, |before| self.cut_began.max(before));
+            let ranges = vec![None; self.definition.sources.len()];
+            let batch = MicroBatch { id: self.next_batch_id, time, ranges, is_last: true };
+            self.retried(&mut 0, |life| life.journal.as_ref().map_or(Ok(()), |journal| journal.begin(&batch)))?;
+            self.next_batch_id += 1;
+            self.run_batch(&batch, Duration::ZERO)?;
+        }
+        Ok(())
+    }
+
     /// After a graceful stop, sources that cannot replay are emptied; then the sinks are closed.
     fn wind_down(&mut self) -> Result<()> {
         if self.shared.is_stopping() && !self.shared.is_abandoned() {
@@ -202,19 +222,19 @@ impl Life {
             all_ended &= available == Available::Ended;
             ranges.push(if let Available::Range(range) = available { Some(range) } else { None });
         }
-        if ranges.iter().all(Option::is_none) && (all_ended || only.is_some() || !self.runs_empty_batches()) {
+        if ranges.iter().all(Option::is_none) && (all_ended || only.is_some() || !self.runs_empty_batches(time)) {
             return Ok(if all_ended { Cut::Ended } else { Cut::Nothing });
         }
-        let batch = MicroBatch { id: self.next_batch_id, time, ranges };
+        let batch = MicroBatch { id: self.next_batch_id, time, ranges, is_last: false };
         self.retried(&mut 0, |life| life.journal.as_ref().map_or(Ok(()), |journal| journal.begin(&batch)))?;
         self.next_batch_id += 1;
         Ok(Cut::Batch(batch))
     }
 
     /// Whether a batch without rows is run, because time alone changes the answer.
-    fn runs_empty_batches(&self) -> bool {
+    fn runs_empty_batches(&self, now: Duration) -> bool {
         let has_beat = self.options.trigger.has_grid() || self.options.trigger == Trigger::Manual;
-        has_beat && self.definition.executor.waits_for_time()
+        has_beat && self.definition.executor.waits_for_time(now)
     }
 
     /// Runs a batch from its ranges to its commit.

@@ -15,4 +15,7 @@ pub struct MicroBatch {
     pub time: Duration,
     /// What it reads of each source, in the order of the sources; nothing from those that had nothing.
     pub ranges: Vec<Option<OffsetRange>>,
+    /// Whether it is the end of the rows, with which what is still open is closed.
+    #[serde(default)]
+    pub is_last: bool,
 }

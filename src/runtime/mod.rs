@@ -38,4 +38,4 @@ pub use micro_batch::MicroBatch;
 pub use progress::{Progress, Totals};
 pub use quarantine::BadRecordsMax;
 pub use scheduler::{QueryDefinition, QueryOptions, RunningQuery, StopMode};
-pub use trigger::Trigger;
+pub use trigger::{OnEnd, Trigger};

@@ -13,7 +13,7 @@ use super::journal::{CheckpointPlace, Journal, Recovery};
 use super::life::Life;
 use super::progress::{Listener, Progress, ProgressLog, Totals};
 use super::quarantine::{self, BadRecordsMax};
-use super::trigger::Trigger;
+use super::trigger::{OnEnd, Trigger};
 use crate::clock::{Clock, Wake};
 use crate::connectors::{ReadLimits, Sink, Source};
 use crate::error::{Error, ErrorKind, Result};
@@ -44,6 +44,8 @@ pub struct QueryOptions {
     pub checkpoint: Option<CheckpointPlace>,
     /// How many bad records a batch may have before the query stops.
     pub bad_records_max: BadRecordsMax,
+    /// What becomes of what is open when the query ends by itself.
+    pub on_end: OnEnd,
 }
 
 impl fmt::Debug for QueryOptions {

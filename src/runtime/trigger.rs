@@ -17,6 +17,17 @@ pub enum Trigger {
     Manual,
 }
 
+/// What becomes of windows and sessions that are open when a query has read all that its sources have and ends by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnEnd {
+    /// They stay open; with a checkpoint they are there when the query goes on.
+    #[default]
+    Keep,
+    /// They are closed and given, as if event time had come to the end of the last of them. Rows for them that come in
+    /// another life of the query are late.
+    Flush,
+}
+
 /// How long an idle query with interval zero waits before it looks at its sources again.
 pub const IDLE_WAIT: Duration = Duration::from_millis(10);
 

@@ -55,6 +55,12 @@ impl EventTime {
         }
     }
 
+    /// Event time has come so far for who asks these, whatever the streams say.
+    pub(super) fn raise(&mut self, asked: &BTreeSet<WatermarkId>, to: i64) {
+        let horizon = self.horizons.entry(name(asked)).or_insert(to);
+        *horizon = to.max(*horizon);
+    }
+
     /// How far event time has come now for who asks these; remembered, so that it never goes back.
     pub(super) fn advance(
         &mut self,

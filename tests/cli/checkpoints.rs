@@ -58,3 +58,46 @@ fn a_checkpoint_is_shown_verified_and_rolled_back() {
     let output = run(directory.path(), &["checkpoint", "show", "nowhere"]);
     assert!(standard_error(&output).contains("there is no checkpoint here"), "{}", standard_error(&output));
 }
+
+#[test]
+fn written_files_are_verified_and_read_by_their_manifests() {
+    let directory = with_pipeline(PIPELINE);
+    run(directory.path(), &["run", "p.toml", "--progress", "none"]);
+    let output = run(directory.path(), &["verify", "out"]);
+    assert_eq!(output.status.code(), Some(0), "{}", standard_error(&output));
+    assert!(standard_output(&output).contains("500 rows"), "{}", standard_output(&output));
+    let second = r#"
+trigger = "available_now"
+[[source]]
+name = "people"
+type = "files"
+path = "out"
+format = "csv"
+manifest = true
+[[stream]]
+name = "rows"
+from = "people"
+steps = [{ count = true }]
+[[sink]]
+type = "print"
+from = "rows"
+"#;
+    fs::write(directory.path().join("second.toml"), second).unwrap();
+    fs::write(directory.path().join("out/part-00000000000000000099-00000.csv"), "not complete").unwrap();
+    let output = run(directory.path(), &["run", "second.toml", "--progress", "none"]);
+    assert!(standard_output(&output).contains("500"), "{}{}", standard_output(&output), standard_error(&output));
+
+    let mut files =
+        fs::read_dir(directory.path().join("out")).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
+    files.retain(|file| file.is_file());
+    files.sort();
+    let mut content = fs::read(&files[1]).unwrap();
+    content[30] ^= 1;
+    fs::write(&files[1], content).unwrap();
+    let output = run(directory.path(), &["verify", "out"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = standard_output(&output);
+    assert!(said.contains("damaged") && said.contains("its checksum is") && said.contains("unnamed"), "{said}");
+    let output = run(directory.path(), &["verify", "checkpoint"]);
+    assert!(standard_error(&output).contains("no manifests here"), "{}", standard_error(&output));
+}

@@ -25,6 +25,7 @@ fn rows(steps: &str) -> Vec<String> {
     let read = |folder: &str| {
         let mut files =
             fs::read_dir(directory.path().join(folder)).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
+        files.retain(|file| file.is_file());
         files.sort();
         files
             .iter()
@@ -60,6 +61,17 @@ fn every_operation_can_be_said() {
             &["rome,a", "rome,b", "paris,b", "oslo,c", "oslo,a", "rome,a", "rome,b"],
         ),
         ("{ distinct = true }", &["rome,30,a b", "paris,,b", "rome,50,", "oslo,30,c a"]),
+        ("{ drop_duplicates = true }", &["rome,30,a b", "paris,,b", "rome,50,", "oslo,30,c a"]),
+        (
+            "{ drop_duplicates = [\"city\"], ttl = \"1h\", name = \"cities\" }",
+            &["rome,30,a b", "paris,,b", "oslo,30,c a"],
+        ),
+        ("{ key_by = \"city\", running = \"count(*) AS n\", ttl = \"1h\" }", &["rome,3", "paris,1", "oslo,1"]),
+        (
+            "{ with_columns = \"cast(coalesce(age, 0) AS timestamp_ms) AS t\" }, \
+             { key_by = [\"city\", \"session_window(t, '5ms')\"], aggregate = \"count(*) AS n\" }, { select = [\"city\", \"n\"] }",
+            &["paris,1", "rome,2", "oslo,1", "rome,1"],
+        ),
         ("{ distinct = \"city\" }", &["rome,30,a b", "paris,,b", "oslo,30,c a"]),
         (
             "{ key_by = \"city\", aggregate = [\"count(*) AS n\", \"sum(age) AS s\"] }, { sort = \"city\" }",
@@ -101,4 +113,59 @@ fn steps_shown_in_the_documentation_are_right() {
     let file = directory.path().join("p.toml").display().to_string();
     let output = run(&repository(), &["run", &file]);
     assert!(standard_output(&output).contains("mean_age"), "{}", standard_error(&output));
+}
+
+#[test]
+fn two_streams_are_joined_within_an_interval_and_what_is_open_is_flushed() {
+    let text = r#"
+trigger = "available_now"
+on_end = "flush"
+[[source]]
+name = "views"
+type = "files"
+path = "views.csv"
+schema = { ad = "text", viewed = "timestamp" }
+[[source]]
+name = "clicks"
+type = "files"
+path = "clicks.csv"
+schema = { ad = "text", clicked = "timestamp" }
+[[stream]]
+name = "late_clicks"
+from = "clicks"
+steps = [{ watermark = "clicked", delay = "1m" }]
+[[stream]]
+name = "both"
+from = "views"
+steps = [
+    { watermark = "viewed", delay = "1m" },
+    { join_within = "late_clicks", on = "ad", times = { viewed = "clicked" }, after = "10m", how = "left" },
+    { with_columns = "clicked IS NOT NULL AS hit" },
+    { select = ["ad", "hit"] },
+]
+[[sink]]
+type = "files"
+from = "both"
+path = "out"
+format = "csv"
+"#;
+    let directory = with_pipeline(text);
+    fs::write(directory.path().join("views.csv"), "ad,viewed\na,2026-01-01 10:00:00\nb,2026-01-01 10:00:00\n").unwrap();
+    let clicks = "ad,clicked\nb,2026-01-01 10:10:01\na,2026-01-01 10:10:00\na,2026-01-01 09:59:59\n";
+    fs::write(directory.path().join("clicks.csv"), clicks).unwrap();
+    let output = run(directory.path(), &["run", "p.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", standard_error(&output));
+    let mut files =
+        fs::read_dir(directory.path().join("out")).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
+    files.retain(|file| file.is_file());
+    files.sort();
+    let rows = files.iter().map(|file| fs::read_to_string(file).unwrap().lines().skip(1).collect::<Vec<_>>().join(";"));
+    assert_eq!(rows.collect::<Vec<_>>(), ["a,true", "b,false"]);
+
+    let wrong = text.replace("{ viewed = \"clicked\" }", "[\"viewed\", \"clicked\"]");
+    let output = run(with_pipeline(&wrong).path(), &["check", "p.toml"]);
+    assert!(standard_error(&output).contains("no such file"), "sources come first: {}", standard_error(&output));
+    fs::write(directory.path().join("wrong.toml"), wrong).unwrap();
+    let output = run(directory.path(), &["check", "wrong.toml"]);
+    assert!(standard_error(&output).contains("a column of time, or a pair of them"), "{}", standard_error(&output));
 }

@@ -25,6 +25,7 @@ fn answer(steps: &str) -> String {
     assert_eq!(output.status.code(), Some(0), "{}{}", standard_error(&output), standard_output(&output));
     let mut files =
         fs::read_dir(directory.path().join("out")).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    files.retain(|file| file.is_file());
     files.sort();
     let rows =
         files.iter().map(|file| fs::read_to_string(file).unwrap().lines().skip(1).collect::<Vec<_>>().join("\n"));

@@ -115,6 +115,7 @@ impl Case {
 /// All rows of the files in a folder, in order.
 fn rows(folder: &Path) -> String {
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.is_file());
     files.sort();
     let mut rows = String::new();
     for file in files {

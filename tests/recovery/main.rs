@@ -1,7 +1,7 @@
 //! No row is lost and none comes twice, however a query dies: output files are compared byte for byte with those of a run
 //! that nothing disturbed.
 //!
-//! `faults` fails at each step that a checkpoint makes on its folder; `kills` kills a child process; `damage` changes
+//! `faults` fails at each step that a checkpoint makes on its folder, `sink_faults` at each step of the output; `kills` kills a child process; `damage` changes
 //! bytes of files; `changes` starts changed queries on old checkpoints; `positions` looks at sources that go on; `restarts` stops
 //! after every batch and goes on with another number of partitions.
 
@@ -14,6 +14,7 @@ mod kills;
 mod positions;
 mod queries;
 mod restarts;
+mod sink_faults;
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pelton::checkpoint::{CheckpointOptions, FolderStore};
-use pelton::connectors::files::FilesSink;
+use pelton::connectors::files::{FilesSink, FilesStep};
 use pelton::formats::{FormatKind, FormatOptions};
 use pelton::prelude::*;
 use pelton::query::ContextBuilder;
@@ -37,12 +38,21 @@ struct Site {
     input: PathBuf,
     checkpoint: PathBuf,
     output: PathBuf,
+    /// What happens before each step of the sink.
+    on_sink_step: Option<OnSinkStep>,
 }
+
+type OnSinkStep = Arc<dyn Fn(FilesStep, &Path) -> std::io::Result<()> + Send + Sync>;
 
 impl Site {
     /// A site that reads the files of `input` and keeps the rest below `folder`.
     fn new(input: &Path, folder: &Path) -> Self {
-        Self { input: input.to_owned(), checkpoint: folder.join("checkpoint"), output: folder.join("output") }
+        Self {
+            input: input.to_owned(),
+            checkpoint: folder.join("checkpoint"),
+            output: folder.join("output"),
+            on_sink_step: None,
+        }
     }
 
     /// The storage of the checkpoint. Killed processes need no sync to the disk, and tests no patience.
@@ -78,7 +88,11 @@ impl Site {
             Field::new("n", DataType::Int64, true),
         ]);
         let stream = (query.stream)(&context.csv_file_stream(&self.input, schema)?)?;
-        stream.write_named("files", Box::new(FilesSink::of(&self.output, FormatOptions::new(FormatKind::Csv))))?;
+        let mut sink = FilesSink::of(&self.output, FormatOptions::new(FormatKind::Csv));
+        if let Some(hook) = self.on_sink_step.clone() {
+            sink = sink.on_step(move |step, path| hook(step, path));
+        }
+        stream.write_named("files", Box::new(sink))?;
         context.start()
     }
 
@@ -86,15 +100,17 @@ impl Site {
         self.start(query, store)?.await_termination().map(drop)
     }
 
-    /// All files that readers see, by name.
+    /// All files that readers see, by name, and the manifests that name them.
     fn written(&self) -> BTreeMap<String, Vec<u8>> {
-        files(&self.output)
+        let mut all = files(&self.output);
+        all.extend(files(&self.output.join(pelton::connectors::manifest::FOLDER)));
+        all
     }
 }
 
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let Ok(entries) = fs::read_dir(folder) else { return BTreeMap::new() };
-    let files = entries.map(|entry| entry.unwrap().path());
+    let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     let named = files.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path));
     named.filter(|(name, _)| !name.starts_with('.')).map(|(name, path)| (name, fs::read(path).unwrap())).collect()
 }

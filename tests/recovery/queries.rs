@@ -42,11 +42,62 @@ pub(crate) const ALL: &[Query] = &[
         },
     },
     Query {
+        name: "sessions",
+        stream: |visits| {
+            let visits = visits.with_watermark("time", seconds(5));
+            Ok(visits.key_by([col("city"), session_window(col("time"), seconds(3))]).aggregate(many_aggregates()))
+        },
+    },
+    Query {
         name: "sliding",
         stream: |visits| {
             let windows = sliding_window(col("time"), seconds(12), seconds(4));
             let visits = visits.with_watermark("time", seconds(3));
             Ok(visits.key_by([windows]).output_mode(OutputMode::Update).aggregate(many_aggregates()))
+        },
+    },
+    Query {
+        name: "joined",
+        stream: |visits| {
+            let left = visits.filter(col("n").lt(50)).with_watermark("time", seconds(4));
+            let right = visits.filter(col("n").gt_eq(40)).select([
+                col("city").alias("town"),
+                col("time").alias("seen"),
+                col("n").alias("m"),
+            ]);
+            let right = right.with_watermark("seen", seconds(4));
+            let within = (seconds(1), seconds(2));
+            Ok(left.join_within(&right, [("city", "town")], ("time", "seen"), within, StreamJoinKind::Full))
+        },
+    },
+    Query {
+        name: "forgetful",
+        stream: |visits| Ok(visits.key_by([col("n")]).ttl(seconds(3_600)).running(many_aggregates())),
+    },
+    Query {
+        name: "remembered",
+        stream: |visits| {
+            let keyed = visits.key_by([col("city")]).named("sums");
+            Ok(keyed.map_with_state([col("n")], |_: &Option<String>, n: Option<i64>, sum: &mut State<Vec<i64>>| {
+                let mut all = sum.remove().unwrap_or_default();
+                all.extend(n);
+                let answer = (all.len() as u64, all.iter().sum::<i64>());
+                // Now and then all is forgotten.
+                if all.len() < 13 {
+                    sum.set(all);
+                }
+                answer
+            }))
+        },
+    },
+    Query {
+        name: "unique",
+        stream: |visits| {
+            let visits = visits.with_watermark("time", seconds(3));
+            Ok(visits
+                .drop_duplicates_within_watermark(["city", "time"])
+                .key_by([col("city")])
+                .running(many_aggregates()))
         },
     },
     Query {

@@ -27,3 +27,38 @@ fn a_stop_after_every_batch_and_other_partitions_change_no_byte() {
         assert_eq!(site.written(), expected, "{}", query.name);
     }
 }
+
+#[test]
+fn windows_that_are_flushed_at_the_end_come_once_whatever_happens() {
+    let input = tempfile::tempdir().unwrap();
+    lay_out(input.path(), 3);
+    for query in ["tumbling", "sessions", "twice"].map(queries::by_name) {
+        let run = |site: &Site, store| {
+            let builder = StreamingContext::builder(query.name).trigger(Trigger::AvailableNow).on_end(OnEnd::Flush);
+            site.start_as(query, store, CheckpointOptions { snapshot_every: 2, retain: 9 }, builder)?
+                .await_termination()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let site = Site::new(input.path(), folder.path());
+        let totals = run(&site, site.store()).unwrap();
+        assert_eq!(totals.batches, 4, "{}: a batch of its own", query.name);
+        let expected = site.written();
+        assert_eq!(run(&site, site.store()).unwrap().batches, 0, "{}: nothing is open any more", query.name);
+        assert_eq!(site.written(), expected);
+        for at in 0.. {
+            let folder = tempfile::tempdir().unwrap();
+            let site = Site::new(input.path(), folder.path());
+            let steps = std::sync::atomic::AtomicUsize::new(0);
+            let store = site.store().on_step(move |step, _| {
+                let is_it = steps.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == at;
+                if is_it { Err(std::io::Error::other(format!("no {step:?} today"))) } else { Ok(()) }
+            });
+            let is_undisturbed = run(&site, store).is_ok();
+            run(&site, site.store()).unwrap();
+            assert_eq!(site.written(), expected, "{}: a fault at step {at}", query.name);
+            if is_undisturbed {
+                break;
+            }
+        }
+    }
+}

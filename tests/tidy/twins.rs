@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use super::TextFile;
 
 /// Parts of the CPU backend that are not operations of their own, and what they are.
-const CPU_ONLY: [(&str, &str); 14] = [
+const CPU_ONLY: [(&str, &str); 17] = [
+    ("aged", "the part of keep that forgets groups"),
     ("bytes", "text and binary columns as byte strings"),
-    ("event_time", "how far event time has come, and which rows are late"),
     ("eval", "expressions over whole columns; kernels::reference says what they mean"),
+    ("event_time", "how far event time has come, and which rows are late"),
     ("function", "a function of the user's, held to its schema"),
+    ("held_keys", "keys that are held from batch to batch"),
     ("join_index", "the hash tables of a join"),
     ("native", "primitive columns as plain slices"),
     ("prefetch", "asking for memory before it is needed"),
@@ -19,6 +21,7 @@ const CPU_ONLY: [(&str, &str); 14] = [
     ("sort_keys", "keys in a form that is quick to compare"),
     ("spare", "tasks that wait for the next batch"),
     ("stage", "a fused stage: the steps one after the other"),
+    ("step", "the steps of a stage"),
     ("words", "values of fixed width as words that compare as the values do"),
 ];
 /// What `kernels/` holds beside operations.

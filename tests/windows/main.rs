@@ -1,14 +1,17 @@
 //! State from batch to batch: running aggregates, windows over event time and over batches, watermarks, late rows.
 //!
 //! `worked` has cases whose tables were worked out by hand; `spark` those of Spark's windowed operations; `oracle` compares
-//! random streams with `kernels::keep::reference`, and with lives that end after every batch; `mistakes` says what is
-//! refused before the start.
+//! random streams with `kernels::keep::reference`, and with lives that end after every batch; `remembered` has closures with a
+//! memory, `duplicates` rows that come once, `streams` two that are joined, both against models; `mistakes` says what is refused before the start.
 
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+mod duplicates;
 mod mistakes;
 mod oracle;
+mod remembered;
 mod spark;
+mod streams;
 mod worked;
 
 #[path = "../common/mod.rs"]

@@ -29,6 +29,9 @@ fn windows_that_cannot_be_are_refused() {
     assert!(key(window(col("time"), seconds(0))).contains("longer than nothing"));
     assert!(key(window(col("time"), std::time::Duration::from_millis(1))).contains("finer than its time"));
     assert!(key(sliding_window(col("time"), seconds(1), seconds(2))).contains("rows between would be lost"));
+    assert!(key(session_window(col("time"), seconds(0))).contains("longer than nothing"));
+    assert!(key(session_window(col("city"), seconds(1))).contains("not a timestamp"));
+    assert!(key(sliding_window(col("time"), seconds(1), seconds(0))).contains("longer than nothing"));
     let said = error(|visits| visits.select([window(col("time"), seconds(1))]));
     assert!(said.contains("stands among the keys"), "{said}");
     let said = error(|visits| {
@@ -37,6 +40,19 @@ fn windows_that_cannot_be_are_refused() {
     assert!(said.contains("several windows"), "{said}");
     let said = error(|visits| visits.key_by([window(col("time"), seconds(1))]).running([len()]));
     assert!(said.contains("use aggregate"), "{said}");
+}
+
+#[test]
+fn a_ttl_that_means_nothing_is_refused() {
+    let ttl = |keys: Vec<Expr>, make: fn(KeyedDStream) -> DStream| {
+        error(move |visits| make(visits.key_by(keys).ttl(seconds(1))))
+    };
+    assert!(ttl(vec![], |keyed| keyed.running([len()])).contains("one group"));
+    assert!(ttl(vec![col("city")], |keyed| keyed.aggregate([len()])).contains("outlives"));
+    assert!(ttl(vec![col("city")], |keyed| keyed.over_batches(seconds(9), None, [len()])).contains("size"));
+    let window = || window(col("time"), seconds(1));
+    assert!(ttl(vec![window()], |keyed| keyed.aggregate([len()])).contains("watermark"));
+    assert!(error(|visits| visits.key_by([col("city")]).ttl(seconds(0)).running([len()])).contains("no time"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Random streams against `kernels::keep::reference`, which looks at all rows of all batches anew.
+//! Random streams against `kernels::keep::reference` (of sessions: `kernels::sessions`), which looks at all rows of all batches anew.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use pelton::prelude::*;
 use crate::common::{Random, assert_batches_equal};
 use crate::{seconds, visits};
 
-const BATCHES: usize = 12;
+pub(crate) const BATCHES: usize = 12;
 
 /// The rows of batch `number`: times rise, with rows out of order.
-fn batch(seed: u64, number: usize) -> RecordBatch {
+pub(crate) fn batch(seed: u64, number: usize) -> RecordBatch {
     let mut random = Random::new(seed * 1_000 + number as u64);
     let rows = [0, 1, 7, 40, 64, 65][random.below(6)];
     let cities = ["Oslo", "Rome", "Lima", "Bonn"];
@@ -51,6 +51,11 @@ const QUERIES: &[(&str, Describe)] = &[
     ("running", |visits| visits.key_by([col("city")]).running(aggregates())),
     ("all", |visits| visits.key_by([col("city")]).output_mode(OutputMode::Complete).running(aggregates())),
     ("total", |visits| visits.key_by([]).running(aggregates())),
+    ("running, for a while", |visits| visits.key_by([col("city"), col("n")]).ttl(seconds(3)).running(aggregates())),
+    ("all, for a while", |visits| {
+        let keyed = visits.key_by([col("n")]).output_mode(OutputMode::Complete);
+        keyed.ttl(seconds(2)).running(aggregates())
+    }),
     ("tumbling", |visits| {
         let visits = visits.with_watermark("time", seconds(4));
         visits.key_by([col("city"), window(col("time"), seconds(6))]).aggregate(aggregates())
@@ -74,6 +79,24 @@ const QUERIES: &[(&str, Describe)] = &[
     }),
     ("sliding, all", |visits| {
         let keyed = visits.key_by([sliding_window(col("time"), seconds(8), seconds(4))]);
+        keyed.output_mode(OutputMode::Complete).aggregate(aggregates())
+    }),
+    ("sessions", |visits| {
+        let visits = visits.with_watermark("time", seconds(4));
+        visits.key_by([col("city"), session_window(col("time"), seconds(3))]).aggregate(aggregates())
+    }),
+    ("sessions of many keys", |visits| {
+        let visits = visits.with_watermark("time", seconds(4));
+        let keyed = visits.key_by([col("n"), session_window(col("time"), seconds(9))]);
+        keyed.aggregate([len().alias("len"), col("n").cast(DataType::Float64).mean().alias("mean")])
+    }),
+    ("sessions, updated", |visits| {
+        let visits = visits.with_watermark("time", seconds(4));
+        let keyed = visits.key_by([session_window(col("time"), seconds(2))]);
+        keyed.output_mode(OutputMode::Update).aggregate(aggregates())
+    }),
+    ("sessions, all", |visits| {
+        let keyed = visits.key_by([col("city"), session_window(col("time"), seconds(2))]);
         keyed.output_mode(OutputMode::Complete).aggregate(aggregates())
     }),
     ("batches", |visits| visits.reduce_by_key_and_window([col("city")], seconds(3), None, aggregates())),
@@ -129,7 +152,7 @@ fn picked_columns(rows: &RecordBatch, stage: &pelton::plan::stage::Stage) -> Vec
 }
 
 /// Runs the query on a checkpoint, `lives` batches a life, with other partitions in each.
-fn run(seed: u64, describe: Describe, batches_a_life: usize) -> Vec<RecordBatch> {
+pub(crate) fn run(seed: u64, describe: impl Fn(&DStream) -> DStream, batches_a_life: usize) -> Vec<RecordBatch> {
     let folder = tempfile::tempdir().unwrap();
     let sink = MemorySink::new();
     let clock = VirtualClock::at(Duration::ZERO);

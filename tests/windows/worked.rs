@@ -134,3 +134,41 @@ fn of_two_streams_the_slower_one_says_when_windows_are_closed() {
     assert_eq!(tick(&[], &[(5, "", 1)]), "");
     assert_eq!(tick(&[], &[(12, "", 1)]), "0 10 2");
 }
+
+#[test]
+fn a_row_that_comes_late_joins_two_sessions() {
+    let stage = Stage::new(|visits| {
+        let visits = visits.with_watermark("time", seconds(10));
+        visits.key_by([col("city"), session_window(col("time"), seconds(5))]).aggregate([
+            len().alias("visits"),
+            col("n").sum().alias("n"),
+            col("n").first().alias("first"),
+        ])
+    });
+    assert_eq!(stage.batch(&[(10, "Oslo", 1), (14, "Oslo", 2), (18, "Rome", 3)]), "");
+    // 20 lies a whole gap behind 14 and more: a session of its own. 15 joins both; Rome's ends at 23.
+    assert_eq!(stage.batch(&[(20, "Oslo", 4)]), "");
+    assert_eq!(stage.batch(&[(16, "Oslo", 5)]), "");
+    // The horizon is 25 now: both are closed, the earlier one first.
+    assert_eq!(stage.batch(&[(35, "Lima", 6)]), "Oslo 10 25 4 12 1\nRome 18 23 1 3 3");
+    let late = stage.progress(&[(20, "Oslo", 7), (21, "Oslo", 8)]);
+    assert_eq!((late.late, late.groups), (1, 2), "a session of the row at 20 would be over, one at 21 not");
+}
+
+#[test]
+fn what_is_open_at_the_end_is_given_if_that_is_wanted() {
+    let run = |on_end| {
+        let builder = StreamingContext::builder("end").trigger(Trigger::AvailableNow).on_end(on_end);
+        let context = builder.build().unwrap();
+        let rows = visits(&[(3, "Oslo", 1), (12, "Oslo", 2), (14, "Rome", 4)]);
+        let source = QueueSource::of(rows.schema(), [rows]).unwrap();
+        let sink = MemorySink::new();
+        let windows = context.source("visits", source).unwrap().with_watermark("time", seconds(1));
+        let windows = windows.key_by([sliding_window(col("time"), seconds(10), seconds(5))]);
+        windows.aggregate([col("n").sum().alias("n")]).write(sink.clone()).unwrap();
+        context.start().unwrap().await_termination().unwrap();
+        lines(&sink.rows().unwrap().unwrap())
+    };
+    assert_eq!(run(OnEnd::Keep), "-5 5 1\n0 10 1");
+    assert_eq!(run(OnEnd::Flush), "-5 5 1\n0 10 1\n5 15 6\n10 20 6");
+}

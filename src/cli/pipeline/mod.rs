@@ -40,7 +40,7 @@ use crate::limits::THREADS_MAX;
 use crate::query::StreamingContext;
 use crate::query::context::ContextBuilder;
 use crate::runtime::progress::Listener;
-use crate::runtime::{BadRecordsMax, Progress, Trigger};
+use crate::runtime::{BadRecordsMax, OnEnd, Progress, Trigger};
 use crate::suggest;
 
 const KEYS: &[&str] = &[
@@ -56,6 +56,7 @@ const KEYS: &[&str] = &[
     "checkpoint",
     "bad_records_max",
     "quarantine",
+    "on_end",
 ];
 const BAD_RECORDS_KEYS: &[&str] = &["records", "share"];
 const TABLES: &[&str] = &["source", "table", "stream", "sink"];
@@ -200,6 +201,8 @@ impl Pipeline {
         if let Some(node) = keys.optional("trigger") {
             builder = builder.trigger(trigger(node)?);
         }
+        let ends = [("keep", OnEnd::Keep), ("flush", OnEnd::Flush)];
+        builder = builder.on_end(keys.choice("on_end", &ends)?.unwrap_or_default());
         if let Some(node) = keys.optional("partitions") {
             builder = builder.partitions(node.count(1)?);
         }
@@ -287,6 +290,8 @@ mod tests {
             stream::KEYS,
             step::OPERATIONS,
             step::KEY_BY,
+            step::DROP_DUPLICATES,
+            step::JOIN_WITHIN,
             step::WATERMARK,
             rules::KEYS,
             &["on", "how", "by"],

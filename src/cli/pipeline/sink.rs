@@ -23,7 +23,7 @@ const ROWS_PRINTED: usize = 20;
 
 pub(super) const KEYS: &[&str] = &["name", "from", "type"];
 pub(super) const PRINT_KEYS: &[&str] = &["rows"];
-pub(super) const FILES_KEYS: &[&str] = &["sync", "existing"];
+pub(super) const FILES_KEYS: &[&str] = &["sync", "existing", "manifest"];
 
 #[derive(Debug, Clone, Copy)]
 enum Type {
@@ -72,5 +72,6 @@ fn files_sink(keys: &Keys<'_>, schema: &SchemaRef, usual: Option<FormatKind>) ->
     let choices = [("refuse", Existing::Refuse), ("remove", Existing::Remove), ("continue", Existing::Continue)];
     let sink = FilesSink::new(files::path(keys)?, extension, make);
     let sink = sink.sync(keys.boolean("sync")?.unwrap_or(false));
+    let sink = sink.manifest(keys.boolean("manifest")?.unwrap_or(true));
     Ok(sink.existing(keys.choice("existing", &choices)?.unwrap_or_default()))
 }

@@ -17,7 +17,7 @@ use crate::generate::Skew;
 use crate::query::{StaticTable, StreamingContext};
 
 pub(super) const KEYS: &[&str] = &["name", "type"];
-pub(super) const FILES_KEYS: &[&str] = &["recursive", "settle", "split_bytes", "limits"];
+pub(super) const FILES_KEYS: &[&str] = &["recursive", "manifest", "settle", "split_bytes", "limits"];
 pub(super) const TAIL_KEYS: &[&str] = &["split_bytes"];
 pub(super) const SOCKET_KEYS: &[&str] = &["address", "buffer", "ends_with_peer", "attempts"];
 pub(super) const GENERATOR_KEYS: &[&str] =
@@ -64,6 +64,9 @@ fn directory(keys: &Keys<'_>, context: &StreamingContext) -> Result<Box<dyn Sour
         .clock(Arc::clone(context.clock()))
         .recursive(keys.boolean("recursive")?.unwrap_or(false))
         .limits(limits(keys)?);
+    if let Some(node) = keys.optional("manifest") {
+        source = source.manifest(node.boolean()?).map_err(|error| node.spot.blame(error))?;
+    }
     if let Some(settle) = keys.optional("settle") {
         source = source.settle(settle.duration()?);
     }

@@ -1,5 +1,7 @@
 //! One step of a stream: an operation, named by its key.
 
+use std::time::Duration;
+
 use super::document::{Entry, Node, Value};
 use super::expressions::{aggregate, column, condition, order};
 use super::keys::Keys;
@@ -8,7 +10,8 @@ use super::stream::Names;
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::plan::keep::OutputMode;
-use crate::plan::logical::SortBy;
+use crate::plan::logical::{Remember, SortBy};
+use crate::plan::operator::StreamJoinKind;
 use crate::plan::stage::JoinKind;
 use crate::query::{DStream, KeyedDStream};
 
@@ -20,6 +23,7 @@ pub(super) const OPERATIONS: &[&str] = &[
     "validate",
     "flat_map",
     "distinct",
+    "drop_duplicates",
     "key_by",
     "aggregate",
     "count",
@@ -27,6 +31,7 @@ pub(super) const OPERATIONS: &[&str] = &[
     "watermark",
     "late_rows",
     "join",
+    "join_within",
     "sort",
     "top_n",
     "limit",
@@ -34,7 +39,9 @@ pub(super) const OPERATIONS: &[&str] = &[
     "cache",
 ];
 
-pub(super) const KEY_BY: &[&str] = &["aggregate", "count", "running", "over", "every", "mode", "name"];
+pub(super) const KEY_BY: &[&str] = &["aggregate", "count", "running", "over", "every", "mode", "name", "ttl"];
+pub(super) const DROP_DUPLICATES: &[&str] = &["within_watermark", "ttl", "name"];
+pub(super) const JOIN_WITHIN: &[&str] = &["on", "times", "before", "after", "how", "name"];
 pub(super) const WATERMARK: &[&str] = &["delay", "idle"];
 
 /// The keys that go with an operation.
@@ -42,8 +49,10 @@ fn partners(operation: &str) -> &'static [&'static str] {
     match operation {
         "key_by" => KEY_BY,
         "aggregate" => &["over", "every"],
+        "drop_duplicates" => DROP_DUPLICATES,
         "watermark" => WATERMARK,
         "join" => &["on", "how"],
+        "join_within" => JOIN_WITHIN,
         "top_n" => &["by"],
         _ => &[],
     }
@@ -79,7 +88,8 @@ fn operate(stream: &DStream, operation: &str, value: &Node, keys: &Keys<'_>, nam
         "filter" => filter(stream, value)?,
         "validate" => rules::validate(stream, value, names)?,
         "flat_map" => stream.flat_map(column(value)?),
-        "distinct" => distinct(stream, value)?,
+        "distinct" => stream.distinct_by(compared(value)?),
+        "drop_duplicates" => drop_duplicates(stream, value, keys)?,
         "key_by" => key_by(stream, value, keys)?,
         "aggregate" => grouped(&stream.key_by([]), value, keys, false)?,
         "watermark" => {
@@ -93,6 +103,7 @@ fn operate(stream: &DStream, operation: &str, value: &Node, keys: &Keys<'_>, nam
         "count" => value.presence().map(|()| stream.count())?,
         "count_by_value" => stream.count_by_value(column(value)?),
         "join" => join(stream, value, keys, names)?,
+        "join_within" => join_within(stream, value, keys, names)?,
         "sort" => stream.sort(orders(stream, value)?),
         "top_n" => stream.top_n(value.count(0)?, orders(stream, keys.required("by")?)?),
         "limit" => stream.limit(value.count(0)?),
@@ -130,19 +141,35 @@ fn filter(stream: &DStream, value: &Node) -> Result<DStream> {
     Ok(filtered)
 }
 
-fn distinct(stream: &DStream, value: &Node) -> Result<DStream> {
+/// The columns in which rows are compared; none if all are.
+fn compared(value: &Node) -> Result<Vec<String>> {
     if matches!(value.value, Value::Boolean(_)) {
-        value.presence()?;
-        return Ok(stream.distinct());
+        return value.presence().map(|()| Vec::new());
     }
-    let columns = value.texts()?.into_iter().map(|node| node.text().map(str::to_owned));
-    Ok(stream.distinct_by(columns.collect::<Result<Vec<_>>>()?))
+    value.texts()?.into_iter().map(|node| node.text().map(str::to_owned)).collect()
+}
+
+fn drop_duplicates(stream: &DStream, value: &Node, keys: &Keys<'_>) -> Result<DStream> {
+    let within = keys.optional("within_watermark").map(Node::presence).transpose()?;
+    let memory = match (within, keys.optional("ttl")) {
+        (Some(()), Some(ttl)) => {
+            return Err(ttl.spot.mistake("\"within_watermark\" and \"ttl\" exclude each other"));
+        }
+        (Some(()), None) => Remember::WithinWatermark,
+        (None, Some(ttl)) => Remember::Batches(ttl.duration()?),
+        (None, None) => Remember::Always,
+    };
+    let name = keys.optional("name").map(Node::text).transpose()?;
+    Ok(stream.drop_duplicates_by(compared(value)?, memory, name))
 }
 
 fn key_by(stream: &DStream, value: &Node, keys: &Keys<'_>) -> Result<DStream> {
     let mut keyed = stream.key_by(key_columns(stream, value)?);
     if let Some(name) = keys.optional("name") {
         keyed = keyed.named(name.text()?);
+    }
+    if let Some(ttl) = keys.optional("ttl") {
+        keyed = keyed.ttl(ttl.duration()?);
     }
     let modes = [("append", OutputMode::Append), ("update", OutputMode::Update), ("complete", OutputMode::Complete)];
     if let Some(mode) = keys.choice("mode", &modes)? {
@@ -183,7 +210,12 @@ fn key_columns(stream: &DStream, value: &Node) -> Result<Vec<Expr>> {
 fn grouped(keyed: &KeyedDStream, value: &Node, keys: &Keys<'_>, is_running: bool) -> Result<DStream> {
     let one = |node: &Node| {
         let one = aggregate(node)?;
-        keyed.clone().aggregate([one.clone()]).schema().map_err(|error| node.spot.blame(error))?;
+        // A ttl means something for what is running only.
+        let alone = match is_running && keys.optional("ttl").is_some() {
+            true => keyed.clone().running([one.clone()]),
+            false => keyed.clone().aggregate([one.clone()]),
+        };
+        alone.schema().map_err(|error| node.spot.blame(error))?;
         Ok(one)
     };
     let all = value.texts()?.into_iter().map(one).collect::<Result<Vec<_>>>()?;
@@ -207,7 +239,19 @@ fn join(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Resul
     stream.join_static(names.table(value)?, pairs(on)?, kind).map_err(|error| on.spot.blame(error))
 }
 
-/// Pairs of columns of a stream and a table.
+fn join_within(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Result<DStream> {
+    let kinds = [StreamJoinKind::Inner, StreamJoinKind::Left, StreamJoinKind::Right, StreamJoinKind::Full];
+    let kind = keys.choice("how", &kinds.map(|kind| (kind.name(), kind)))?.unwrap_or(StreamJoinKind::Inner);
+    let times = keys.required("times")?;
+    let [of_times] = <[(String, String); 1]>::try_from(pairs(times)?)
+        .map_err(|_| times.expected("a column of time, or a pair of them: { viewed = \"clicked\" }"))?;
+    let span = |key: &str| keys.optional(key).map_or(Ok(Duration::ZERO), Node::duration);
+    let (within, on) = ((span("before")?, span("after")?), pairs(keys.required("on")?)?);
+    let name = keys.optional("name").map(Node::text).transpose()?;
+    Ok(stream.join_within_as(names.stream(value)?, on, of_times, within, kind, name))
+}
+
+/// Pairs of columns, of the stream and of what it is joined with; a single name stands for both.
 pub(super) fn pairs(on: &Node) -> Result<Vec<(String, String)>> {
     match &on.value {
         Value::Table(pairs) => {

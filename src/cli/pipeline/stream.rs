@@ -66,7 +66,7 @@ impl Names {
         union.ok_or_else(|| from.expected("the name of a source or stream"))
     }
 
-    fn stream(&self, name: &Node) -> Result<&DStream> {
+    pub(super) fn stream(&self, name: &Node) -> Result<&DStream> {
         let wanted = name.text()?;
         self.streams.get(wanted).ok_or_else(|| {
             if self.later.iter().any(|later| later == wanted) {

@@ -191,6 +191,7 @@ fn parameters(function: &Function) -> Vec<String> {
         },
         Function::FormatTimestamp(format) => vec![quoted(format)],
         Function::Truncate(nanos) => vec![quoted(&span::format(*nanos))],
+        Function::Session { gap } => vec![quoted(&span::format(*gap))],
         Function::Window { size, slide } if size == slide => vec![quoted(&span::format(*size))],
         Function::Window { size, slide } => vec![quoted(&span::format(*size)), quoted(&span::format(*slide))],
         Function::Field(name) => vec![quoted(name)],

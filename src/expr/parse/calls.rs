@@ -181,6 +181,9 @@ impl Reader<'_> {
             (Fixed::Truncate, [time, length]) | (Fixed::TimeBucket, [length, time]) => {
                 Ok(Expr::Call(Function::Truncate(self.span(length)?), vec![value(time)?]))
             }
+            (Fixed::Session, [time, gap]) => {
+                Ok(Expr::Call(Function::Session { gap: self.span(gap)? }, vec![value(time)?]))
+            }
             (Fixed::Window, [time, size, rest @ ..]) if rest.len() < 2 => {
                 let size = self.span(size)?;
                 let slide = rest.first().map_or(Ok(size), |slide| self.span(slide))?;
@@ -210,6 +213,7 @@ impl Reader<'_> {
                     Fixed::FormatTimestamp => "a time and a pattern",
                     Fixed::Truncate => "a time and a span of time",
                     Fixed::TimeBucket => "a span of time and a time",
+                    Fixed::Session => "a time and the gap between sessions",
                     Fixed::Window => "a time, the size of a window, and its slide",
                     Fixed::DateTrunc => "a unit and a time",
                     _ => "a part and a time",

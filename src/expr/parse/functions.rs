@@ -39,6 +39,7 @@ pub(super) enum Fixed {
     FormatTimestamp,
     /// `(time, span)`.
     Truncate,
+    Session,
     Window,
     /// `(span, time)`.
     TimeBucket,
@@ -94,6 +95,7 @@ pub(super) fn form(name: &str) -> Option<Form> {
         "try_strptime" => Form::Fixed(F::ParseTimestamp { lossy: true }),
         "strftime" => Form::Fixed(F::FormatTimestamp),
         "truncate" => Form::Fixed(F::Truncate),
+        "session_window" => Form::Fixed(F::Session),
         "window" => Form::Fixed(F::Window),
         "time_bucket" => Form::Fixed(F::TimeBucket),
         "date_trunc" => Form::Fixed(F::DateTrunc),
@@ -114,7 +116,7 @@ pub(super) fn form(name: &str) -> Option<Form> {
 }
 
 /// Names of the functions above, without the parts of dates.
-const NAMES: [&str; 64] = [
+const NAMES: [&str; 65] = [
     "abs",
     "array_length",
     "ceil",
@@ -178,6 +180,7 @@ const NAMES: [&str; 64] = [
     "truncate",
     "try_strptime",
     "upper",
+    "session_window",
     "window",
 ];
 

@@ -8,6 +8,7 @@ use arrow_select::filter::filter_record_batch;
 use crate::columnar::{DataType, RecordBatch, TimeUnit};
 use crate::error::Result;
 use crate::kernels::Sighting;
+use crate::kernels::drop_duplicates::micros_of;
 use crate::plan::keep::{WatermarkId, nanos_of};
 
 /// Notes the newest time of a column.
@@ -24,8 +25,7 @@ pub(super) fn note_newest(
         _ => counts.iter().flatten().max(),
     };
     let Some(newest) = newest else { return Ok(()) };
-    let micros = (i128::from(newest) * i128::from(nanos_of(unit))).div_euclid(1_000);
-    let micros = i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX });
+    let micros = micros_of(newest, nanos_of(unit));
     let known = sighting.newest.entry(watermark).or_insert(micros);
     *known = micros.max(*known);
     Ok(())
@@ -48,6 +48,26 @@ pub(super) fn in_time(
     sighting.untimed += untimed as u64;
     sighting.late += (panes.len() - untimed - is_in_time.true_count()) as u64;
     Ok(Some(filter_record_batch(batch, &is_in_time)?))
+}
+
+/// The rows whose time is not behind the horizon; none if these are all. The others are counted.
+pub(super) fn not_behind(
+    batch: &RecordBatch,
+    times: &ArrayRef,
+    unit: TimeUnit,
+    horizon: Option<i64>,
+    sighting: &mut Sighting,
+) -> Result<Option<RecordBatch>> {
+    let horizon = horizon.unwrap_or(i64::MIN);
+    let times = arrow_cast::cast(times, &DataType::Int64)?;
+    let times = times.as_primitive::<Int64Type>();
+    let untimed = times.null_count();
+    let is_in_time: BooleanArray =
+        times.iter().map(|time| Some(time.is_some_and(|time| micros_of(time, nanos_of(unit)) >= horizon))).collect();
+    let kept = is_in_time.true_count();
+    sighting.untimed += untimed as u64;
+    sighting.late += (times.len() - untimed - kept) as u64;
+    if kept == times.len() { Ok(None) } else { Ok(Some(filter_record_batch(batch, &is_in_time)?)) }
 }
 
 /// The rows that [`in_time`] leaves out.

@@ -1,6 +1,8 @@
 //! The CPU twin of [`crate::kernels::keep`]: a [`Groups`] for each pane, so that costs follow the groups a batch touches,
 //! and what is over goes pane by pane.
 //!
+//! Sessions are kept elsewhere ([`super::sessions`]), groups with a time to live with help from [`super::aged`].
+//!
 //! A batch's groups, reduced as in any other keyed reduce, are dealt out to their panes and merged there. Windows are put
 //! together from panes when they are asked for. For storage, groups become columns as [`crate::kernels::stored`] says.
 
@@ -18,11 +20,13 @@ use arrow_select::concat::concat_batches;
 use arrow_select::take::{take, take_record_batch};
 
 use super::group_ids::GroupIds;
+use super::held_keys::HeldKeys;
 use super::reduce::{Groups, KeyedReduce};
 use super::stage::reduce_tasks;
 use crate::columnar::{RecordBatch, Schema, SchemaRef};
 use crate::error::{Error, Result};
 use crate::kernels::keep::{Kept, Moment, fields, first_open_pane, has_slid, under, windowed};
+use crate::kernels::map_state::micros;
 use crate::kernels::{Partial, Partitions, stored};
 use crate::plan::keep::{Keep, OutputMode, Span, Windows};
 
@@ -30,26 +34,40 @@ use crate::plan::keep::{Keep, OutputMode, Span, Windows};
 type Dealt = (i64, Vec<u32>, Vec<ArrayRef>);
 
 /// The entry of stored changes that says which panes are over: those before this number.
-const OVER_ENTRY: &str = "pelton.over_before";
+pub(super) const OVER_ENTRY: &str = "pelton.over_before";
 
 /// The groups of an operator, pane by pane; without windows all are in pane 0.
 pub(super) struct KeptGroups {
-    keep: Keep,
-    reduce: KeyedReduce,
+    pub(super) keep: Keep,
+    pub(super) reduce: KeyedReduce,
     /// Of what comes out.
-    schema: SchemaRef,
-    panes: BTreeMap<i64, Groups>,
+    pub(super) schema: SchemaRef,
+    pub(super) panes: BTreeMap<i64, Groups>,
     /// The groups that the latest batch touched, as they are now, by pane.
     touched: BTreeMap<i64, Groups>,
-    /// Panes before this one are over.
-    over_before: Option<i64>,
+    /// Panes before this one are over; of groups with a time to live, those that were due by then.
+    pub(super) over_before: Option<i64>,
+    /// Of groups with a time to live: which number each key has at present, and when it is due.
+    pub(super) ages: Option<HeldKeys<i64>>,
+    /// The keys that the latest batch touched, in the order of its groups.
+    pub(super) touched_ages: Vec<u32>,
 }
 
 impl KeptGroups {
     pub(super) fn new(keep: &Keep, schema: &SchemaRef) -> Result<Self> {
         let reduce = KeyedReduce::prepare(&fields(keep), &keep.aggregates)?;
-        let (panes, touched) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { keep: keep.clone(), reduce, schema: Arc::clone(schema), panes, touched, over_before: None })
+        let keys = keep.keys.iter().take(keep.keys.len().saturating_sub(1));
+        let keys = keys.map(|key| (key.name.as_str(), &key.expr.data_type));
+        Ok(Self {
+            keep: keep.clone(),
+            reduce,
+            schema: Arc::clone(schema),
+            panes: BTreeMap::new(),
+            touched: BTreeMap::new(),
+            over_before: None,
+            ages: keep.ttl.map(|_| HeldKeys::new(keys)).transpose()?,
+            touched_ages: Vec::new(),
+        })
     }
 
     /// Takes the groups of a batch in.
@@ -65,23 +83,30 @@ impl KeptGroups {
             let touched = self.reduce.select(kept, &ids, &keys)?;
             self.touched.insert(pane, touched);
         }
+        if self.ages.is_some() {
+            self.forget_aged(moment)?;
+            return self.answer(moment);
+        }
         let rows = self.answer(moment)?;
         self.forget(moment);
         Ok(rows)
     }
 
     /// The groups of a batch by pane: which ones, and their keys.
-    fn dealt(&self, groups: &Groups, moment: &Moment) -> Result<Vec<Dealt>> {
+    fn dealt(&mut self, groups: &Groups, moment: &Moment) -> Result<Vec<Dealt>> {
         let mut keys = groups.keys()?;
         let all = || (0..groups.len() as u32).collect::<Vec<_>>();
         match &self.keep.span {
-            Span::Always => Ok(vec![(0, all(), keys)]),
+            Span::Always => {
+                self.number_by_age(&mut keys, groups.len(), moment)?;
+                Ok(vec![(0, all(), keys)])
+            }
             Span::Batches { .. } => {
                 let pane = micros(moment.time);
                 set_pane(&mut keys, pane, groups.len());
                 Ok(vec![(pane, all(), keys)])
             }
-            Span::Event(_) => {
+            Span::Event(_) | Span::Sessions(_) => {
                 let Some(panes) = keys.last() else { return Err(Error::internal("windows without panes")) };
                 let mut by_pane: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
                 for (group, &pane) in panes.as_primitive::<Int64Type>().values().iter().enumerate() {
@@ -99,6 +124,7 @@ impl KeptGroups {
     /// The rows that the mode asks for.
     fn answer(&self, moment: &Moment) -> Result<RecordBatch> {
         match &self.keep.span {
+            Span::Always if self.ages.is_some() && self.keep.mode == OutputMode::Complete => self.alive(),
             Span::Always => {
                 let from = if self.keep.mode == OutputMode::Complete { &self.panes } else { &self.touched };
                 match from.get(&0) {
@@ -110,7 +136,7 @@ impl KeptGroups {
                 true => self.latest(*size, moment),
                 false => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
             },
-            Span::Event(windows) => {
+            Span::Event(windows) | Span::Sessions(windows) => {
                 let closed = |horizon: Option<i64>| horizon.map_or(i64::MIN, |horizon| windows.last_closed(horizon));
                 let (before, now) = (closed(moment.horizon_before), closed(moment.horizon));
                 let wanted: BTreeSet<i64> = match self.keep.mode {
@@ -185,16 +211,20 @@ impl KeptGroups {
         self.reduce.select(groups, &ids, &groups.keys()?)?.finish()
     }
 
-    fn finished(&self, groups: &Groups) -> Result<RecordBatch> {
+    pub(super) fn finished(&self, groups: &Groups) -> Result<RecordBatch> {
         let rows = self.plain(groups)?;
-        under(&self.schema, rows.columns().to_vec(), rows.num_rows())
+        let mut columns = rows.columns().to_vec();
+        if self.ages.is_some() {
+            columns.remove(self.keep.keys.len() - 1);
+        }
+        under(&self.schema, columns, rows.num_rows())
     }
 
     /// Lets go of the panes that are over.
     fn forget(&mut self, moment: &Moment) {
         let over_before = match &self.keep.span {
             Span::Always => None,
-            Span::Event(_) => first_open_pane(&self.keep, moment.horizon),
+            Span::Event(_) | Span::Sessions(_) => first_open_pane(&self.keep, moment.horizon),
             Span::Batches { size, .. } => Some(micros(moment.time).saturating_sub(micros(*size)).saturating_add(1)),
         };
         self.over_before = over_before;
@@ -225,8 +255,9 @@ impl Kept for KeptGroups {
 
     fn changes(&mut self) -> Result<Vec<RecordBatch>> {
         let mut touched = std::mem::take(&mut self.touched);
-        let rows = self.stored(touched.values_mut())?;
+        let rows = self.stored(touched.values_mut());
         self.touched = touched;
+        let rows = self.with_ages(rows?, &self.touched_ages)?;
         let Some(over_before) = self.over_before else { return Ok(vec![rows]) };
         let mut metadata = rows.schema().metadata().clone();
         metadata.insert(OVER_ENTRY.to_owned(), over_before.to_string());
@@ -235,6 +266,11 @@ impl Kept for KeptGroups {
     }
 
     fn snapshot(&mut self) -> Result<Vec<RecordBatch>> {
+        if let Some(ages) = &self.ages {
+            let all = ages.all();
+            let rows = self.chosen(&all)?.store()?;
+            return Ok(vec![self.with_ages(rows, &all)?]);
+        }
         let mut panes = std::mem::take(&mut self.panes);
         let rows = self.stored(panes.values_mut());
         self.panes = panes;
@@ -242,6 +278,9 @@ impl Kept for KeptGroups {
     }
 
     fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
+        if self.ages.is_some() {
+            return self.restore_aged(snapshot, changes);
+        }
         let schema = self.reduce.stored_schema()?;
         let all = snapshot.iter().chain(changes.iter().flatten()).collect::<Vec<_>>();
         let mut over_before = None;
@@ -271,12 +310,26 @@ impl Kept for KeptGroups {
         Ok(())
     }
 
+    fn end(&self) -> Option<i64> {
+        match &self.keep.span {
+            Span::Event(windows) if self.keep.mode == OutputMode::Append => {
+                let (&pane, _) = self.panes.last_key_value()?;
+                Some(windows.micros(windows.end(windows.windows_of(pane).1)))
+            }
+            _ => None,
+        }
+    }
+
     fn groups(&self) -> u64 {
+        if let Some(ages) = &self.ages {
+            return ages.len() as u64;
+        }
         self.panes.values().map(|groups| groups.len() as u64).sum()
     }
 
     fn scan(&self) -> Result<RecordBatch> {
         match &self.keep.span {
+            Span::Always if self.ages.is_some() => self.alive(),
             Span::Always => match self.panes.get(&0) {
                 Some(groups) => self.finished(groups),
                 None => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
@@ -285,7 +338,7 @@ impl Kept for KeptGroups {
                 let newest = self.panes.last_key_value().map_or(0, |(pane, _)| pane.unsigned_abs());
                 self.latest(*size, &Moment { time: Duration::from_micros(newest), ..Moment::default() })
             }
-            Span::Event(windows) => {
+            Span::Event(windows) | Span::Sessions(windows) => {
                 let wanted: BTreeSet<i64> = windows_of(windows, &self.panes).collect();
                 let place = self.keep.keys.len() - 1;
                 let one = |window| {
@@ -300,7 +353,7 @@ impl Kept for KeptGroups {
 }
 
 /// Of stored rows with equal keys the last one, in the order in which keys came first.
-fn latest_rows(rows: &RecordBatch, keys: usize) -> Result<RecordBatch> {
+pub(super) fn latest_rows(rows: &RecordBatch, keys: usize) -> Result<RecordBatch> {
     let last: Vec<u32> = if keys == 0 {
         rows.num_rows().checked_sub(1).map(|row| row as u32).into_iter().collect()
     } else {
@@ -315,7 +368,7 @@ fn latest_rows(rows: &RecordBatch, keys: usize) -> Result<RecordBatch> {
     Ok(take_record_batch(rows, &UInt32Array::from(last))?)
 }
 
-fn over_entry(schema: &Schema) -> Result<Option<i64>> {
+pub(super) fn over_entry(schema: &Schema) -> Result<Option<i64>> {
     let entry = schema.metadata().get(OVER_ENTRY);
     entry.map(|text| text.parse().map_err(|_| stored::corrupt("a number of a pane is none"))).transpose()
 }
@@ -336,8 +389,4 @@ fn set_pane(keys: &mut [ArrayRef], pane: i64, rows: usize) {
 fn taken(keys: &[ArrayRef], ids: &[u32]) -> Result<Vec<ArrayRef>> {
     let ids = UInt32Array::from(ids.to_vec());
     Ok(keys.iter().map(|key| take(key, &ids, None)).collect::<Result<_, _>>()?)
-}
-
-fn micros(time: Duration) -> i64 {
-    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }

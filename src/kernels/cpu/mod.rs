@@ -1,6 +1,8 @@
 //! The CPU backend: fused stages by kernels that work on whole columns of a batch.
 
+mod aged;
 mod bytes;
+mod drop_duplicates;
 mod eval;
 mod event_time;
 pub mod explode;
@@ -8,9 +10,12 @@ pub mod filter;
 mod function;
 pub mod group_ids;
 pub mod hash;
+mod held_keys;
 pub mod join;
 mod join_index;
+mod join_streams;
 mod keep;
+mod map_state;
 pub(crate) mod native;
 mod prefetch;
 pub mod project;
@@ -18,11 +23,13 @@ pub mod reduce;
 pub mod repartition;
 mod row_keys;
 mod seen;
+mod sessions;
 pub mod simd;
 pub mod sort;
 mod sort_keys;
 mod spare;
 pub(crate) mod stage;
+mod step;
 mod stored;
 pub mod validate;
 mod words;

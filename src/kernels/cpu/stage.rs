@@ -3,17 +3,16 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::{ArrayRef, RecordBatchOptions};
 use arrow_schema::SortOptions;
 
+use super::drop_duplicates::KeptRows;
 use super::event_time;
-use super::explode::explode;
-use super::filter::Filter;
 use super::function::Function;
 use super::group_ids::method::{Chosen, possible};
-use super::join::PreparedJoin;
+use super::join_streams::KeptStreams;
 use super::keep::KeptGroups;
-use super::project::{Program, picked};
+use super::map_state::{KeptStates, NamedFunction};
+use super::project::Program;
 #[cfg(feature = "gpu")]
 use super::reduce::absorb::Reduced;
 use super::reduce::columns::Columns;
@@ -21,20 +20,22 @@ use super::reduce::distinct::Distinct;
 use super::reduce::reduce_with::{Folded, ReduceWith};
 use super::reduce::{Groups, KeyedReduce};
 use super::repartition::{limit, repartition};
-use super::seen::{Effect, Seen};
+use super::seen::Seen;
+use super::sessions::KeptSessions;
 use super::sort::{Keyed, Sorter, merge as merge_runs, merge_keyed};
 use super::spare::Spare;
+use super::step::{Ready, evaluate, programs};
 use super::stored;
-use super::validate::Validate;
 use crate::columnar::{DataType, Field, RecordBatch, SchemaRef, TimeUnit};
 use crate::error::{Error, Result};
-use crate::expr::{TypedAggregate, TypedNode};
+use crate::expr::TypedAggregate;
 use crate::kernels::keep::first_open_pane;
 use crate::kernels::sort as sort_contract;
 use crate::kernels::{Findings, Flow, Kept, Moment, Partial, Partitions, PreparedStage, Sighting, StageTask};
 use crate::limits::ROWS_PER_READ_MAX;
-use crate::plan::keep::{Keep, Span, WatermarkId, Windows};
-use crate::plan::stage::{End, GroupFunction, NamedExpr, Registry, SortKey, Stage, Step};
+use crate::plan::keep::{Keep, Span};
+use crate::plan::operator::{DropDuplicates, JoinStreams, MapState, Memory};
+use crate::plan::stage::{End, GroupFunction, NamedExpr, Registry, SortKey, Stage};
 
 /// A stage whose expressions are compiled and whose join tables are built.
 pub(crate) struct CpuStage {
@@ -46,28 +47,6 @@ pub(crate) struct CpuStage {
     spare: Spare,
     /// How a keyed reduce has found its groups in the latest run.
     chosen: Mutex<Option<Chosen>>,
-}
-
-/// A step, ready to run.
-enum Ready {
-    /// Columns as they are, by index.
-    Pick(Vec<usize>, SchemaRef),
-    /// The kept rows, and of them these columns if not all are wanted.
-    Filter(Filter, Option<(Vec<usize>, SchemaRef)>),
-    Project(Vec<Program>, SchemaRef),
-    Validate(Validate),
-    Explode(usize, SchemaRef),
-    Map(Function),
-    Join(PreparedJoin),
-    Watermark {
-        id: WatermarkId,
-        column: usize,
-        unit: TimeUnit,
-    },
-    Late {
-        pane: Program,
-        windows: Windows,
-    },
 }
 
 /// The end of a stage, ready to run.
@@ -84,6 +63,11 @@ pub(super) enum Ending {
         /// Of groups that outlive their batch, and the schema of what they give.
         keep: Option<(Keep, SchemaRef)>,
     },
+    /// The function is missing where only its state is looked at; then the schema of what comes out.
+    MapState(MapState, Option<NamedFunction>, SchemaRef),
+    /// The time by which rows are too late.
+    DropDuplicates(DropDuplicates, Option<(Program, TimeUnit)>, SchemaRef),
+    JoinStreams(JoinStreams, SchemaRef),
     Distinct(Vec<usize>),
     ReduceWith {
         keys: Vec<Program>,
@@ -169,7 +153,19 @@ impl PreparedStage for CpuStage {
 
     fn keep(&self) -> Result<Box<dyn Kept>> {
         match self.end.as_ref() {
-            Ending::Reduce { keep: Some((keep, schema)), .. } => Ok(Box::new(KeptGroups::new(keep, schema)?)),
+            Ending::Reduce { keep: Some((keep, schema)), .. } => match &keep.span {
+                Span::Sessions(windows) => Ok(Box::new(KeptSessions::new(keep, windows, schema)?)),
+                _ => Ok(Box::new(KeptGroups::new(keep, schema)?)),
+            },
+            Ending::MapState(map, function, schema) => {
+                let schemas = (Arc::clone(&self.end_schema), Arc::clone(schema));
+                Ok(Box::new(KeptStates::new(map, function.clone(), schemas)?))
+            }
+            Ending::DropDuplicates(drop, _, schema) => Ok(Box::new(KeptRows::new(drop, schema)?)),
+            Ending::JoinStreams(join, schema) => {
+                let schemas = (Arc::clone(&self.end_schema), Arc::clone(schema));
+                Ok(Box::new(KeptStreams::new(join, schemas)?))
+            }
             _ => Err(Error::internal("a stage was asked for state that keeps none")),
         }
     }
@@ -195,7 +191,10 @@ impl PreparedStage for CpuStage {
                 }
                 Ok(partitions)
             }
-            Ending::Reduce { keep: Some(_), .. } => Err(Error::internal("groups that outlive their batch were merged")),
+            Ending::Reduce { keep: Some(_), .. }
+            | Ending::MapState(..)
+            | Ending::DropDuplicates(..)
+            | Ending::JoinStreams(..) => Err(Error::internal("what outlives its batch was merged")),
             Ending::Reduce { reduce, keep: None, .. } => {
                 let mut tasks = reduce_tasks(partials)?;
                 if let (Some(task), false) = (tasks.first_mut(), reduce.keys().is_empty()) {
@@ -230,7 +229,12 @@ impl PreparedStage for CpuStage {
             Ending::Limit(_) | Ending::Distinct(_) => {
                 Ok(vec![Partial::Rows(self.merge(partials)?.into_iter().flatten().collect())])
             }
-            Ending::Emit | Ending::Repartition(_) | Ending::Transform(_) => {
+            Ending::Emit
+            | Ending::Repartition(_)
+            | Ending::Transform(_)
+            | Ending::MapState(..)
+            | Ending::DropDuplicates(..)
+            | Ending::JoinStreams(..) => {
                 let rows = partials.into_iter().map(Partial::into_rows).collect::<Result<Partitions>>()?;
                 Ok(vec![Partial::Rows(rows.into_iter().flatten().collect())])
             }
@@ -288,83 +292,6 @@ fn foreign() -> Error {
     Error::internal("a stage was given the partials of another")
 }
 
-impl Ready {
-    fn prepare(step: &Step, input: &SchemaRef, registry: &Registry) -> Result<(Self, SchemaRef)> {
-        let picked = |column: &NamedExpr| match column.expr.node {
-            TypedNode::Column(index, _) => Some(index),
-            _ => None,
-        };
-        Ok(match step {
-            Step::Filter { predicate } => (Self::Filter(Filter::prepare(predicate)?, None), Arc::clone(input)),
-            Step::Project { columns, schema } => match columns.iter().map(picked).collect() {
-                Some(picked) => (Self::Pick(picked, Arc::clone(schema)), Arc::clone(schema)),
-                None => (Self::Project(programs(columns)?, Arc::clone(schema)), Arc::clone(schema)),
-            },
-            Step::Validate { rules } => (Self::Validate(Validate::prepare(rules, registry)?), Arc::clone(input)),
-            Step::Explode { column, schema } => (Self::Explode(*column, Arc::clone(schema)), Arc::clone(schema)),
-            Step::Map { function, schema } => {
-                let (name, call) = registry.function(*function)?;
-                let function = Function { name: name.to_owned(), call: Arc::clone(call), schema: Arc::clone(schema) };
-                (Self::Map(function), Arc::clone(schema))
-            }
-            Step::Join(join) => {
-                let (_, table) = registry.table(join.table)?;
-                (Self::Join(PreparedJoin::prepare(join, table)?), Arc::clone(&join.schema))
-            }
-            Step::Watermark { id, column } => {
-                let DataType::Timestamp(unit, _) = input.field(*column).data_type() else {
-                    return Err(Error::internal("a watermark over a column that is no time"));
-                };
-                (Self::Watermark { id: *id, column: *column, unit: *unit }, Arc::clone(input))
-            }
-            Step::Late { pane, windows, .. } => {
-                (Self::Late { pane: Program::prepare(pane)?, windows: windows.clone() }, Arc::clone(input))
-            }
-        })
-    }
-
-    fn effect(&self) -> Effect {
-        match self {
-            Self::Filter(..) | Self::Late { .. } | Self::Join(_) => Effect::Filters,
-            Self::Explode(..) | Self::Map(_) => Effect::Changes,
-            _ => Effect::None,
-        }
-    }
-
-    /// Runs the step; `horizon` is how far event time had come before the batch.
-    fn run(
-        &self,
-        batch: &RecordBatch,
-        horizon: Option<i64>,
-        Seen { sighting, findings, .. }: &mut Seen,
-    ) -> Result<RecordBatch> {
-        match self {
-            Self::Validate(validate) => validate.apply(batch, findings),
-            Self::Watermark { id, column, unit } => {
-                event_time::note_newest(batch.column(*column), *unit, *id, sighting)?;
-                Ok(batch.clone())
-            }
-            Self::Late { pane, windows } => {
-                let open = horizon.map(|horizon| windows.first_open_pane(horizon));
-                event_time::late_rows(batch, &pane.evaluate(batch)?, open)
-            }
-            Self::Pick(columns, schema) => picked(batch, columns, schema),
-            Self::Filter(filter, None) => filter.apply(batch),
-            Self::Filter(filter, Some((columns, schema))) => {
-                filter.mask(batch)?.apply(&picked(batch, columns, schema)?)
-            }
-            Self::Project(programs, schema) => {
-                let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-                let columns = evaluate(programs, batch)?;
-                Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
-            }
-            Self::Explode(column, schema) => explode(batch, *column, schema),
-            Self::Map(function) => function.call(batch),
-            Self::Join(join) => join.probe(batch),
-        }
-    }
-}
-
 impl Ending {
     fn prepare(stage: &Stage, registry: &Registry) -> Result<Self> {
         Ok(match &stage.end {
@@ -381,6 +308,19 @@ impl Ending {
             End::Keep(keep) => {
                 let kept = (keep.clone(), Arc::clone(&stage.output_schema));
                 Self::reduce(&keep.keys, &keep.aggregates, Some(kept))?
+            }
+            End::MapState(map) => {
+                let function = registry.state_function(map.function).ok();
+                let function = function.map(|(name, call)| (name.to_owned(), Arc::clone(call)));
+                Self::MapState(map.clone(), function, Arc::clone(&stage.output_schema))
+            }
+            End::JoinStreams(join) => Self::JoinStreams(join.clone(), Arc::clone(&stage.output_schema)),
+            End::DropDuplicates(drop) => {
+                let time = match &drop.memory {
+                    Memory::Watermark { time, unit, .. } => Some((Program::prepare(&time.expr)?, *unit)),
+                    _ => None,
+                };
+                Self::DropDuplicates(drop.clone(), time, Arc::clone(&stage.output_schema))
             }
             End::ReduceWith { keys, function } => {
                 let (name, call) = registry.group_function(*function)?;
@@ -409,9 +349,12 @@ impl Ending {
 
     fn begin(&self, schema: &SchemaRef) -> Result<State> {
         Ok(match self {
-            Self::Emit | Self::Repartition(_) | Self::Transform(_) => {
-                State::Rows { rows: Vec::new(), wanted: usize::MAX }
-            }
+            Self::Emit
+            | Self::Repartition(_)
+            | Self::Transform(_)
+            | Self::MapState(..)
+            | Self::DropDuplicates(..)
+            | Self::JoinStreams(..) => State::Rows { rows: Vec::new(), wanted: usize::MAX },
             Self::Limit(rows) => State::Rows { rows: Vec::new(), wanted: *rows },
             Self::Distinct(columns) => State::Distinct(Distinct::new(schema, columns)?, Vec::new()),
             Self::Reduce { reduce, .. } => State::Reduce(reduce.begin()?),
@@ -425,14 +368,6 @@ impl Ending {
 
 fn key_field(key: &NamedExpr) -> Field {
     Field::new(key.name.as_str(), key.expr.data_type.clone(), key.expr.nullable)
-}
-
-fn programs(columns: &[NamedExpr]) -> Result<Vec<Program>> {
-    columns.iter().map(|column| Program::prepare(&column.expr)).collect()
-}
-
-pub(super) fn evaluate(programs: &[Program], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
-    programs.iter().map(|program| program.evaluate(batch)).collect()
 }
 
 /// The work on one partition.
@@ -553,6 +488,16 @@ impl CpuTask {
         if batch.num_rows() == 0 {
             return Ok(());
         }
+        let timed = match self.end.as_ref() {
+            Ending::DropDuplicates(_, Some((time, unit)), _) => Some((time.evaluate(&batch)?, *unit)),
+            Ending::JoinStreams(join, _) => Some((Arc::clone(batch.column(1)), join.unit)),
+            _ => None,
+        };
+        if let Some((times, unit)) = timed
+            && let Some(kept) = event_time::not_behind(&batch, &times, unit, self.horizon, &mut self.seen.sighting)?
+        {
+            batch = kept;
+        }
         self.seen.flow.rows_end += batch.num_rows() as u64;
         match (&mut self.state, self.end.as_ref()) {
             (State::Rows { rows, wanted }, _) => {
@@ -569,7 +514,7 @@ impl CpuTask {
             }
             (State::Reduce(groups), Ending::Reduce { keys, inputs, filters, keep, .. }) => {
                 self.columns.evaluate(&batch, keys, inputs, filters)?;
-                if let Some((keep @ Keep { span: Span::Event(_), .. }, _)) = keep
+                if let Some((keep @ Keep { span: Span::Event(_) | Span::Sessions(_), .. }, _)) = keep
                     && let Some(pane) = self.columns.keys.last()
                     && let Some(kept) =
                         event_time::in_time(&batch, pane, first_open_pane(keep, self.horizon), &mut self.seen.sighting)?

@@ -11,7 +11,8 @@ use arrow_select::concat::concat_batches;
 
 use super::reduce::reduce_with::{Folded, ReduceWith};
 use super::sort::{Keyed, merge_keyed};
-use super::stage::{CpuStage, Ending, Held, evaluate, held};
+use super::stage::{CpuStage, Ending, Held, held};
+use super::step::evaluate;
 use crate::columnar::{DataType, RecordBatch, SchemaRef};
 use crate::error::Result;
 use crate::kernels::stored::{check, stamped};
@@ -36,7 +37,14 @@ pub(super) fn store(stage: &CpuStage, partials: Vec<Partial>) -> Result<RecordBa
             let Folded { keys, rows } = all.finish(false)?;
             with_columns(schema, key_fields(key_types).zip(keys).collect(), &rows)
         }
-        Ending::Emit | Ending::Limit(_) | Ending::Distinct(_) | Ending::Repartition(_) | Ending::Transform(_) => {
+        Ending::Emit
+        | Ending::Limit(_)
+        | Ending::Distinct(_)
+        | Ending::Repartition(_)
+        | Ending::Transform(_)
+        | Ending::MapState(..)
+        | Ending::DropDuplicates(..)
+        | Ending::JoinStreams(..) => {
             let all = stage.combine(partials)?.into_iter().map(Partial::into_rows).collect::<Result<Vec<_>>>()?;
             with_columns(schema, Vec::new(), &concat_batches(schema, all.iter().flatten())?)
         }
@@ -57,7 +65,14 @@ pub(super) fn restore(stage: &CpuStage, batch: &RecordBatch) -> Result<Partial> 
             let (keys, columns) = batch.columns().split_at(key_types.len());
             Held::Folded(Folded { keys: keys.to_vec(), rows: under(&stage.end_schema, columns, batch.num_rows())? })
         }
-        Ending::Emit | Ending::Limit(_) | Ending::Distinct(_) | Ending::Repartition(_) | Ending::Transform(_) => {
+        Ending::Emit
+        | Ending::Limit(_)
+        | Ending::Distinct(_)
+        | Ending::Repartition(_)
+        | Ending::Transform(_)
+        | Ending::MapState(..)
+        | Ending::DropDuplicates(..)
+        | Ending::JoinStreams(..) => {
             return Ok(Partial::Rows(vec![rows(&stage.end_schema, batch)?]));
         }
     };

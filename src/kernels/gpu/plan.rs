@@ -65,7 +65,7 @@ impl StagePlan {
     /// Why it does not run on a device, in one sentence.
     pub(super) fn of(stage: &Stage, tier: Tier) -> Result<Self, Refusal> {
         let sees_time = |step: &Step| matches!(step, Step::Watermark { .. } | Step::Late { .. });
-        if stage.keep().is_some() || stage.steps.iter().any(sees_time) {
+        if stage.operator().is_some() || stage.steps.iter().any(sees_time) {
             return Err("what outlives a batch stays on the CPU".into());
         }
         if stage.steps.iter().any(|step| matches!(step, Step::Validate { .. })) {

@@ -156,7 +156,7 @@ fn prepare_call(function: &Function, arguments: &[TypedExpr], to: &DataType) -> 
         F::ParseTimestamp { format, unit, lossy } => time_pattern::prepare_parse(format, *unit, *lossy)?,
         F::FormatTimestamp(format) => time_pattern::prepare_format(format)?,
         F::Truncate(_) | F::Part(_) | F::Epoch(_) => time::prepare(function, &arguments[0].data_type)?,
-        F::Window { .. } => return Err(Error::internal("a window among the values of a row")),
+        F::Window { .. } | F::Session { .. } => return Err(Error::internal("a window among the values of a row")),
         F::Field(_) | F::ListLength | F::ListGet | F::ListSum | F::ListMean | F::ListMin | F::ListMax => {
             lists::prepare(function, to)
         }

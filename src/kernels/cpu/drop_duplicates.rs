@@ -1,0 +1,148 @@
+//! The CPU twin of [`crate::kernels::drop_duplicates`]: keys are looked up among those that are held.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, TimestampMicrosecondArray};
+use arrow_select::concat::concat_batches;
+use arrow_select::filter::filter_record_batch;
+
+use super::held_keys::{Due, HeldKeys};
+use super::project::Program;
+use super::step::evaluate;
+use crate::columnar::{DataType, Field, RecordBatch, Schema, SchemaRef, TimeUnit};
+use crate::error::Result;
+use crate::kernels::drop_duplicates::micros_of;
+use crate::kernels::keep::under;
+use crate::kernels::map_state::micros;
+use crate::kernels::{Kept, Moment, Partial, Partitions, row_number, stored};
+use crate::plan::keep::nanos_of;
+use crate::plan::operator::{DropDuplicates, Memory};
+
+/// The keys of rows that have come.
+pub(super) struct KeptRows {
+    drop: DropDuplicates,
+    /// Of the rows.
+    schema: SchemaRef,
+    keys: Vec<Program>,
+    time: Option<Program>,
+    held: HeldKeys<()>,
+    /// The keys that the latest batch changed.
+    changed: Vec<u32>,
+}
+
+impl KeptRows {
+    pub(super) fn new(drop: &DropDuplicates, schema: &SchemaRef) -> Result<Self> {
+        let held = HeldKeys::new(drop.columns.iter().map(|key| (key.name.as_str(), &key.expr.data_type)))?;
+        let time = if let Memory::Watermark { time, .. } = &drop.memory { Some(&time.expr) } else { None };
+        Ok(Self {
+            drop: drop.clone(),
+            schema: Arc::clone(schema),
+            keys: drop.columns.iter().map(|key| Program::prepare(&key.expr)).collect::<Result<_>>()?,
+            time: time.map(Program::prepare).transpose()?,
+            held,
+            changed: Vec::new(),
+        })
+    }
+
+    /// When the key of each row would be forgotten, if it is the first one.
+    fn due(&self, rows: &RecordBatch, moment: &Moment) -> Result<Box<dyn Fn(usize) -> Due>> {
+        Ok(match (&self.drop.memory, &self.time) {
+            (Memory::Batches(ttl), _) => {
+                let until = Some(micros(moment.time).saturating_add(micros(*ttl)));
+                Box::new(move |_| Due { until, until_event: None })
+            }
+            (Memory::Watermark { unit, delay, .. }, Some(time)) => {
+                let (delay, nanos) = (micros(*delay), nanos_of(*unit));
+                let times = counts(&time.evaluate(rows)?)?;
+                Box::new(move |row| Due {
+                    until: None,
+                    until_event: Some(micros_of(times.value(row), nanos).saturating_add(delay)),
+                })
+            }
+            _ => Box::new(|_| Due::default()),
+        })
+    }
+
+    fn stored_schema(&self) -> SchemaRef {
+        stored::stamped(Schema::new(self.held.stored_fields()))
+    }
+
+    fn stored(&self, slots: &[u32]) -> Result<RecordBatch> {
+        under(&self.stored_schema(), self.held.store(slots)?, slots.len())
+    }
+}
+
+impl Kept for KeptRows {
+    fn absorb(&mut self, partials: Vec<Partial>, moment: &Moment) -> Result<Partitions> {
+        let parts = partials.into_iter().map(Partial::into_rows).collect::<Result<Vec<_>>>()?;
+        let rows = concat_batches(&self.schema, parts.iter().flatten())?;
+        row_number(rows.num_rows())?;
+        let due = self.due(&rows, moment)?;
+        let grouped = self.held.group(&evaluate(&self.keys, &rows)?, rows.num_rows())?;
+        self.changed.clear();
+        let now = micros(moment.time);
+        let mut is_first = vec![false; rows.num_rows()];
+        let mut known = vec![false; grouped.slots.len()];
+        for (row, &group) in grouped.groups.iter().enumerate() {
+            if std::mem::replace(&mut known[group as usize], true) {
+                continue;
+            }
+            let slot = grouped.slots[group as usize];
+            // By the time of batches it may be over already, and no batch has run since.
+            let is_over = self.held.get(slot).is_some_and(|held| held.due.until.is_some_and(|until| until <= now));
+            if is_over {
+                self.held.forget(slot);
+            }
+            is_first[row] = self.held.get(slot).is_none();
+            if is_first[row] || matches!(self.drop.memory, Memory::Batches(_)) {
+                self.held.put(slot, due(row), ());
+                self.changed.push(slot);
+            }
+        }
+        for slot in self.held.due(moment) {
+            self.held.forget(slot);
+            self.changed.push(slot);
+        }
+        Ok(vec![vec![filter_record_batch(&rows, &BooleanArray::from(is_first))?]])
+    }
+
+    fn changes(&mut self) -> Result<Vec<RecordBatch>> {
+        Ok(vec![self.stored(&self.changed)?])
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<RecordBatch>> {
+        Ok(vec![self.stored(&self.held.all())?])
+    }
+
+    fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
+        let schema = self.stored_schema();
+        let all = snapshot.iter().chain(changes.iter().flatten()).collect::<Vec<_>>();
+        all.iter().try_for_each(|rows| stored::check(rows, &schema))?;
+        self.held.restore(&concat_batches(&schema, all)?, |_| ())
+    }
+
+    fn groups(&self) -> u64 {
+        self.held.len() as u64
+    }
+
+    /// The keys, and when they are forgotten.
+    fn scan(&self) -> Result<RecordBatch> {
+        let all = self.held.all();
+        let until =
+            all.iter().filter_map(|&slot| self.held.get(slot)).map(|held| held.due.until.or(held.due.until_event));
+        let until: ArrayRef = Arc::new(until.collect::<TimestampMicrosecondArray>());
+        let keys = self.drop.columns.iter().map(|key| Field::new(&key.name, key.expr.data_type.clone(), true));
+        let time = Field::new("until", DataType::Timestamp(TimeUnit::Microsecond, None), true);
+        let schema = Arc::new(Schema::new(keys.chain([time]).collect::<Vec<_>>()));
+        let mut columns = self.held.keys(&all)?;
+        columns.push(until);
+        under(&schema, columns, all.len())
+    }
+}
+
+/// Times as whole numbers of their unit.
+pub(super) fn counts(times: &ArrayRef) -> Result<Int64Array> {
+    Ok(arrow_cast::cast(times, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+}
