@@ -137,13 +137,13 @@ fn absorb(stage: &Arc<dyn PreparedStage>, kept: &mut dyn Kept, rows: &RecordBatc
 fn keyed(range: usize, rows: usize, seed: u64) -> RecordBatch {
     let key = |row: u64| i64::try_from((row + seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) % range as u64).unwrap();
     let keys: ArrayRef = Arc::new((0..rows as u64).map(|row| Some(key(row))).collect::<Int64Array>());
-    let numbers: ArrayRef = Arc::new((0..rows as i64).map(Some).collect::<Int64Array>());
+    let numbers: ArrayRef = Arc::new((0_i64..).take(rows).map(Some).collect::<Int64Array>());
     RecordBatch::try_from_iter([("key", keys), ("n", numbers)]).unwrap()
 }
 
 /// All keys of a range, so that all are held.
 fn all_keys(range: std::ops::Range<usize>) -> RecordBatch {
-    let keys: ArrayRef = Arc::new(range.clone().map(|key| Some(key as i64)).collect::<Int64Array>());
+    let keys: ArrayRef = Arc::new(range.clone().map(|key| Some(i64::try_from(key).unwrap())).collect::<Int64Array>());
     let numbers: ArrayRef = Arc::new(range.map(|_| Some(1)).collect::<Int64Array>());
     RecordBatch::try_from_iter([("key", keys), ("n", numbers)]).unwrap()
 }
@@ -180,7 +180,7 @@ fn touch(criterion: &mut Criterion) {
 
 /// A batch of events, `number` seconds of them later than the first: a thousand keys.
 fn events(number: usize, seconds: usize, rows: usize) -> RecordBatch {
-    let time = |row: usize| ((number * seconds) * 1_000 + row * seconds * 1_000 / rows) as i64;
+    let time = |row: usize| i64::try_from(number * seconds * 1_000 + row * seconds * 1_000 / rows).unwrap();
     let times: ArrayRef = Arc::new((0..rows).map(|row| Some(time(row))).collect::<TimestampMillisecondArray>());
     let keys = keyed(1_000, rows, number as u64);
     RecordBatch::try_from_iter([
@@ -192,9 +192,9 @@ fn events(number: usize, seconds: usize, rows: usize) -> RecordBatch {
 }
 
 fn windows(criterion: &mut Criterion) {
-    const SECONDS: usize = 10;
+    const SECONDS: u32 = 10;
     let each = rows() / 4;
-    let batches: Vec<RecordBatch> = (0..12).map(|number| events(number, SECONDS, each)).collect();
+    let batches: Vec<RecordBatch> = (0..12).map(|number| events(number, SECONDS as usize, each)).collect();
     let mut group = group(criterion, "window");
     group.throughput(Throughput::Elements((each * batches.len()) as u64));
     for (name, slide) in [("tumbling_60s", 60), ("sliding_60s_by_10s", 10), ("sliding_60s_by_1s", 1)] {
@@ -210,7 +210,7 @@ fn windows(criterion: &mut Criterion) {
                 let mut given = 0;
                 for (number, rows) in (0_i64..).zip(&batches) {
                     let before = horizon;
-                    horizon = Some((number + 1) * SECONDS as i64 * 1_000_000 - 1_000);
+                    horizon = Some((number + 1) * i64::from(SECONDS) * 1_000_000 - 1_000);
                     let moment = Moment { horizon_before: before, horizon, ..Moment::default() };
                     given += absorb(&stage, kept.as_mut(), rows, &moment);
                 }

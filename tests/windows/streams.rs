@@ -119,7 +119,10 @@ fn arrivals(random: &mut Random, stage: &PlannedStage, rows: usize, now: i64) ->
                 Arc::new(sides.iter().map(|side| (*side == is_right).then_some("text")).collect::<StringArray>())
             }
             (_, DataType::Timestamp(..)) => {
-                let own = sides.iter().enumerate().map(|(row, side)| (*side == is_right).then_some(row as i64));
+                let own = sides
+                    .iter()
+                    .enumerate()
+                    .map(|(row, side)| (*side == is_right).then(|| i64::try_from(row).unwrap()));
                 Arc::new(own.collect::<arrow_array::TimestampMillisecondArray>())
             }
             _ => {
