@@ -16,7 +16,8 @@ fn inferred(name: &str, content: &[u8], arguments: &[&str]) -> (String, String) 
     fs::write(directory.path().join("p.toml"), format!("trigger = \"once\"\n{said}{sink}")).unwrap();
     let output = run(directory.path(), &["run", "p.toml"]);
     assert_eq!(output.status.code(), Some(0), "{said}{}", standard_error(&output));
-    let file = fs::read_dir(directory.path().join("out")).unwrap().next().unwrap().unwrap().path();
+    let mut written = fs::read_dir(directory.path().join("out")).unwrap().map(|entry| entry.unwrap().path());
+    let file = written.find(|path| path.is_file()).unwrap();
     (said, fs::read_to_string(file).unwrap())
 }
 

@@ -26,7 +26,10 @@ fn lay_out(folder: &Path, files: usize) {
 
 fn files_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    files.map(|path| (path.file_name().unwrap().into(), fs::read(&path).unwrap())).collect()
+    files
+        .filter(|path| path.is_file())
+        .map(|path| (path.file_name().unwrap().into(), fs::read(&path).unwrap()))
+        .collect()
 }
 
 #[test]

@@ -212,7 +212,7 @@ fn partitions_whose_ranges_are_full_are_merged_as_they_are() {
     for (rows, beyond) in [(600_000, None), (600_000, Some(599_999)), (600_000, Some(150_000))] {
         let mut batch = batch(&mut random, &keys, &aggregates, rows, 5, true);
         let key = |row: usize| if Some(row) == beyond { 5_000 } else { (row * 7_919 % 1_000) as i32 - 500 };
-        batch.keys = vec![std::sync::Arc::new((0..rows).map(key).collect::<arrow_array::Int32Array>())];
+        batch.keys = vec![Arc::new((0..rows).map(key).collect::<arrow_array::Int32Array>())];
         let plain = fast(&reduce, &batch, rows, 1).unwrap();
         for partitions in [1, 2, 3] {
             let cut = fast(&reduce, &batch, 16_384, partitions).unwrap();
