@@ -83,7 +83,12 @@ fn ads_windows(criterion: &mut Criterion) {
                     .unwrap()
                     .key_by([col("campaign_id"), window(col("time"), Duration::from_secs(10))])
                     .aggregate([len().alias("views")]);
-                views.foreach_batch(|_, rows| black_box(Ok(drop(rows.to_vec())))).unwrap();
+                views
+                    .foreach_batch(|_, rows| {
+                        black_box(rows);
+                        Ok(())
+                    })
+                    .unwrap();
                 (context, folder)
             };
             bencher.iter_batched(

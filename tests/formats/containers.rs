@@ -128,7 +128,7 @@ fn columns_that_nobody_looks_at_are_not_read_from_parquet() {
     use std::collections::BTreeSet;
 
     let all = batch(40_000);
-    let file = file(bytes(FormatKind::Parquet, &[all.clone()]));
+    let file = file(bytes(FormatKind::Parquet, std::slice::from_ref(&all)));
     let format = FormatOptions::new(FormatKind::Parquet).build(Some(file.path())).unwrap();
     let narrowed = format.narrowed(&BTreeSet::from([1])).unwrap();
     assert_eq!(narrowed.schema(), format.schema());

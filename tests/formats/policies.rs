@@ -46,7 +46,7 @@ fn numbers() -> [(&'static str, DataType); 2] {
 fn records_are_put_aside_as_they_came_however_the_file_is_cut() {
     let quarantine = BadRecordPolicy::Quarantine;
     let record = |byte: u64, column: Option<&str>, bytes: &[u8]| (byte, column.map(str::to_owned), bytes.to_vec());
-    let lines = file(b"fine\nab\xffcd\r\n\xfe".to_vec());
+    let lines = file(b"fine\nab\xffcd\r\n\xfe");
     let expected = [record(7, None, b"ab\xffcd"), record(12, None, b"\xfe")];
     for target in [1, 2, 5, 7, u64::MAX] {
         assert_eq!(put_aside(&text().with_policy(quarantine), lines.path(), target), expected, "{target}");

@@ -29,8 +29,11 @@ fn random_rows(random: &mut Random, rows: usize) -> RecordBatch {
     .unwrap()
 }
 
+/// Rows that broke each rule, how many were dropped and put in quarantine, and those put in quarantine with their rules.
+type Plain = (Vec<(RuleId, u64)>, u64, u64, Vec<(String, String)>);
+
 /// Findings in a form that does not depend on how the kept rows lie in batches.
-fn plain(findings: &Findings) -> (Vec<(RuleId, u64)>, u64, u64, Vec<(String, String)>) {
+fn plain(findings: &Findings) -> Plain {
     let kept = findings.aside.iter().flat_map(|broken| {
         let names = broken.rules.iter().map(|rule| rule.to_string());
         rows(&broken.rows).into_iter().zip(names).collect::<Vec<_>>()

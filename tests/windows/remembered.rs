@@ -210,7 +210,8 @@ impl StateFunction for Counting {
             let now = i64::try_from(calls.time.as_micros()).unwrap();
             let is_odd = count % 2 == 1;
             answers.states.push(StateAfter {
-                state: (!calls.is_timed_out && count % 5 != 0).then(|| vec![u8::try_from(count % 250).unwrap()]),
+                state: (!calls.is_timed_out && !count.is_multiple_of(5))
+                    .then(|| vec![u8::try_from(count % 250).unwrap()]),
                 until: is_odd.then_some(now + 2_000_000),
                 until_event: (!is_odd).then(|| calls.horizon.unwrap_or(0) + 3_000_000),
             });

@@ -271,8 +271,10 @@ fn scatter_fours<const WIDTH: usize>(
     let (fours, rest) = ids.as_chunks::<4>();
     let [a, b, c, d] = sources.map(|(fours, _)| fours);
     for ((((ids, a), b), c), d) in fours.iter().zip(a).zip(b).zip(c).zip(d) {
-        let rows = turned(avx2, [a, b, c, d].map(|source| i64x4::load_array_ref(avx2, source)));
-        for (id, numbers) in ids.iter().zip(rows) {
+        // Nothing here is left to `map`: calls that are not inlined would pass vectors through memory.
+        let (a, b) = (i64x4::load_array_ref(avx2, a), i64x4::load_array_ref(avx2, b));
+        let (c, d) = (i64x4::load_array_ref(avx2, c), i64x4::load_array_ref(avx2, d));
+        for (id, numbers) in ids.iter().zip(turned(avx2, a, b, c, d)) {
             let Some(slot) = slots[*id as usize][first..].first_chunk_mut::<4>() else { return };
             (i64x4::load_array_ref(avx2, slot) + numbers).store_array(slot);
         }
@@ -284,11 +286,11 @@ fn scatter_fours<const WIDTH: usize>(
 fearless_simd::kernel!(
     /// Rows of four columns.
     #[inline(always)]
-    fn turned(avx2: Avx2, columns: [i64x4<Avx2>; 4]) -> [i64x4<Avx2>; 4] {
+    fn turned(avx2: Avx2, a: i64x4<Avx2>, b: i64x4<Avx2>, c: i64x4<Avx2>, d: i64x4<Avx2>) -> [i64x4<Avx2>; 4] {
         use core::arch::x86_64::{_mm256_permute2x128_si256, _mm256_unpackhi_epi64, _mm256_unpacklo_epi64};
-        let [a, b, c, d] = columns.map(|column| column.into());
-        let (even, odd) = (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-        let (even_rest, odd_rest) = (_mm256_unpacklo_epi64(c, d), _mm256_unpackhi_epi64(c, d));
+        let (even, odd) = (_mm256_unpacklo_epi64(a.into(), b.into()), _mm256_unpackhi_epi64(a.into(), b.into()));
+        let (even_rest, odd_rest) =
+            (_mm256_unpacklo_epi64(c.into(), d.into()), _mm256_unpackhi_epi64(c.into(), d.into()));
         [
             _mm256_permute2x128_si256::<0x20>(even, even_rest).simd_into(avx2),
             _mm256_permute2x128_si256::<0x20>(odd, odd_rest).simd_into(avx2),
