@@ -103,8 +103,8 @@ struct Prepared {
     /// Inputs and filters of no rows.
     no_inputs: Vec<Option<ArrayRef>>,
     no_filters: Vec<Option<BooleanArray>>,
-    /// Whether rows may be put off: not where sums of other partitions would be added in between.
-    may_defer: bool,
+    /// Whether sums are ordered. Rows are then not put off: sums of other partitions would be added in between.
+    is_ordered: bool,
 }
 
 impl KeyedReduce {
@@ -121,7 +121,7 @@ impl KeyedReduce {
             schema,
             no_inputs: aggregates.iter().map(input).collect(),
             no_filters: vec![None; aggregates.len()],
-            may_defer: !aggregates.iter().any(|aggregate| aggregate.function.is_ordered()),
+            is_ordered: aggregates.iter().any(|aggregate| aggregate.function.is_ordered()),
         }));
         prepared.begin()?;
         Ok(prepared)
@@ -143,7 +143,7 @@ impl KeyedReduce {
             states,
             row_ids: Vec::new(),
             inputs: Vec::new(),
-            may_defer: self.0.may_defer,
+            may_defer: true,
             defers: false,
             deferred: Deferred::default(),
         };
@@ -245,7 +245,8 @@ impl Groups {
             self.ids.assign(keys, &mut self.row_ids)?;
         }
         let groups = self.len();
-        self.defers = self.may_defer && has_keys && deferred::is_worth_it(groups, groups - before, len);
+        let can_defer = self.may_defer && has_keys && !self.prepared.is_ordered;
+        self.defers = can_defer && deferred::is_worth_it(groups, groups - before, len);
         let ids = if has_keys { Ids::Each(&self.row_ids) } else { Ids::One };
         let aggregates = &self.prepared.aggregates;
         self.inputs.clear();
@@ -357,7 +358,7 @@ impl Groups {
         }
         self.row_ids.clear();
         self.inputs.clear();
-        (self.may_defer, self.defers, self.deferred) = (self.prepared.may_defer, false, Deferred::default());
+        (self.may_defer, self.defers, self.deferred) = (true, false, Deferred::default());
         if self.prepared.keys.is_empty() { self.take_in_nothing() } else { Ok(()) }
     }
 
