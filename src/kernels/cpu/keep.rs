@@ -22,7 +22,7 @@ use arrow_select::take::{take, take_record_batch};
 use super::group_ids::GroupIds;
 use super::held_keys::HeldKeys;
 use super::reduce::{Groups, KeyedReduce};
-use super::stage::reduce_tasks;
+use super::stage::combined;
 use crate::columnar::{RecordBatch, Schema, SchemaRef};
 use crate::error::{Error, Result};
 use crate::kernels::keep::{Kept, Moment, fields, first_open_pane, has_slid, under, windowed};
@@ -243,14 +243,11 @@ impl KeptGroups {
 
 impl Kept for KeptGroups {
     fn absorb(&mut self, partials: Vec<Partial>, moment: &Moment) -> Result<Partitions> {
-        let mut tasks = reduce_tasks(partials)?.into_iter();
-        let Some(mut all) = tasks.next() else {
-            return Ok(vec![vec![self.take_in(&mut self.reduce.begin()?, moment)?]]);
+        let answer = match combined(partials, drop)? {
+            Some(mut all) => self.take_in(all.groups()?, moment)?,
+            None => self.take_in(&mut self.reduce.begin()?, moment)?,
         };
-        for mut later in tasks {
-            all.groups()?.take_over(later.groups()?)?;
-        }
-        Ok(vec![vec![self.take_in(all.groups()?, moment)?]])
+        Ok(vec![vec![answer]])
     }
 
     fn changes(&mut self) -> Result<Vec<RecordBatch>> {

@@ -15,7 +15,7 @@ use arrow_select::take::take;
 use super::held_keys::{Due, HeldKeys};
 use super::keep::latest_rows;
 use super::reduce::{Groups, KeyedReduce};
-use super::stage::reduce_tasks;
+use super::stage::combined;
 use crate::columnar::{DataType, Field, Schema, SchemaRef};
 use crate::error::{Error, Result};
 use crate::expr::AggregateFunction;
@@ -338,14 +338,11 @@ fn span_of(pieces: &[Piece]) -> (i64, i64) {
 
 impl Kept for KeptSessions {
     fn absorb(&mut self, partials: Vec<Partial>, moment: &Moment) -> Result<Partitions> {
-        let mut tasks = reduce_tasks(partials)?.into_iter();
-        let Some(mut all) = tasks.next() else {
-            return Ok(vec![vec![self.take_in(&mut self.reduce.begin()?, moment)?]]);
+        let answer = match combined(partials, drop)? {
+            Some(mut all) => self.take_in(all.groups()?, moment)?,
+            None => self.take_in(&mut self.reduce.begin()?, moment)?,
         };
-        for mut later in tasks {
-            all.groups()?.take_over(later.groups()?)?;
-        }
-        Ok(vec![vec![self.take_in(all.groups()?, moment)?]])
+        Ok(vec![vec![answer]])
     }
 
     fn changes(&mut self) -> Result<Vec<RecordBatch>> {

@@ -116,13 +116,7 @@ impl CpuStage {
 
     /// All groups in one task, in the order of the partials; none without partials.
     pub(super) fn combined(&self, partials: Vec<Partial>) -> Result<Option<Box<CpuTask>>> {
-        let mut tasks = reduce_tasks(partials)?.into_iter();
-        let Some(mut all) = tasks.next() else { return Ok(None) };
-        for mut later in tasks {
-            all.groups()?.take_over(later.groups()?)?;
-            self.spare.keep(later);
-        }
-        Ok(Some(all))
+        combined(partials, |task| self.spare.keep(task))
     }
 
     /// The schema of the rows that reach the end.
@@ -278,9 +272,21 @@ pub(super) fn held<T>(partials: Vec<Partial>, pick: impl Fn(Held) -> Option<T>) 
     partials.into_iter().map(one).collect()
 }
 
+/// All groups of a keyed reduce in one task, in the order of the partials; none without partials. Tasks that are not needed
+/// any more go to `keep`.
+pub(super) fn combined(partials: Vec<Partial>, keep: impl Fn(Box<CpuTask>)) -> Result<Option<Box<CpuTask>>> {
+    let mut tasks = reduce_tasks(partials)?.into_iter();
+    let Some(mut all) = tasks.next() else { return Ok(None) };
+    for mut later in tasks {
+        all.groups()?.take_over(later.groups()?)?;
+        keep(later);
+    }
+    Ok(Some(all))
+}
+
 /// Takes the tasks of a keyed reduce back.
 #[expect(clippy::vec_box, reason = "they are kept in these boxes for the next batch")]
-pub(super) fn reduce_tasks(partials: Vec<Partial>) -> Result<Vec<Box<CpuTask>>> {
+fn reduce_tasks(partials: Vec<Partial>) -> Result<Vec<Box<CpuTask>>> {
     let one = |partial| match partial {
         Partial::Groups(any) => any.downcast().map_err(|_| foreign()),
         Partial::Rows(_) => Err(foreign()),
