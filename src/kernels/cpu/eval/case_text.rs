@@ -6,7 +6,7 @@ use arrow_buffer::{BooleanBuffer, Buffer, ScalarBuffer};
 use super::case::select_nulls;
 use super::operand::Operand;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::cpu::bytes::{SHORT, append};
+use crate::kernels::cpu::bytes::{CHUNK, Copied};
 use crate::kernels::cpu::native::with_buffers;
 
 /// For each row the text (or byte string) of one side; both sides are of one type, with offsets of type `O`.
@@ -28,16 +28,16 @@ pub(super) fn select_texts<O: OffsetSizeTrait>(first: &BooleanBuffer, yes: &Oper
         .advice("bound the batch, for example with max_bytes_per_batch"));
     }
     let mut offsets = Vec::with_capacity(first.len() + 1);
-    let mut bytes = Vec::with_capacity(total + SHORT);
+    let mut bytes = Copied::with_room(total);
     offsets.push(O::zero());
     for (row, bit) in first.iter().enumerate() {
         let chosen = &sides[usize::from(bit)];
         let (from, to) = chosen.range(row);
-        append(&mut bytes, &chosen.bytes, from, to);
+        bytes.push(&chosen.bytes, from, to);
         offsets.push(O::usize_as(bytes.len()));
     }
     let nulls = select_nulls(first, yes, no);
-    let buffers = vec![Buffer::from_vec(offsets), Buffer::from_vec(bytes)];
+    let buffers = vec![Buffer::from_vec(offsets), Buffer::from_vec(bytes.into_vec())];
     // SAFETY: one whole text of a valid array of this type for each bit of `first`; the offsets fit, as was checked.
     Ok(unsafe { with_buffers(&yes.array().to_data(), first.len(), buffers, nulls) })
 }
@@ -61,7 +61,7 @@ impl<O: OffsetSizeTrait> Side<O> {
         // Short constants are moved with what follows them, so something must.
         let mut padded = bytes.as_slice()[offsets[0].as_usize()..offsets[1].as_usize()].to_vec();
         let offsets = vec![O::zero(), O::usize_as(padded.len())].into();
-        padded.resize(padded.len() + SHORT, 0);
+        padded.resize(padded.len() + CHUNK, 0);
         Self { offsets, bytes: Buffer::from_vec(padded), step: 0 }
     }
 

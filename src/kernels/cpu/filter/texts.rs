@@ -1,15 +1,14 @@
-//! Texts and byte strings of the kept rows: new offsets, and the bytes as runs of kept rows.
+//! Texts and byte strings of the kept rows: new offsets, then the bytes.
 
 use arrow_buffer::{ArrowNativeType, Buffer, ScalarBuffer};
 use arrow_data::ArrayData;
 
-use super::lanes::{self, Lane};
 use super::mask::Picker;
-use crate::kernels::cpu::bytes::{SHORT, append};
+use crate::kernels::cpu::bytes::Copied;
 
 /// An offset into bytes, and the number of the same width that a length is.
 pub(super) trait Offset: ArrowNativeType {
-    type Length: Lane;
+    type Length: Copy;
     fn length(from: Self, to: Self) -> Self::Length;
     fn plus(self, length: Self::Length) -> Self;
 }
@@ -38,16 +37,9 @@ pub(super) fn pick<O: Offset>(picker: &Picker<'_>, data: &ArrayData) -> Option<V
     let offsets = ScalarBuffer::<O>::new(data.buffers()[0].clone(), data.offset(), data.len() + 1);
     let bytes = data.buffers()[1].as_slice();
     let kept = kept_offsets(picker, &offsets);
-    let total = kept[kept.len() - 1].as_usize();
-    let mut out = Vec::with_capacity(total + SHORT);
-    let mut copy = |first: usize, rows: usize| {
-        append(&mut out, bytes, offsets[first].as_usize(), offsets[first + rows].as_usize());
-    };
-    match &picker.numbers {
-        Some(numbers) => numbers.iter().for_each(|row| copy(*row as usize, 1)),
-        None => each_run(&picker.words, copy),
-    }
-    Some(vec![Buffer::from_vec(kept), Buffer::from_vec(out)])
+    let mut out = Copied::with_room(kept[kept.len() - 1].as_usize());
+    each_range(picker, |first, rows| out.push(bytes, offsets[first].as_usize(), offsets[first + rows].as_usize()));
+    Some(vec![Buffer::from_vec(kept), Buffer::from_vec(out.into_vec())])
 }
 
 /// Sums of the lengths of the kept rows.
@@ -55,36 +47,31 @@ fn kept_offsets<O: Offset>(picker: &Picker<'_>, offsets: &[O]) -> Vec<O> {
     let mut sums = Vec::with_capacity(picker.kept() + 1);
     let mut sum = O::default();
     sums.push(sum);
-    let mut add = |length| {
-        sum = sum.plus(length);
-        sum
-    };
-    match &picker.numbers {
-        Some(numbers) => sums.extend(numbers.iter().map(|row| {
-            let row = *row as usize;
-            add(O::length(offsets[row], offsets[row + 1]))
-        })),
-        None => {
-            let lengths: Vec<_> = offsets.iter().zip(&offsets[1..]).map(|(from, to)| O::length(*from, *to)).collect();
-            let lengths = ScalarBuffer::<O::Length>::from(lanes::pick(picker, &lengths));
-            sums.extend(lengths.iter().map(|length| add(*length)));
-        }
-    }
+    each_range(picker, |first, rows| {
+        let (before, start) = (sum, offsets[first]);
+        sums.extend(offsets[first + 1..=first + rows].iter().map(|end| before.plus(O::length(start, *end))));
+        sum = before.plus(O::length(start, offsets[first + rows]));
+    });
     sums
 }
 
-/// Calls with the first row and the length of each run of set bits; a run ends with its word.
+/// Calls with the first row and the length of ranges of kept rows that make up all of them, in order: 64 rows where all
+/// these are kept, else each row by itself. Where rows are kept at random, a loop that looks for the ends of runs waits for
+/// mispredicted branches longer than it saves copies.
 #[inline(always)]
-fn each_run(words: &[u64], mut call: impl FnMut(usize, usize)) {
-    for (index, word) in words.iter().enumerate() {
-        let (mut left, mut row) = (*word, index * 64);
+fn each_range(picker: &Picker<'_>, mut call: impl FnMut(usize, usize)) {
+    if let Some(numbers) = &picker.numbers {
+        return numbers.iter().for_each(|row| call(*row as usize, 1));
+    }
+    for (index, word) in picker.words.iter().enumerate() {
+        let (mut left, row) = (*word, index * 64);
+        if left == u64::MAX {
+            call(row, 64);
+            continue;
+        }
         while left != 0 {
-            let skipped = left.trailing_zeros();
-            left >>= skipped;
-            let run = left.trailing_ones();
-            call(row + skipped as usize, run as usize);
-            row += (skipped + run) as usize;
-            left = left.checked_shr(run).unwrap_or(0);
+            call(row + left.trailing_zeros() as usize, 1);
+            left &= left - 1;
         }
     }
 }
