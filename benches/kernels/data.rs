@@ -82,6 +82,7 @@ pub(crate) fn series(name: &str, values: &ArrayRef) -> pl::Series {
         DataType::Float64 => pl::Series::new(name, values.as_primitive::<Float64Type>().iter().collect::<Vec<_>>()),
         DataType::Boolean => pl::Series::new(name, values.as_boolean().iter().collect::<Vec<_>>()),
         DataType::Utf8 => pl::Series::new(name, values.as_string::<i32>().iter().collect::<Vec<_>>()),
+        DataType::Utf8View => pl::Series::new(name, values.as_string_view().iter().collect::<Vec<_>>()),
         DataType::Timestamp(..) => {
             let counts = values.as_primitive::<TimestampMicrosecondType>().iter().collect::<Vec<_>>();
             pl::Series::new(name, counts).cast(&pl::DataType::Datetime(pl::TimeUnit::Microseconds, None)).unwrap()

@@ -1,12 +1,14 @@
-//! Filters: a comparison and the copying of the rows that are kept, of one integer, one float and one text column.
+//! Filters: a comparison and the copying of the rows that are kept, of one integer, one float and one text column. Texts
+//! lie as Arrow's plain strings (`with_text`: whole texts are copied), and as views, as Polars has them (`with_views`).
 //!
 //! More rows than a tile come in tiles, as the engine hands them to this kernel.
 
 use std::hint::black_box;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use criterion::{Criterion, Throughput};
+use pelton::columnar::{DataType, Field};
 use pelton::expr::{col, lit};
 use pelton::kernels::cpu::filter::Filter;
 use pelton::limits::ROWS_PER_READ_MAX;
@@ -17,11 +19,26 @@ use crate::sizes;
 
 const KEPT: [(&str, i64); 4] = [("keep_1pc", 1), ("keep_50pc", 50), ("keep_99pc", 99), ("keep_all", 100)];
 
+/// The same rows with views instead of plain strings.
+fn with_views(batch: &RecordBatch) -> RecordBatch {
+    let column = |(field, values): (&Arc<Field>, &ArrayRef)| {
+        let values = match values.data_type() {
+            DataType::Utf8 => arrow_cast::cast(values, &DataType::Utf8View).unwrap(),
+            _ => Arc::clone(values),
+        };
+        (field.name().clone(), values)
+    };
+    RecordBatch::try_from_iter(batch.schema_ref().fields().iter().zip(batch.columns()).map(column)).unwrap()
+}
+
 pub(crate) fn all(criterion: &mut Criterion) {
     for (size, rows) in sizes() {
         let whole = batch(rows);
-        for (layout, columns) in [("numbers", vec![0, 2, 4]), ("with_text", vec![0, 2, 6])] {
-            let narrow: RecordBatch = whole.project(&columns).unwrap();
+        for (layout, narrow) in [
+            ("numbers", whole.project(&[0, 2, 4]).unwrap()),
+            ("with_text", whole.project(&[0, 2, 6]).unwrap()),
+            ("with_views", with_views(&whole.project(&[0, 2, 6]).unwrap())),
+        ] {
             let theirs = frame(&narrow);
             for (case, bound) in KEPT {
                 let filter = Filter::prepare(&col("p").lt(lit(bound)).typed(&narrow.schema()).unwrap()).unwrap();

@@ -50,6 +50,11 @@ pub enum AggregateFunction {
     OrderedSum,
     /// `(float) -> Float64`. That sum, divided by the count.
     OrderedMean,
+    /// `(float) -> Float64`, with the degrees of freedom taken off the count. By one pass of plain arithmetic in the same
+    /// order (Welford inside a cut, Chan's formula between cuts). Null if nothing is left to divide by.
+    OrderedVariance(u8),
+    /// `(float) -> Float64`. The square root of that variance.
+    OrderedStdDev(u8),
     /// `(number) -> Float64`, with the degrees of freedom taken off the count. Null if nothing is left to divide by.
     Variance(u8),
     /// `(number) -> Float64`. The square root of the variance.
@@ -81,6 +86,10 @@ impl AggregateFunction {
             Self::Mean => "mean",
             Self::OrderedSum => "ordered_sum",
             Self::OrderedMean => "ordered_mean",
+            Self::OrderedVariance(0) => "ordered_var_pop",
+            Self::OrderedVariance(_) => "ordered_var",
+            Self::OrderedStdDev(0) => "ordered_std_pop",
+            Self::OrderedStdDev(_) => "ordered_std",
             Self::Variance(0) => "var_pop",
             Self::Variance(_) => "var",
             Self::StdDev(0) => "std_pop",
@@ -99,7 +108,7 @@ impl AggregateFunction {
 impl AggregateFunction {
     /// Whether the answer depends on where rows are cut, so that cuts must lie at places of their own.
     pub fn is_ordered(&self) -> bool {
-        matches!(self, Self::OrderedSum | Self::OrderedMean)
+        matches!(self, Self::OrderedSum | Self::OrderedMean | Self::OrderedVariance(_) | Self::OrderedStdDev(_))
     }
 }
 

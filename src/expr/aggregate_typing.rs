@@ -80,12 +80,15 @@ fn signature(function: &AggregateFunction, input: TypedExpr) -> Result<(TypedExp
         AggregateFunction::Mean | AggregateFunction::Variance(_) | AggregateFunction::StdDev(_) => {
             (number(input, name)?, DataType::Float64)
         }
-        AggregateFunction::OrderedSum | AggregateFunction::OrderedMean => {
+        AggregateFunction::OrderedSum
+        | AggregateFunction::OrderedMean
+        | AggregateFunction::OrderedVariance(_)
+        | AggregateFunction::OrderedStdDev(_) => {
             let input = number(input, name)?;
             if !input.data_type.is_floating() {
                 let message = format!("{name} takes floats, but {} is {}", describe(&input), input.data_type);
                 return Err(Error::invalid_query(message)
-                    .advice("sums and means of whole numbers and decimals are exact in any order: use sum or mean"));
+                    .advice("whole numbers and decimals are exact in any order: use sum, mean, var or std"));
             }
             (input, DataType::Float64)
         }

@@ -402,6 +402,16 @@ impl Expr {
         Aggregate::new(AggregateFunction::Variance(ddof), Some(self))
     }
 
+    /// Variance of floats by plain arithmetic in one fixed order ([`AggregateFunction::OrderedVariance`]).
+    pub fn ordered_var(self, ddof: u8) -> Aggregate {
+        Aggregate::new(AggregateFunction::OrderedVariance(ddof), Some(self))
+    }
+
+    /// The square root of [`Expr::ordered_var`].
+    pub fn ordered_std(self, ddof: u8) -> Aggregate {
+        Aggregate::new(AggregateFunction::OrderedStdDev(ddof), Some(self))
+    }
+
     /// Standard deviation; `ddof` is taken off the count in the divisor (1 for a sample).
     pub fn std(self, ddof: u8) -> Aggregate {
         Aggregate::new(AggregateFunction::StdDev(ddof), Some(self))

@@ -175,6 +175,35 @@ fn ordered(seen: &Seen) -> Result<f64> {
     Ok(if total.is_nan() { f64::NAN } else { total })
 }
 
+/// The variance by plain arithmetic: Welford's steps inside a cut, Chan's formula between cuts.
+fn ordered_variance(seen: &Seen, ddof: u8) -> Result<Option<f64>> {
+    // Values, their mean, and the sum of the squared distances from it.
+    let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
+    let mut from = 0;
+    for &end in &seen.ends {
+        let mut cut = (0.0, 0.0, 0.0);
+        for value in &seen.values[from..end] {
+            let value = float(value)?;
+            cut.0 += 1.0;
+            let distance = value - cut.1;
+            cut.1 += distance / cut.0;
+            cut.2 += distance * (value - cut.1);
+        }
+        from = end;
+        if count == 0.0 {
+            (count, mean, squares) = cut;
+        } else if cut.0 > 0.0 {
+            let (both, distance) = (count + cut.0, cut.1 - mean);
+            mean += distance * (cut.0 / both);
+            squares = squares + cut.2 + distance * distance * (count * (cut.0 / both));
+            count = both;
+        }
+    }
+    let left = count - f64::from(ddof);
+    let variance = squares / left;
+    Ok((left > 0.0).then_some(if variance.is_nan() { f64::NAN } else { variance }))
+}
+
 fn keeps_null(function: &AggregateFunction) -> bool {
     matches!(function, AggregateFunction::Len | AggregateFunction::First | AggregateFunction::Last)
 }
@@ -203,6 +232,8 @@ fn reduce(aggregate: &TypedAggregate, seen: &Seen, key: &dyn Fn() -> String) -> 
         Function::Mean => mean(values)?,
         Function::OrderedSum => ordered(seen)?.into(),
         Function::OrderedMean => (ordered(seen)? / values.len() as f64).into(),
+        Function::OrderedVariance(ddof) => ordered_variance(seen, *ddof)?.into(),
+        Function::OrderedStdDev(ddof) => ordered_variance(seen, *ddof)?.map(f64::sqrt).into(),
         Function::Variance(ddof) => variance(values, *ddof)?.into(),
         Function::StdDev(ddof) => variance(values, *ddof)?.map(f64::sqrt).into(),
         Function::Min => extreme(values, std::cmp::Ordering::Less),

@@ -25,31 +25,59 @@ fn rows(count: usize) -> RecordBatch {
 }
 
 fn chain() -> Chain {
-    let aggregates = [col("x").ordered_sum().alias("sum"), col("x").ordered_mean().alias("mean"), len().alias("rows")];
-    Chain::new().key_by([col("k")]).aggregate(aggregates)
+    let sums = [col("x").ordered_sum().alias("sum"), col("x").ordered_mean().alias("mean")];
+    let spreads = [col("x").ordered_var(1).alias("var"), col("x").ordered_std(0).alias("std")];
+    Chain::new().key_by([col("k")]).aggregate(sums.into_iter().chain(spreads))
 }
 
-fn bits(answer: &RecordBatch) -> Vec<(i64, u64, u64)> {
+/// Key by key: the bits of the sum, the mean, and what other columns of floats there are.
+fn bits(answer: &RecordBatch) -> Vec<(i64, Vec<u64>)> {
     let keys = answer.column(0).as_primitive::<Int64Type>().values().iter();
     let floats =
-        |column: usize| answer.column(column).as_primitive::<Float64Type>().values().iter().map(|x| x.to_bits());
-    keys.zip(floats(1)).zip(floats(2)).map(|((&key, sum), mean)| (key, sum, mean)).collect()
+        |row: usize| answer.columns()[1..].iter().map(move |column| column.as_primitive::<Float64Type>().value(row));
+    keys.enumerate().map(|(row, &key)| (key, floats(row).map(f64::to_bits).collect())).collect()
+}
+
+/// Values, their mean, and the sum of the squared distances from it.
+#[derive(Clone, Copy, Default)]
+struct Spread(f64, f64, f64);
+
+impl Spread {
+    fn add(&mut self, value: f64) {
+        let before = value - self.1;
+        self.0 += 1.0;
+        self.1 += before / self.0;
+        self.2 += before * (value - self.1);
+    }
+
+    fn merge(&mut self, later: Self) {
+        if self.0 == 0.0 {
+            *self = later;
+        } else {
+            let (both, apart) = (self.0 + later.0, later.1 - self.1);
+            self.1 += apart * (later.0 / both);
+            self.2 = self.2 + later.2 + apart * apart * (self.0 * (later.0 / both));
+            self.0 = both;
+        }
+    }
 }
 
 /// By the definition: row by row inside a cut, then cut by cut.
-fn by_hand(batch: &RecordBatch) -> BTreeMap<i64, (f64, u64)> {
+fn by_hand(batch: &RecordBatch) -> BTreeMap<i64, (f64, Spread)> {
     let keys = batch.column(0).as_primitive::<Int64Type>().values();
     let values = batch.column(1).as_primitive::<Float64Type>();
-    let mut totals: BTreeMap<i64, (f64, u64)> = BTreeMap::new();
+    let mut totals: BTreeMap<i64, (f64, Spread)> = BTreeMap::new();
     for from in (0..batch.num_rows()).step_by(ROWS_PER_ORDERED_CUT) {
-        let mut of_cut: BTreeMap<i64, (f64, u64)> = BTreeMap::new();
+        let mut of_cut: BTreeMap<i64, (f64, Spread)> = BTreeMap::new();
         for row in (from..batch.num_rows().min(from + ROWS_PER_ORDERED_CUT)).filter(|row| values.is_valid(*row)) {
             let slot = of_cut.entry(keys[row]).or_default();
-            *slot = (slot.0 + values.value(row), slot.1 + 1);
+            slot.0 += values.value(row);
+            slot.1.add(values.value(row));
         }
-        for (key, (sum, count)) in of_cut {
+        for (key, (sum, spread)) in of_cut {
             let slot = totals.entry(key).or_default();
-            *slot = (slot.0 + sum, slot.1 + count);
+            slot.0 += sum;
+            slot.1.merge(spread);
         }
     }
     totals
@@ -68,15 +96,21 @@ fn threads_and_batches_do_not_change_the_order_of_additions() {
             [0, 7, 100_000, 1_100_000, ROWS].windows(2).map(|ends| batch.slice(ends[0], ends[1] - ends[0])).collect();
         answers.push(pool.install(|| program.run_all(&pieces)).unwrap());
     }
-    for (key, sum, mean) in bits(&answers[0]) {
-        let (total, count) = expected[&key];
-        assert_eq!((sum, mean), (total.to_bits(), (total / count as f64).to_bits()), "key {key}");
+    for (key, found) in bits(&answers[0]) {
+        let (total, Spread(count, _, squares)) = expected[&key];
+        let wanted = [total, total / count, squares / (count - 1.0), (squares / count).sqrt()];
+        assert_eq!(found, wanted.map(f64::to_bits), "key {key}");
     }
     assert!(answers.iter().all(|answer| bits(answer) == bits(&answers[0])));
     // The values are such that the exact sum is another one.
-    let exact = Chain::new().key_by([col("k")]).aggregate([col("x").sum().alias("s"), col("x").mean().alias("m")]);
+    let exact =
+        [col("x").sum().alias("s"), col("x").mean().alias("m"), col("x").var(1).alias("v"), col("x").std(0).alias("d")];
+    let exact = Chain::new().key_by([col("k")]).aggregate(exact);
     let exact = Program::compile(&batch.schema(), &exact, Device::Auto).unwrap().run(&batch).unwrap();
-    assert_ne!(bits(&exact), bits(&answers[0]));
+    let (exact, ordered) = (bits(&exact), bits(&answers[0]));
+    for column in 0..4 {
+        assert!(exact.iter().zip(&ordered).any(|(exact, ordered)| exact.1[column] != ordered.1[column]), "{column}");
+    }
 }
 
 #[test]
@@ -128,4 +162,31 @@ fn whole_numbers_need_no_order() {
     let chain = Chain::new().aggregate([col("k").ordered_sum()]);
     let error = Program::compile(&batch.schema(), &chain, Device::Auto).unwrap_err().to_string();
     assert!(error.contains("ordered_sum takes floats") && error.contains("use sum or mean"), "{error}");
+}
+
+#[test]
+fn variances_of_few_values_and_of_what_is_not_finite() {
+    let column = |values: Vec<Option<f64>>| -> RecordBatch {
+        let values: ArrayRef = Arc::new(Float64Array::from(values));
+        RecordBatch::try_from_iter_with_nullable([("x", values, true)]).unwrap()
+    };
+    let chain = Chain::new().aggregate([col("x").ordered_var(1).alias("var"), col("x").ordered_std(0).alias("std")]);
+    for (values, expected) in [
+        (vec![], [None, None]),
+        (vec![None, Some(5.0)], [None, Some(0.0)]),
+        (vec![Some(1.0), None, Some(3.0)], [Some(2.0), Some(1.0)]),
+        (vec![Some(1e300), Some(-1e300)], [Some(f64::INFINITY), Some(f64::INFINITY)]),
+        (vec![Some(f64::INFINITY), Some(1.0)], [Some(f64::NAN), Some(f64::NAN)]),
+        (vec![Some(-f64::NAN), Some(1.0)], [Some(f64::NAN), Some(f64::NAN)]),
+    ] {
+        let batch = column(values.clone());
+        for device in [Device::Cpu, Device::Reference] {
+            let answer = Program::compile(&batch.schema(), &chain, device).unwrap().run(&batch).unwrap();
+            let found = [0, 1].map(|place| {
+                let column = answer.column(place).as_primitive::<Float64Type>();
+                column.is_valid(0).then(|| column.value(0).to_bits())
+            });
+            assert_eq!(found, expected.map(|value| value.map(f64::to_bits)), "{values:?}");
+        }
+    }
 }

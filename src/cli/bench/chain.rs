@@ -55,7 +55,7 @@ impl Query {
         !self.keys.is_empty()
     }
 
-    /// The same with ordered sums and means of floats instead of exact ones.
+    /// The same with ordered sums, means and variances of floats instead of exact ones.
     ///
     /// # Errors
     /// As for [`Query::typed`].
@@ -67,6 +67,8 @@ impl Query {
             aggregate.function = match &aggregate.function {
                 AggregateFunction::Sum if is_float => AggregateFunction::OrderedSum,
                 AggregateFunction::Mean if is_float => AggregateFunction::OrderedMean,
+                AggregateFunction::Variance(ddof) if is_float => AggregateFunction::OrderedVariance(*ddof),
+                AggregateFunction::StdDev(ddof) if is_float => AggregateFunction::OrderedStdDev(*ddof),
                 other => other.clone(),
             };
         }
@@ -152,15 +154,22 @@ mod tests {
     }
 
     #[test]
-    fn only_sums_and_means_of_floats_are_put_in_order() {
+    fn only_arithmetic_of_floats_is_put_in_order() {
         let rows = data::make(Rows::Values, 10).unwrap();
-        let aggregates = ["sum(i) as a", "avg(f) as b", "sum(g) as c", "min(f) as d", "avg(i) as e"];
+        let aggregates = ["sum(i) as a", "avg(f) as b", "sum(g) as c", "min(f) as d", "avg(i) as e", "var(g) as h"];
         let query = Query::parse(&Chain { aggregates: &aggregates, ..Chain::default() }).unwrap();
         let ordered = query.ordered(rows.schema_ref()).unwrap();
         let texts: Vec<String> = ordered.aggregates.iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
-            ["sum(i) AS a", "ordered_mean(f) AS b", "ordered_sum(g) AS c", "min(f) AS d", "mean(i) AS e"]
+            [
+                "sum(i) AS a",
+                "ordered_mean(f) AS b",
+                "ordered_sum(g) AS c",
+                "min(f) AS d",
+                "mean(i) AS e",
+                "ordered_var(g) AS h"
+            ]
         );
     }
 

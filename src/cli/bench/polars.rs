@@ -88,8 +88,8 @@ fn aggregate(aggregate: &TypedAggregate) -> Result<pl::Expr> {
         AggregateFunction::Mean | AggregateFunction::OrderedMean => values()?.mean(),
         AggregateFunction::Min => values()?.min(),
         AggregateFunction::Max => values()?.max(),
-        AggregateFunction::Variance(ddof) => values()?.var(*ddof),
-        AggregateFunction::StdDev(ddof) => values()?.std(*ddof),
+        AggregateFunction::Variance(ddof) | AggregateFunction::OrderedVariance(ddof) => values()?.var(*ddof),
+        AggregateFunction::StdDev(ddof) | AggregateFunction::OrderedStdDev(ddof) => values()?.std(*ddof),
         other => return Err(unsaid(&format!("the aggregate {}", other.name()))),
     };
     Ok(made.alias(aggregate.name.as_str()))

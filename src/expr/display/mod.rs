@@ -276,7 +276,14 @@ fn aggregate(
         None => f.write_str("*")?,
     }
     match function {
-        AggregateFunction::Variance(ddof) | AggregateFunction::StdDev(ddof) if *ddof > 1 => write!(f, ", {ddof}")?,
+        AggregateFunction::Variance(ddof)
+        | AggregateFunction::StdDev(ddof)
+        | AggregateFunction::OrderedVariance(ddof)
+        | AggregateFunction::OrderedStdDev(ddof)
+            if *ddof > 1 =>
+        {
+            write!(f, ", {ddof}")?;
+        }
         AggregateFunction::Quantile(share) => write!(f, ", {share:?}")?,
         AggregateFunction::Concat(separator) => write!(f, ", {}", quoted(separator))?,
         _ => {}

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::expr::{Aggregate, AggregateFunction as Fn, len};
 use crate::suggest;
 
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 37] = [
     "all",
     "any",
     "avg",
@@ -29,7 +29,11 @@ const NAMES: [&str; 33] = [
     "n_unique",
     "ordered_avg",
     "ordered_mean",
+    "ordered_std",
+    "ordered_std_pop",
     "ordered_sum",
+    "ordered_var",
+    "ordered_var_pop",
     "quantile",
     "quantile_cont",
     "std",
@@ -132,6 +136,10 @@ impl Reader<'_> {
             "ordered_avg" | "ordered_mean" => one(Fn::OrderedMean),
             "var_pop" => one(Fn::Variance(0)),
             "std_pop" | "stddev_pop" => one(Fn::StdDev(0)),
+            "ordered_var_pop" => one(Fn::OrderedVariance(0)),
+            "ordered_std_pop" => one(Fn::OrderedStdDev(0)),
+            "ordered_var" => Ok(Fn::OrderedVariance(self.ddof(name, parameters, tree)?)),
+            "ordered_std" => Ok(Fn::OrderedStdDev(self.ddof(name, parameters, tree)?)),
             "var" | "variance" | "var_samp" => Ok(Fn::Variance(self.ddof(name, parameters, tree)?)),
             "std" | "stddev" | "stddev_samp" => Ok(Fn::StdDev(self.ddof(name, parameters, tree)?)),
             "first" => one(Fn::First),

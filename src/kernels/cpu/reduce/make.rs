@@ -8,6 +8,7 @@ use super::extreme_decimal::ExtremeDecimal;
 use super::n_unique::NUnique;
 use super::nothing::Nothing;
 use super::ordered::OrderedTotal;
+use super::ordered_spread::OrderedSpread;
 use super::pick::Pick;
 use super::quantile::Quantile;
 use super::state::State;
@@ -45,6 +46,10 @@ pub(super) fn make(aggregate: &TypedAggregate) -> Result<Box<dyn State>> {
                 _ => None,
             }
         }
+        Function::OrderedVariance(ddof) => {
+            ordered_spread(values, variance::Wanted { ddof: *ddof, is_deviation: false })
+        }
+        Function::OrderedStdDev(ddof) => ordered_spread(values, variance::Wanted { ddof: *ddof, is_deviation: true }),
         Function::Variance(ddof) => spread(values, variance::Wanted { ddof: *ddof, is_deviation: false }),
         Function::StdDev(ddof) => spread(values, variance::Wanted { ddof: *ddof, is_deviation: true }),
         Function::Min => extreme::<false>(values),
@@ -102,6 +107,14 @@ fn spread(values: &DataType, wanted: variance::Wanted) -> Option<Box<dyn State>>
         DataType::Float64 => Some(Box::new(FloatVariance::<f64>::new(wanted))),
         _ => None,
     })
+}
+
+fn ordered_spread(values: &DataType, wanted: variance::Wanted) -> Option<Box<dyn State>> {
+    match values {
+        DataType::Float32 => Some(Box::new(OrderedSpread::<f32>::new(wanted))),
+        DataType::Float64 => Some(Box::new(OrderedSpread::<f64>::new(wanted))),
+        _ => None,
+    }
 }
 
 /// Decimal digits after the point; none for what is not a number.

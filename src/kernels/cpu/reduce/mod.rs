@@ -30,6 +30,7 @@ mod merge;
 mod n_unique;
 mod nothing;
 mod ordered;
+mod ordered_spread;
 mod pick;
 mod quantile;
 pub mod reduce_with;
@@ -247,7 +248,8 @@ impl Groups {
         let groups = self.len();
         let can_defer = self.may_defer && has_keys && !self.prepared.is_ordered;
         self.defers = can_defer && deferred::is_worth_it(groups, groups - before, len);
-        let ids = if has_keys { Ids::Each(&self.row_ids) } else { Ids::One };
+        // Rows of a single group are added up in registers, not one after the other in its lanes.
+        let ids = if has_keys && groups != 1 { Ids::Each(&self.row_ids) } else { Ids::One };
         let aggregates = &self.prepared.aggregates;
         self.inputs.clear();
         for (input, aggregate) in inputs.iter().zip(aggregates) {

@@ -34,7 +34,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn column(self, variances: Vec<Option<f64>>) -> Result<ArrayRef, Refusal> {
+    pub(super) fn column(self, variances: Vec<Option<f64>>) -> Result<ArrayRef, Refusal> {
         let root = |variance: f64| if self.is_deviation { variance.sqrt() } else { variance };
         let present: Vec<bool> = variances.iter().map(Option::is_some).collect();
         let values = variances.into_iter().map(|variance| variance.map_or(0.0, root)).collect();
