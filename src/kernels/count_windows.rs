@@ -42,7 +42,7 @@ pub fn reference(
         for (row, key) in numbers.assign(&input.keys[..place], input.rows)?.into_iter().enumerate() {
             let rows = rows_of.entry(key).or_default();
             rows.push((batch, row));
-            if rows.len() as u64 % windows.slide == 0 {
+            if (rows.len() as u64).is_multiple_of(windows.slide) {
                 let size = usize::try_from(windows.size).unwrap_or(usize::MAX);
                 given.push(rows[rows.len().saturating_sub(size)..].to_vec());
             }

@@ -36,7 +36,7 @@ pub(super) fn join_asof(input: Arc<Node>, described: &JoinAsofDescribed) -> Resu
     let mut fields = input.schema.fields().to_vec();
     let mut right_columns = Vec::new();
     // What is equal stands there once; the time of the table's row is another one, unless it has the same name.
-    let is_added = |index: usize, name: &str| !right_keys.contains(&index) && !(name == times.1 && times.0 == times.1);
+    let is_added = |index: usize, name: &str| !(right_keys.contains(&index) || name == times.1 && times.0 == times.1);
     for (index, field) in right.fields().iter().enumerate().filter(|(index, field)| is_added(*index, field.name())) {
         right_columns.push(index);
         fields.push(Arc::new(field.as_ref().clone().with_nullable(true)));

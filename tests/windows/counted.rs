@@ -50,6 +50,16 @@ fn rows_that_an_aggregate_does_not_see_count_all_the_same() {
     assert_eq!(stage.batch(&[(0, "Oslo", 1), (0, "Oslo", 2), (0, "Oslo", 9), (0, "Oslo", 3)]), "Oslo \nOslo 9");
 }
 
+#[test]
+fn the_first_windows_of_a_batch_begin_with_the_same_rows() {
+    let stage = Stage::new(|visits| {
+        let median = col("n").quantile(0.5).alias("median");
+        visits.key_by([]).count_window_sliding(10, 3, [median, col("n").n_unique().alias("different")])
+    });
+    let rows: Vec<Row<'_>> = (1..=9).map(|n| (0, "", n)).collect();
+    assert_eq!(stage.batch(&rows), "2.0 3\n3.5 6\n5.0 9");
+}
+
 /// What comes of rows in this order, whatever the cut.
 fn model(rows: &[Row<'_>], size: usize, slide: usize) -> Vec<String> {
     let mut of_city: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
@@ -57,7 +67,7 @@ fn model(rows: &[Row<'_>], size: usize, slide: usize) -> Vec<String> {
     for (_, city, n) in rows {
         let numbers = of_city.entry(city).or_default();
         numbers.push(*n);
-        if numbers.len() % slide == 0 {
+        if numbers.len().is_multiple_of(slide) {
             let window = &numbers[numbers.len().saturating_sub(size)..];
             let (first, sum) = (window[0], window.iter().sum::<i64>());
             windows.push(format!("{city} {} {first} {n} {sum}", window.len()));

@@ -128,11 +128,15 @@ impl KeptCounts {
     /// The answers of windows, in their order.
     fn answer(&mut self, windows: &[Window]) -> Result<RecordBatch> {
         let mut all = self.reduce.begin()?.settled()?;
-        let longest = windows.iter().map(|(_, first, last)| last - first + 1).max().unwrap_or(0);
-        // In a round each window takes one pane in, so that it takes them in their order.
-        for round in 0..longest {
-            let with_pane = (0_u64..).zip(windows).filter(|(_, (_, first, last))| first + round <= *last);
-            let with_pane = with_pane.map(|(place, &(slot, first, _))| (slot, first + round, place));
+        let places = self.numbered((0_u64..).zip(windows).map(|(place, &(slot, ..))| (slot, place)))?;
+        all.ids_of(&places)?;
+        let longest = windows.iter().map(|(_, first, last)| last - first).max().unwrap_or(0);
+        // In a round each window takes one pane in, so that it takes them in their order: counted from its last pane, which is
+        // that of no other window of its key. A pane can be taken in once only in a round.
+        for before_last in (0..=longest).rev() {
+            let with_pane = (0_u64..).zip(windows).filter_map(|(place, &(slot, first, last))| {
+                Some((slot, last.checked_sub(before_last).filter(|pane| *pane >= first)?, place))
+            });
             let with_pane = with_pane.collect::<Vec<_>>();
             let from = self.numbered(with_pane.iter().map(|&(slot, pane, _)| (slot, pane)))?;
             let ids = self.groups.ids_of(&from)?;

@@ -30,7 +30,7 @@ pub(super) enum Ready {
     Explode(usize, SchemaRef),
     Map(Function),
     Join(PreparedJoin),
-    JoinAsof(PreparedAsof),
+    JoinAsof(Box<PreparedAsof>),
     Watermark {
         id: WatermarkId,
         column: usize,
@@ -67,7 +67,7 @@ impl Ready {
             }
             Step::JoinAsof(join) => {
                 let (_, table) = registry.table(join.table)?;
-                (Self::JoinAsof(PreparedAsof::prepare(join, table)?), Arc::clone(&join.schema))
+                (Self::JoinAsof(Box::new(PreparedAsof::prepare(join, table)?)), Arc::clone(&join.schema))
             }
             Step::Watermark { id, column } => {
                 let DataType::Timestamp(unit, _) = input.field(*column).data_type() else {
