@@ -11,6 +11,7 @@ use super::store::Store;
 use crate::connectors::OffsetRange;
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::Checksum;
+use crate::plan::table_origin::TableVersion;
 
 /// The file that says whose checkpoint it is.
 pub(super) const QUERY: &str = "query";
@@ -48,6 +49,9 @@ pub struct OffsetEntry {
     /// Whether it is the end of the rows, with which what is still open is closed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_last: bool,
+    /// The versions of static tables that may change, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tables: BTreeMap<String, TableVersion>,
 }
 
 /// That a batch is in all sinks, and its state is safe.

@@ -47,11 +47,11 @@ pub fn reference(join: &Join, table: &RecordBatch, batch: &RecordBatch) -> Resul
     Ok(RecordBatch::try_new_with_options(Arc::clone(&join.schema), columns, &options)?)
 }
 
-fn keys(batch: &RecordBatch, columns: &[usize], row: usize) -> Result<Vec<Scalar>> {
+pub(super) fn keys(batch: &RecordBatch, columns: &[usize], row: usize) -> Result<Vec<Scalar>> {
     columns.iter().map(|&column| Scalar::from_array(batch.column(column), row)).collect()
 }
 
-fn all_equal(left: &[Scalar], right: &[Scalar]) -> bool {
+pub(super) fn all_equal(left: &[Scalar], right: &[Scalar]) -> bool {
     left.iter().zip(right).all(|(left, right)| match (left, right) {
         (Scalar::Null, _) | (_, Scalar::Null) => false,
         (Scalar::Float64(left), Scalar::Float64(right)) => left == right || (left.is_nan() && right.is_nan()),

@@ -10,7 +10,11 @@
 //!    matched it, it comes out then beside nulls where the kind of the join wants that; after the pairs, by time and then by
 //!    arrival. *(tested)*
 //! 4. Rows behind the horizon that the batch before left, and rows without a time, are counted and left out. *(tested)*
-//! 5. The answer does not depend on partitions, and not on whether rows have been stored and restored in between. *(tested)*
+//! 5. With `takes_latest`, contracts 1 to 3 are others: a row of the left stream comes once, when no row can come any more
+//!    that is not later than it, by the horizon that a batch leaves; beside the latest row of the right stream whose key is
+//!    equal and whose time is not later, and not older than `before`: of one time, the one that arrived last. Without such a
+//!    row it comes beside nulls if the kind is `left`. By time, then by arrival. *(tested)*
+//! 6. The answer does not depend on partitions, and not on whether rows have been stored and restored in between. *(tested)*
 
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
@@ -82,7 +86,8 @@ pub fn reference(join: &JoinStreams, schema: &SchemaRef, history: &[(RecordBatch
                 is_forgotten: false,
             };
             let mut matches = Vec::new();
-            for (place, other) in seen.iter_mut().enumerate().filter(|(_, other)| !other.is_forgotten) {
+            let others = seen.iter_mut().enumerate();
+            for (place, other) in others.filter(|(_, other)| !join.takes_latest && !other.is_forgotten) {
                 let (left, right) = if new.is_right { (other.time, new.time) } else { (new.time, other.time) };
                 if new.key.is_some()
                     && other.key == new.key
@@ -101,6 +106,10 @@ pub fn reference(join: &JoinStreams, schema: &SchemaRef, history: &[(RecordBatch
             }
             seen.push(new);
         }
+        if join.takes_latest {
+            given.extend(latest(join, schema, &mut seen, moment)?);
+            continue;
+        }
         let mut over = Vec::new();
         for (place, one) in seen.iter_mut().enumerate().filter(|(_, one)| !one.is_forgotten) {
             one.is_forgotten =
@@ -113,6 +122,31 @@ pub fn reference(join: &JoinStreams, schema: &SchemaRef, history: &[(RecordBatch
         given.extend(over.into_iter().map(|(_, place)| seen[place].row.clone()));
     }
     Ok(concat_batches(schema, &given)?)
+}
+
+/// The rows of the left stream whose latest rows are known now.
+fn latest(join: &JoinStreams, schema: &SchemaRef, seen: &mut [Seen], moment: &Moment) -> Result<Vec<RecordBatch>> {
+    let is_known = |one: &Seen| {
+        let known_at = forgotten_at(join, false, one.time);
+        !one.is_right && !one.is_forgotten && moment.horizon.is_some_and(|horizon| horizon >= known_at)
+    };
+    let mut known: Vec<usize> = (0..seen.len()).filter(|&place| is_known(&seen[place])).collect();
+    known.sort_by_key(|&place| seen[place].time);
+    let mut given = Vec::new();
+    for place in known {
+        seen[place].is_forgotten = true;
+        let left = &seen[place];
+        let matches = seen.iter().filter(|right| {
+            right.is_right && left.key.is_some() && right.key == left.key && is_close(join, left.time, right.time)
+        });
+        // The last of those with the largest time.
+        match matches.max_by_key(|right| right.time) {
+            Some(right) => given.push(beside(join, schema, &left.row, &right.row)?),
+            None if join.kind.gives_unmatched(false) => given.push(left.row.clone()),
+            None => {}
+        }
+    }
+    Ok(given)
 }
 
 fn beside(join: &JoinStreams, schema: &SchemaRef, left: &RecordBatch, right: &RecordBatch) -> Result<RecordBatch> {

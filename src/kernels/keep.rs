@@ -19,12 +19,13 @@ use std::time::Duration;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatchOptions};
+use arrow_ord::cmp::not_distinct;
 use arrow_select::concat::concat_batches;
 use arrow_select::filter::{filter, filter_record_batch};
 
 use super::reduce::{self, ReduceInput};
-use super::{Partial, Partitions, group_ids, sessions};
-use crate::columnar::{Field, RecordBatch, SchemaRef};
+use super::{Partial, Partitions, count_windows, group_ids, sessions};
+use crate::columnar::{DataType, Field, RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
 use crate::plan::keep::{Keep, OutputMode, Span, WatermarkId, Windows};
 
@@ -109,6 +110,30 @@ pub trait Kept: Send {
     /// # Errors
     /// Overflow of a total.
     fn scan(&self) -> Result<RecordBatch>;
+
+    /// Those rows of [`Kept::scan`] that have this key: a row for each of its first columns.
+    ///
+    /// # Errors
+    /// As for [`Kept::scan`].
+    fn get(&self, key: &[ArrayRef]) -> Result<RecordBatch> {
+        let all = self.scan()?;
+        Ok(filter_record_batch(&all, &has_key(all.columns(), key, all.num_rows())?)?)
+    }
+}
+
+/// Which of so many rows, whose first columns are keys, have this one: null equals null. Keys are what stands for all equal
+/// ones.
+pub(crate) fn has_key(columns: &[ArrayRef], key: &[ArrayRef], rows: usize) -> Result<BooleanArray> {
+    let mut has = BooleanArray::from(vec![true; rows]);
+    for (column, value) in columns.iter().zip(key) {
+        let plain = |array: &ArrayRef| match array.data_type() {
+            DataType::Dictionary(_, values) => arrow_cast::cast(array, values),
+            _ => Ok(Arc::clone(array)),
+        };
+        let is_equal = not_distinct(&plain(column)?, &arrow_array::Scalar::new(plain(value)?))?;
+        has = BooleanArray::new(has.values() & is_equal.values(), None);
+    }
+    Ok(has)
 }
 
 /// The answer to the last of several batches, by the book: the rows of all of them are looked at anew. `history` has the
@@ -145,6 +170,7 @@ pub fn reference(keep: &Keep, schema: &SchemaRef, history: &[(ReduceInput, Momen
             under(schema, rows.columns().to_vec(), rows.num_rows())
         }
         Span::Event(windows) => event(keep, windows, schema, history, now),
+        Span::Rows(windows) => count_windows::reference(keep, windows, schema, history),
         Span::Sessions(windows) => sessions::reference(keep, windows, schema, history),
     }
 }

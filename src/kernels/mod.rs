@@ -5,6 +5,7 @@
 //! keep no memory of earlier batches of their own: same input, same answer. Groups that outlive their batch are an object
 //! that the runtime owns ([`keep`]).
 
+pub mod count_windows;
 pub mod cpu;
 pub mod drop_duplicates;
 pub mod exact_sum;
@@ -16,6 +17,7 @@ pub mod gpu;
 pub mod group_ids;
 pub mod hash;
 pub mod join;
+pub mod join_asof;
 pub mod join_streams;
 pub mod keep;
 pub mod map_state;

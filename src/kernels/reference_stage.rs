@@ -11,7 +11,7 @@ use arrow_select::concat::concat_batches;
 
 use super::reduce::ReduceInput;
 use super::{Backend, Partial, Partitions, PreparedStage, StageTask};
-use super::{explode, filter, group_ids, join, project, reduce, repartition, sort, stored, user_function};
+use super::{explode, filter, group_ids, join, join_asof, project, reduce, repartition, sort, stored, user_function};
 use crate::columnar::{Field, RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
 use crate::expr::{TypedAggregate, TypedExpr};
@@ -109,6 +109,7 @@ impl ReferenceStage {
                 Some(Arc::clone(schema))
             }
             Step::Join(join) => Some(Arc::clone(&join.schema)),
+            Step::JoinAsof(join) => Some(Arc::clone(&join.schema)),
         };
         self.stage.steps.iter().rev().find_map(after).unwrap_or_else(|| Arc::clone(&self.stage.input_schema))
     }
@@ -123,6 +124,7 @@ impl ReferenceStage {
             Step::Explode { column, schema } => explode::reference(&batch, *column, schema),
             Step::Map { function, schema } => self.call(*function, &batch, schema),
             Step::Join(join) => join::reference(join, self.registry.table(join.table)?.1, &batch),
+            Step::JoinAsof(join) => join_asof::reference(join, self.registry.table(join.table)?.1, &batch),
             Step::Validate { .. } | Step::Watermark { .. } | Step::Late { .. } => Err(refused()),
         })
     }

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::analyze_asof;
 use super::analyze_keep;
 use super::analyze_state;
 use super::analyze_streams;
+use super::asof::AsofJoin;
 use super::explain::columns;
 use super::keep::{Keep, Watermark, WatermarkId, Windows};
 use super::logical::{LogicalPlan, MapInput, SortBy};
@@ -38,6 +40,7 @@ pub enum Op {
     Map { input: Arc<Node>, function: FunctionId, name: String },
     Transform { input: Arc<Node>, function: FunctionId, name: String },
     Join { input: Arc<Node>, join: Join, name: String },
+    JoinAsof { input: Arc<Node>, join: AsofJoin, name: String },
     Reduce { input: Arc<Node>, keys: Vec<NamedExpr>, aggregates: Vec<TypedAggregate> },
     Watermark { input: Arc<Node>, watermark: Watermark, column: usize },
     Late { input: Arc<Node>, pane: TypedExpr, windows: Windows, watermarks: Vec<WatermarkId> },
@@ -67,6 +70,7 @@ impl Node {
             | Op::Map { input, .. }
             | Op::Transform { input, .. }
             | Op::Join { input, .. }
+            | Op::JoinAsof { input, .. }
             | Op::Reduce { input, .. }
             | Op::Watermark { input, .. }
             | Op::Late { input, .. }
@@ -174,6 +178,7 @@ fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>, given: &mut Given) -> R
             Ok(Node { op: Op::Transform { input, function: *function, name: name.clone() }, schema })
         }
         LogicalPlan::Join { table, name, schema, on, kind, .. } => join(input, *table, name, schema, on, *kind),
+        LogicalPlan::JoinAsof(described) => analyze_asof::join_asof(input, described),
         LogicalPlan::Reduce { keys, aggregates, .. } => reduce(input, keys, aggregates),
         LogicalPlan::Watermark { column, delay, idle_after, .. } => {
             analyze_keep::watermark(input, column, *delay, *idle_after, given)

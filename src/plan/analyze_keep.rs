@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::analyze::{Given, Node, Op, field, index_of, named, plain_key, unique};
 use super::analyze_state::check_ttl;
-use super::keep::{Keep, OutputMode, Span, Watermark, WatermarkId, Windows, nanos_of};
+use super::keep::{Keep, OutputMode, RowWindows, Span, Watermark, WatermarkId, Windows, nanos_of};
 use super::logical::Over;
 use super::stage::NamedExpr;
 use crate::columnar::{DataType, Field, Scalar, Schema};
@@ -144,6 +144,10 @@ pub(super) fn keep(
             keys.push(no_pane());
             Span::Batches { size, slide }
         }
+        (Over::Rows { size, slide }, []) => {
+            keys.push(no_pane());
+            Span::Rows(row_windows(size, slide)?)
+        }
         (Over::Event, [window]) => {
             let Some((time, size, slide, name)) = window_of(window) else {
                 return Err(Error::internal("a window that is none"));
@@ -160,7 +164,7 @@ pub(super) fn keep(
         (Over::Event, _) => {
             return Err(Error::invalid_query("there are several windows among the keys").advice("keep one of them"));
         }
-        (Over::Always | Over::Batches { .. }, _) => {
+        (Over::Always | Over::Batches { .. } | Over::Rows { .. }, _) => {
             let error = Error::invalid_query("a window of event time among the keys says already which rows count");
             return Err(error.advice("use aggregate, or take the window out of the keys"));
         }
@@ -173,10 +177,25 @@ pub(super) fn keep(
         Span::Event(_) => "windows",
         Span::Sessions(_) => "sessions",
         Span::Batches { .. } => "batches",
+        Span::Rows(_) => "rows",
     };
     let name = operator_name(name, kind, given)?;
     let keep = Keep { name, keys, aggregates, span, ttl, mode, watermarks };
     Ok(Node { op: Op::Keep { input, keep }, schema: Arc::new(Schema::new(fields)) })
+}
+
+fn row_windows(size: u64, slide: u64) -> Result<RowWindows> {
+    if size == 0 || slide == 0 {
+        return Err(Error::invalid_query("a window has at least one row, and so has its slide"));
+    }
+    if slide > size {
+        let error = Error::invalid_query("the slide of a window is longer than its size: rows between would be lost");
+        return Err(error.advice("make the size as long as the slide"));
+    }
+    if i64::try_from(size).is_err() {
+        return Err(Error::invalid_query(format!("{size} rows are more than a window can have")));
+    }
+    Ok(RowWindows::new(size, slide))
 }
 
 /// A key whose value is given when groups are taken in.
@@ -190,6 +209,7 @@ fn check_memory(keys: &[Expr], over: Over, ttl: Option<Duration>) -> Result<()> 
         (None, _) => return Ok(()),
         (Some(ttl), Over::Always) if !keys.is_empty() => return check_ttl(Some(ttl)),
         (_, Over::Always) => "without keys there is one group, which always has rows",
+        (_, Over::Rows { .. }) => "the size of the window says how many rows count",
         (_, Over::Batches { .. }) => "the size of the window says how long batches count",
         (_, Over::Event) if keys.iter().any(Expr::is_window) => "the watermark says when a window is over",
         (_, Over::Event) => "no group outlives its batch",
@@ -209,6 +229,11 @@ fn check_mode(span: &Span, mode: Option<OutputMode>, watermarks: &[WatermarkId])
             let message = "append gives windows once they are final, and without a watermark they never are";
             Err(Error::invalid_query(message).advice("say how late rows may come, with with_watermark, or use update"))
         }
+        (Span::Rows(_), Some(OutputMode::Update | OutputMode::Complete)) => {
+            let message = "a window by the number of rows comes once, when it has them all";
+            Err(Error::invalid_query(message).advice("leave the output mode out"))
+        }
+        (Span::Rows(_), None) => Ok(OutputMode::Append),
         (Span::Batches { .. }, Some(OutputMode::Append | OutputMode::Update)) => {
             let message = "a window over batches gives all its groups each time it slides";
             Err(Error::invalid_query(message).advice("leave the output mode out"))

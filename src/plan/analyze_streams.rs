@@ -21,7 +21,7 @@ pub(super) fn join_streams(
     described: &JoinStreamsDescribed,
     given: &mut Given,
 ) -> Result<Node> {
-    let JoinStreamsDescribed { on, times, before, after, kind, .. } = described;
+    let JoinStreamsDescribed { on, times, before, after, kind, takes_latest, .. } = described;
     if on.is_empty() {
         return Err(Error::invalid_query("there must be at least one column to join on"));
     }
@@ -36,13 +36,17 @@ pub(super) fn join_streams(
         }
         pairs.push((of_left, of_right));
     }
-    let unit = finer(unit_of(left, &times.0)?, unit_of(right, &times.1)?);
-    let spans = [*before, *after].map(|span| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX));
-    if spans.iter().any(|span| span % nanos_of(unit) != 0) {
+    let unit = finer(unit_of(&left.schema, &times.0)?, unit_of(&right.schema, &times.1)?);
+    // Without a tolerance any distance will do.
+    let spans = [*before, *after].map(|span| i64::try_from(span.as_nanos()).ok());
+    if spans.iter().flatten().any(|span| span % nanos_of(unit) != 0) {
         let message = "the span between the times of matching rows is finer than the times";
         return Err(Error::invalid_query(message).advice("cast the times to timestamps of a finer unit"));
     }
     let watermarks = check_watermarks(left, right, *kind)?;
+    if *takes_latest {
+        check_latest(*kind, &watermarks)?;
+    }
 
     let all = (all_columns(&left.schema), all_columns(&right.schema));
     let rest = |columns: &[NamedExpr], keys: &dyn Fn(usize) -> bool| -> Vec<NamedExpr> {
@@ -87,10 +91,11 @@ pub(super) fn join_streams(
         keys,
         columns: format!("{} | {}", operator::columns(&left_rest), operator::columns(&right_rest)),
         left: left_rest.len(),
-        before: spans[0] / nanos_of(unit),
-        after: spans[1] / nanos_of(unit),
+        before: spans[0].map_or(i64::MAX, |span| span / nanos_of(unit)),
+        after: spans[1].map_or(i64::MAX, |span| span / nanos_of(unit)),
         unit,
         kind: *kind,
+        takes_latest: *takes_latest,
         watermarks,
     };
     let joined = joined_schema(&both.schema, &join);
@@ -117,9 +122,9 @@ fn joined_schema(both: &Schema, join: &JoinStreams) -> Schema {
     Schema::new(fields.collect::<Vec<_>>())
 }
 
-fn unit_of(node: &Node, time: &str) -> Result<TimeUnit> {
-    let index = index_of(&node.schema, time)?;
-    match node.schema.field(index).data_type() {
+pub(super) fn unit_of(schema: &Schema, time: &str) -> Result<TimeUnit> {
+    let index = index_of(schema, time)?;
+    match schema.field(index).data_type() {
         DataType::Timestamp(unit, _) => Ok(*unit),
         other => {
             let message = format!("column \"{time}\" is {other}, not a timestamp");
@@ -128,8 +133,23 @@ fn unit_of(node: &Node, time: &str) -> Result<TimeUnit> {
     }
 }
 
-fn finer(one: TimeUnit, other: TimeUnit) -> TimeUnit {
+pub(super) fn finer(one: TimeUnit, other: TimeUnit) -> TimeUnit {
     if nanos_of(one) < nanos_of(other) { one } else { other }
+}
+
+/// Refuses what means nothing where each row of the left stream takes the latest of the right one.
+fn check_latest(kind: StreamJoinKind, watermarks: &[super::keep::WatermarkId]) -> Result<()> {
+    if !matches!(kind, StreamJoinKind::Inner | StreamJoinKind::Left) {
+        let message = "an as-of join gives rows of the left stream alone: it is inner or left";
+        return Err(Error::invalid_query(message));
+    }
+    if watermarks.is_empty() {
+        let message = "without watermarks it is never known which row was the latest";
+        return Err(
+            Error::invalid_query(message).advice("say of both streams how late rows may come, with with_watermark")
+        );
+    }
+    Ok(())
 }
 
 fn check_watermarks(left: &Node, right: &Node, kind: StreamJoinKind) -> Result<Vec<super::keep::WatermarkId>> {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::fuse::QueryPlan;
 use super::logical::{LogicalPlan, MapInput, Over, Remember};
@@ -29,6 +30,13 @@ fn logical_into(plan: &LogicalPlan, depth: usize, text: &mut String) {
             let on = on.iter().map(|(left, right)| format!("{left} = {name}.{right}")).collect::<Vec<_>>();
             format!("{} {name} on {}", kind_name(*kind), on.join(", "))
         }
+        LogicalPlan::JoinAsof(described) => {
+            let name = &described.name;
+            let on = described.on.iter().map(|(left, right)| format!("{left} = {name}.{right}, ")).collect::<String>();
+            let tolerance = described.tolerance.map(|most| format!(" within {most:?}")).unwrap_or_default();
+            let ((left, right), strategy) = (&described.times, described.strategy);
+            format!("{name} on {on}{strategy} from {left} to {name}.{right}{tolerance}")
+        }
         LogicalPlan::Reduce { keys, aggregates, .. } if keys.is_empty() => list(aggregates),
         LogicalPlan::Reduce { keys, aggregates, .. } => format!("[{}] {}", list(keys), list(aggregates)),
         LogicalPlan::Watermark { column, delay, idle_after, .. } => {
@@ -39,6 +47,7 @@ fn logical_into(plan: &LogicalPlan, depth: usize, text: &mut String) {
         LogicalPlan::Keep { keys, aggregates, over, ttl, mode, .. } => {
             let over = match over {
                 Over::Always | Over::Event => String::new(),
+                Over::Rows { size, slide } => format!(" over {size} rows every {slide}"),
                 Over::Batches { size, slide: None } => format!(" over {size:?}"),
                 Over::Batches { size, slide: Some(slide) } => format!(" over {size:?} every {slide:?}"),
             };
@@ -54,8 +63,12 @@ fn logical_into(plan: &LogicalPlan, depth: usize, text: &mut String) {
         LogicalPlan::JoinStreams(described) => {
             let on = described.on.iter().map(|(left, right)| format!("{left} = {right}")).collect::<Vec<_>>();
             let ((left, right), before, after) = (&described.times, described.before, described.after);
-            let kind = described.kind.name();
-            format!("{kind} on {}, {right} from {before:?} before to {after:?} after {left}", on.join(", "))
+            let (kind, on) = (described.kind.name(), on.join(", "));
+            match (described.takes_latest, before) {
+                (false, _) => format!("{kind} on {on}, {right} from {before:?} before to {after:?} after {left}"),
+                (true, Duration::MAX) => format!("{kind} on {on}, backward from {left} to {right}"),
+                (true, _) => format!("{kind} on {on}, backward from {left} to {right} within {before:?}"),
+            }
         }
         LogicalPlan::DropDuplicates { columns, memory, .. } => {
             let columns = if columns.is_empty() { "all columns".to_owned() } else { columns.join(", ") };
@@ -123,6 +136,10 @@ fn describe_step(step: &Step, registry: &Registry) -> String {
             let (name, rows) = registry.table(*table).map_or(("?", 0), |(name, table)| (name, table.num_rows()));
             format!("join {} {name}, {rows} rows", kind_name(*kind))
         }
+        Step::JoinAsof(join) => {
+            let (name, rows) = registry.table(join.table).map_or(("?", 0), |(name, table)| (name, table.num_rows()));
+            format!("join {} {name} by time, {rows} rows", join.strategy)
+        }
         Step::Watermark { id, .. } => format!("watermark {}", id.0),
         Step::Late { windows, .. } => format!("rows too late for {windows}"),
     }
@@ -149,7 +166,9 @@ fn describe_end(stage: &Stage, registry: &Registry) -> String {
             format!("keep \"{}\" by [{keys}]: {state}{ttl}, by {name}, a closure: runs on the CPU", map.name)
         }
         End::JoinStreams(join) => {
-            format!("keep \"{}\": rows of two streams by [{}], {}", join.name, named(&join.keys), join.kind.name())
+            let how = if join.takes_latest { ", as of" } else { "" };
+            let (keys, kind) = (named(&join.keys), join.kind.name());
+            format!("keep \"{}\": rows of two streams by [{keys}], {kind}{how}", join.name)
         }
         End::DropDuplicates(drop) => {
             let memory = match &drop.memory {

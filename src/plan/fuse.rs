@@ -167,6 +167,7 @@ impl Fuser {
                 self.step(input, Step::Map { function: *function, schema: Arc::clone(schema) }, schema)
             }
             Op::Join { input, join, .. } => self.step(input, Step::Join(join.clone()), schema),
+            Op::JoinAsof { input, join, .. } => self.step(input, Step::JoinAsof(join.clone()), schema),
             Op::Transform { input, function, .. } => self.cut(input, End::Transform { function: *function }, schema),
             Op::Reduce { input, keys, aggregates } => {
                 let end = End::Reduce { keys: keys.clone(), aggregates: aggregates.clone() };

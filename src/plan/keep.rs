@@ -38,6 +38,14 @@ pub struct Keep {
     pub watermarks: Vec<WatermarkId>,
 }
 
+impl Keep {
+    /// The keys without the pane, or whatever else tells groups of one key apart.
+    pub fn plain_keys(&self) -> &[NamedExpr] {
+        let has_number = self.ttl.is_some() || !matches!(self.span, Span::Always);
+        &self.keys[..self.keys.len().saturating_sub(usize::from(has_number))]
+    }
+}
+
 impl Operator for Keep {
     fn name(&self) -> &str {
         &self.name
@@ -73,6 +81,8 @@ pub enum Span {
         /// From one answer to the next.
         slide: Option<Duration>,
     },
+    /// Every so many rows of a key, the latest of them.
+    Rows(RowWindows),
 }
 
 impl fmt::Display for Span {
@@ -84,6 +94,7 @@ impl fmt::Display for Span {
                 let gap = windows.size.saturating_mul(nanos_of(windows.unit));
                 write!(f, "over sessions with gaps of {}", crate::expr::span::format(gap))
             }
+            Self::Rows(windows) => write!(f, "over {windows}"),
             Self::Batches { size, slide: None } => write!(f, "over the batches of {size:?}"),
             Self::Batches { size, slide: Some(slide) } => write!(f, "over the batches of {size:?} every {slide:?}"),
         }
@@ -175,6 +186,45 @@ impl fmt::Display for Windows {
     }
 }
 
+/// Windows by the number of rows: one at each multiple of `slide`, of the latest `size` rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowWindows {
+    /// The rows of a window; of the first windows, fewer.
+    pub size: u64,
+    /// From one window to the next; at most `size`.
+    pub slide: u64,
+    /// The length of a pane: divides both.
+    pub pane: u64,
+}
+
+impl RowWindows {
+    /// Windows of this size, one every `slide` rows; neither is 0.
+    pub fn new(size: u64, slide: u64) -> Self {
+        let (mut pane, mut rest) = (size, slide);
+        while rest != 0 {
+            (pane, rest) = (rest, pane % rest);
+        }
+        Self { size, slide, pane }
+    }
+
+    /// The panes of the window whose last row is the one of this number, counted from 1: first and last.
+    pub fn panes_of(&self, last_row: u64) -> (u64, u64) {
+        (last_row.saturating_sub(self.size) / self.pane, (last_row - 1) / self.pane)
+    }
+
+    /// The panes, of a key that has had so many rows, that the windows to come need.
+    pub fn needed(&self, rows: u64) -> std::ops::Range<u64> {
+        let next = (rows / self.slide + 1) * self.slide;
+        next.saturating_sub(self.size) / self.pane..rows.div_ceil(self.pane)
+    }
+}
+
+impl fmt::Display for RowWindows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the latest {} rows of each key, every {}", self.size, self.slide)
+    }
+}
+
 /// Nanoseconds of a unit.
 pub fn nanos_of(unit: TimeUnit) -> i64 {
     match unit {
@@ -245,6 +295,21 @@ mod tests {
                     assert!(first <= pane && pane <= last, "{size} {slide} {pane} {window}");
                     assert_eq!((last + 1 - first) * windows.pane, size);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn windows_of_rows_need_the_panes_that_later_windows_have() {
+        for (size, slide) in [(1, 1), (4, 4), (6, 4), (9, 1), (10, 5), (7, 3)] {
+            let windows = RowWindows::new(size, slide);
+            for rows in 0..60 {
+                let row_needed =
+                    |row: u64| (rows + 1..200).any(|end| end % slide == 0 && row + size > end - 1 && row < end);
+                let mut needed: Vec<u64> =
+                    (0..rows).filter(|&row| row_needed(row)).map(|row| row / windows.pane).collect();
+                needed.dedup();
+                assert_eq!(windows.needed(rows).collect::<Vec<_>>(), needed, "{size} {slide} {rows}");
             }
         }
     }

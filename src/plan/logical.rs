@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::asof::AsofStrategy;
 use super::keep::OutputMode;
 use super::operator::StreamJoinKind;
 use super::rules::Rule;
@@ -99,6 +100,8 @@ pub enum LogicalPlan {
         /// Which rows come out.
         kind: JoinKind,
     },
+    /// A join with a static table by time.
+    JoinAsof(JoinAsofDescribed),
     /// One row a group.
     Reduce {
         /// The rows.
@@ -229,6 +232,13 @@ pub enum Over {
         /// From one answer to the next; none: one with each batch.
         slide: Option<Duration>,
     },
+    /// Every so many rows of a key, the latest of them.
+    Rows {
+        /// The rows of a window.
+        size: u64,
+        /// From one window to the next.
+        slide: u64,
+    },
 }
 
 /// How long keys are remembered.
@@ -261,6 +271,29 @@ pub struct JoinStreamsDescribed {
     pub after: Duration,
     /// Which rows come out.
     pub kind: StreamJoinKind,
+    /// Whether each row of the left stream takes the latest of the right one alone.
+    pub takes_latest: bool,
+}
+
+/// A join with a static table by time.
+#[derive(Debug, Clone)]
+pub struct JoinAsofDescribed {
+    /// The rows.
+    pub input: Arc<LogicalPlan>,
+    /// The table.
+    pub table: TableId,
+    /// Its name.
+    pub name: String,
+    /// Its schema.
+    pub schema: SchemaRef,
+    /// Pairs of columns that must be equal: of the stream, of the table.
+    pub on: Vec<(String, String)>,
+    /// The columns of their times.
+    pub times: (String, String),
+    /// Which row of the table is taken.
+    pub strategy: AsofStrategy,
+    /// How far apart the times may be.
+    pub tolerance: Option<Duration>,
 }
 
 /// A function of the user's over the rows of each key and what it remembers of the key.
@@ -395,8 +428,11 @@ impl LogicalPlan {
             Self::Keep { over: Over::Always, .. } => "running",
             Self::Keep { over: Over::Event, .. } => "key_by(window).aggregate",
             Self::Keep { over: Over::Batches { .. }, .. } => "reduce_by_key_and_window",
+            Self::Keep { over: Over::Rows { .. }, .. } => "count_window",
             Self::MapState(described) => described.operation,
+            Self::JoinStreams(described) if described.takes_latest => "join_asof_stream",
             Self::JoinStreams(_) => "join_within",
+            Self::JoinAsof(_) => "join_asof",
             Self::DropDuplicates { .. } => "drop_duplicates",
             Self::ReduceWith { .. } => "key_by.reduce",
             Self::Distinct { .. } => "distinct",
@@ -427,6 +463,7 @@ impl LogicalPlan {
             | Self::Watermark { input, .. }
             | Self::Late { input, .. }
             | Self::Keep { input, .. }
+            | Self::JoinAsof(JoinAsofDescribed { input, .. })
             | Self::MapState(MapStateDescribed { input, .. })
             | Self::DropDuplicates { input, .. }
             | Self::ReduceWith { input, .. }

@@ -8,9 +8,11 @@
 //! Nothing here runs a query, and nothing here holds a connector: sources, closures and tables are ids.
 
 pub mod analyze;
+mod analyze_asof;
 mod analyze_keep;
 mod analyze_state;
 mod analyze_streams;
+pub mod asof;
 pub mod explain;
 pub mod fuse;
 pub mod keep;
@@ -21,6 +23,7 @@ pub mod rules;
 mod share;
 pub mod stage;
 pub mod state_function;
+pub mod table_origin;
 
 pub use fuse::QueryPlan;
 pub use logical::LogicalPlan;

@@ -153,6 +153,10 @@ pub struct JoinStreams {
     pub unit: TimeUnit,
     /// Which rows come out.
     pub kind: StreamJoinKind,
+    /// Whether each row of the left stream waits until no other can come that it would match, and takes the latest: `before`
+    /// is then how old that may be, and `after` is 0.
+    #[serde(default)]
+    pub takes_latest: bool,
     /// The watermarks of both streams; without them nothing is forgotten.
     pub watermarks: Vec<WatermarkId>,
 }
@@ -208,7 +212,8 @@ impl Operator for JoinStreams {
     }
 
     fn description(&self) -> String {
-        format!("[{}] rows of two streams, {}: {}", columns(&self.keys), self.kind.name(), self.columns)
+        let how = if self.takes_latest { ", as of" } else { "" };
+        format!("[{}] rows of two streams, {}{how}: {}", columns(&self.keys), self.kind.name(), self.columns)
     }
 
     fn watermarks(&self) -> &[WatermarkId] {

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::analyze::{self, Node, Op};
+use super::asof::AsofJoin;
 use super::keep::Keep;
 use super::rules::{TypedRule, Verdict};
 use super::stage::{Join, NamedExpr, SortKey};
@@ -80,6 +81,9 @@ pub(super) fn rebuilt(node: &Node, with: &mut dyn FnMut(&Arc<Node>) -> Arc<Node>
             Op::Transform { input: with(input), function: *function, name: name.clone() }
         }
         Op::Join { input, join, name } => Op::Join { input: with(input), join: join.clone(), name: name.clone() },
+        Op::JoinAsof { input, join, name } => {
+            Op::JoinAsof { input: with(input), join: join.clone(), name: name.clone() }
+        }
         Op::Reduce { input, keys, aggregates } => {
             Op::Reduce { input: with(input), keys: keys.clone(), aggregates: aggregates.clone() }
         }
@@ -175,6 +179,7 @@ impl Pruner {
             Op::Project { input, columns } => self.project(input, columns, wanted),
             Op::Explode { input, column } => self.explode(node, input, *column, wanted),
             Op::Join { input, join, name } => self.join(node, input, join, name, wanted),
+            Op::JoinAsof { input, join, name } => self.join_asof(node, input, join, name, wanted),
             Op::Union { inputs } => self.union(node, inputs, wanted),
             Op::Reduce { input, keys, aggregates } => self.reduce(node, input, (keys, aggregates), wanted),
             Op::Watermark { input, watermark, column } => {
@@ -295,6 +300,31 @@ impl Pruner {
             ..join.clone()
         };
         (Arc::new(Node { op: Op::Join { input, join, name: name.to_owned() }, schema }), moved)
+    }
+
+    fn join_asof(
+        &mut self,
+        node: &Node,
+        input: &Arc<Node>,
+        join: &AsofJoin,
+        name: &str,
+        wanted: &Columns,
+    ) -> (Arc<Node>, Moved) {
+        let left_columns = input.schema.fields().len();
+        let from_left = wanted.iter().copied().filter(|&index| index < left_columns).collect::<Columns>();
+        let (input, mut moved) = self.prune(input, &union(&from_left, join.reads()));
+        let left_time = join.left_time.map_columns(&|index| moved[&index]);
+        let left_keys = join.left_keys.iter().map(|index| moved[index]).collect();
+        let mut fields = input.schema.fields().to_vec();
+        let mut right_columns = Vec::new();
+        for &index in wanted.iter().filter(|&&index| index >= left_columns) {
+            moved.insert(index, fields.len());
+            fields.push(Arc::clone(&node.schema.fields()[index]));
+            right_columns.push(join.right_columns[index - left_columns]);
+        }
+        let schema = Arc::new(Schema::new(fields));
+        let join = AsofJoin { left_time, left_keys, right_columns, schema: Arc::clone(&schema), ..join.clone() };
+        (Arc::new(Node { op: Op::JoinAsof { input, join, name: name.to_owned() }, schema }), moved)
     }
 
     fn union(&mut self, node: &Node, inputs: &[Arc<Node>], wanted: &Columns) -> (Arc<Node>, Moved) {

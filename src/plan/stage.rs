@@ -5,16 +5,18 @@
 //! and ends in one of the ways of [`End`]. What cannot be plain data (closures, tables) is named by an id and looked up
 //! in the [`Registry`] when a backend prepares the stage.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::asof::AsofJoin;
 use super::keep::{Keep, WatermarkId, Windows};
 use super::operator::{DropDuplicates, JoinStreams, MapState, Operator};
-use super::rules::TypedRule;
+use super::rules::{TypedRule, TypedTest};
 use super::state_function::StateFunction;
+use super::table_origin::{TableVersion, Watched};
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
 use crate::expr::{TypedAggregate, TypedExpr};
@@ -32,7 +34,7 @@ pub struct SourceId(pub usize);
 pub struct FunctionId(pub usize);
 
 /// Which of the static tables in a [`Registry`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TableId(pub usize);
 
 /// A fused run of operations without regrouping, and how it ends.
@@ -107,6 +109,8 @@ pub enum Step {
     },
     /// Looks rows up in a static table.
     Join(Join),
+    /// Looks rows up in a static table by time.
+    JoinAsof(AsofJoin),
     /// Looks how far event time has come; rows pass as they are.
     Watermark {
         /// Which watermark.
@@ -260,6 +264,8 @@ pub struct Registry {
     group_functions: Vec<(String, Arc<dyn GroupFunction>)>,
     state_functions: Vec<(String, Arc<dyn StateFunction>)>,
     tables: Vec<(String, RecordBatch)>,
+    /// Those that are read again when they change.
+    watched: BTreeMap<usize, Watched>,
 }
 
 impl Registry {
@@ -285,6 +291,24 @@ impl Registry {
     pub fn add_table(&mut self, name: impl Into<String>, table: RecordBatch) -> TableId {
         self.tables.push((name.into(), table));
         TableId(self.tables.len() - 1)
+    }
+
+    /// Says that a table is read again when it changes.
+    pub fn watch_table(&mut self, id: TableId, watched: Watched) {
+        self.watched.insert(id.0, watched);
+    }
+
+    /// The tables that are read again when they change.
+    pub fn watched_tables(&self) -> impl Iterator<Item = (TableId, &str, &Watched)> {
+        let named = self.watched.iter().filter_map(|(&id, watched)| Some((id, &self.tables.get(id)?.0, watched)));
+        named.map(|(id, name, watched)| (TableId(id), name.as_str(), watched))
+    }
+
+    /// Puts a new version in the place of a table.
+    pub fn replace_table(&mut self, id: TableId, rows: RecordBatch, version: TableVersion) {
+        if let (Some(table), Some(watched)) = (self.tables.get_mut(id.0), self.watched.get_mut(&id.0)) {
+            (table.1, watched.version) = (rows, version);
+        }
     }
 
     /// The function of this id, with its name.
@@ -333,6 +357,18 @@ impl Stage {
         });
         let of_end = self.operator().map(Operator::watermarks);
         of_steps.map(Vec::as_slice).chain(of_end).flatten().copied().collect()
+    }
+
+    /// Whether it looks rows up in a table.
+    pub fn reads_table(&self, table: TableId) -> bool {
+        self.steps.iter().any(|step| match step {
+            Step::Join(join) => join.table == table,
+            Step::JoinAsof(join) => join.table == table,
+            Step::Validate { rules } => {
+                rules.iter().any(|rule| matches!(&rule.test, TypedTest::Found(join) if join.table == table))
+            }
+            _ => false,
+        })
     }
 
     /// Whether its answer depends on where its rows are cut: whether it makes ordered sums.

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::cell::Row;
 use super::context::Draft;
@@ -19,8 +20,9 @@ use crate::error::Result;
 use crate::expr::{Aggregate, Expr, col, len};
 use crate::plan::LogicalPlan;
 use crate::plan::analyze;
+use crate::plan::asof::AsofStrategy;
 use crate::plan::explain;
-use crate::plan::logical::{MapInput, Remember, SortBy};
+use crate::plan::logical::{JoinAsofDescribed, MapInput, Remember, SortBy};
 use crate::plan::rules::{self, Test};
 use crate::plan::stage::{BatchFunction, FunctionId, GroupFunction, JoinKind};
 use crate::plan::state_function::StateFunction;
@@ -111,10 +113,10 @@ impl DStream {
     fn planned(&self, Rule { name, test, verdict }: Rule) -> rules::Rule {
         let test = match test {
             RuleTest::Holds(condition) => Test::Holds(condition),
-            RuleTest::Found(on, StaticTable { name, rows }) => {
+            RuleTest::Found(on, table) => {
                 let on = on.into_iter().map(|JoinOn(stream, table)| (stream, table)).collect();
-                let schema = rows.schema();
-                let table = self.edit(|draft| draft.registry.add_table(name.clone(), rows));
+                let (name, schema) = (table.name.clone(), table.rows.schema());
+                let table = self.edit(|draft| table.enter(&mut draft.registry));
                 Test::Found { table, name, schema, on }
             }
         };
@@ -302,11 +304,47 @@ impl DStream {
         on: impl IntoIterator<Item = O>,
         kind: JoinKind,
     ) -> Result<Self> {
-        let StaticTable { name, rows } = table.into();
-        let schema = rows.schema();
-        let table = self.edit(|draft| draft.registry.add_table(name.clone(), rows));
+        let table: StaticTable = table.into();
+        let (name, schema) = (table.name.clone(), table.rows.schema());
+        let table = self.edit(|draft| table.enter(&mut draft.registry));
         let on = on.into_iter().map(|on| on.into()).map(|JoinOn(left, right)| (left, right)).collect();
         let joined = self.with(|input| LogicalPlan::Join { input, table, name, schema, on, kind });
+        joined.schema()?;
+        Ok(joined)
+    }
+
+    /// Each row beside the row of a table that was there at its time: of the rows whose keys are equal the one that
+    /// `strategy` says, not further away than `tolerance` if there is one. Rows that find none stand beside nulls. The
+    /// table's columns come after the stream's, without those joined on, and without its time if both have one name. As
+    /// `join_asof` of Polars, but that the table need not be sorted.
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # use std::time::Duration;
+    /// # fn example(trades: DStream, prices: StaticTable) -> Result<DStream> {
+    /// let day = Some(Duration::from_secs(86_400));
+    /// trades.join_asof(prices, ["symbol"], ("traded", "since"), AsofStrategy::Backward, day)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`DStream::join_static`].
+    pub fn join_asof<O: Into<JoinOn>>(
+        &self,
+        table: impl Into<StaticTable>,
+        on: impl IntoIterator<Item = O>,
+        times: (impl Into<String>, impl Into<String>),
+        strategy: AsofStrategy,
+        tolerance: Option<Duration>,
+    ) -> Result<Self> {
+        let table: StaticTable = table.into();
+        let (name, schema) = (table.name.clone(), table.rows.schema());
+        let table = self.edit(|draft| table.enter(&mut draft.registry));
+        let on = on.into_iter().map(|on| on.into()).map(|JoinOn(left, right)| (left, right)).collect();
+        let times = (times.0.into(), times.1.into());
+        let joined = self.with(|input| {
+            LogicalPlan::JoinAsof(JoinAsofDescribed { input, table, name, schema, on, times, strategy, tolerance })
+        });
         joined.schema()?;
         Ok(joined)
     }

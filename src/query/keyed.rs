@@ -108,6 +108,34 @@ impl KeyedDStream {
         self.keep(aggregates, Over::Batches { size, slide })
     }
 
+    /// One row for every `rows` rows of a key: the keys, then the aggregates of these rows. What is left of a key waits for
+    /// rows to come. Rows are counted in their order, so that how a batch was cut changes nothing. Flink's `countWindow`;
+    /// without keys, its `countWindowAll`.
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # fn example(visits: DStream) -> DStream {
+    /// // The average of each hundred visits of a city.
+    /// visits.key_by([col("city")]).count_window(100, [col("seconds").mean().alias("mean")])
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn count_window(self, rows: u64, aggregates: impl IntoIterator<Item = Aggregate>) -> DStream {
+        self.count_window_sliding(rows, rows, aggregates)
+    }
+
+    /// As [`KeyedDStream::count_window`], of windows that overlap: with every `slide` rows of a key the aggregates of its
+    /// latest `rows`, at first of all there are.
+    #[must_use]
+    pub fn count_window_sliding(
+        self,
+        rows: u64,
+        slide: u64,
+        aggregates: impl IntoIterator<Item = Aggregate>,
+    ) -> DStream {
+        self.keep(aggregates, Over::Rows { size: rows, slide })
+    }
+
     fn keep(self, aggregates: impl IntoIterator<Item = Aggregate>, over: Over) -> DStream {
         let Self { stream, keys, mode, name, ttl } = self;
         let aggregates = aggregates.into_iter().collect();

@@ -78,6 +78,53 @@ impl DStream {
         self.join_within_as(other, on, (times.0.into(), times.1.into()), (before, after), kind, None)
     }
 
+    /// Each row of this stream beside the latest row of another one, as of its time: of the rows whose keys are equal the
+    /// last one whose time is not later, and not older than `tolerance` if there is one. A row comes once the watermarks of
+    /// both streams say that no other can come that it would take; `inner` leaves rows out that find none, `left` puts them
+    /// beside nulls. Without a tolerance the latest row of each key is held for good.
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # use std::time::Duration;
+    /// # fn example(trades: DStream, quotes: DStream) -> DStream {
+    /// let trades = trades.with_watermark("traded", Duration::from_secs(1));
+    /// let quotes = quotes.with_watermark("quoted", Duration::from_secs(1));
+    /// let tolerance = Some(Duration::from_secs(60));
+    /// trades.join_asof_stream(&quotes, ["symbol"], ("traded", "quoted"), tolerance, StreamJoinKind::Left)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn join_asof_stream<O: Into<JoinOn>>(
+        &self,
+        other: &Self,
+        on: impl IntoIterator<Item = O>,
+        times: (impl Into<String>, impl Into<String>),
+        tolerance: Option<Duration>,
+        kind: StreamJoinKind,
+    ) -> Self {
+        let on = on.into_iter().map(Into::into).map(|JoinOn(left, right)| (left, right)).collect();
+        self.join_asof_stream_as(other, on, (times.0.into(), times.1.into()), tolerance, kind, None)
+    }
+
+    /// As [`DStream::join_asof_stream`], with what a checkpoint calls it.
+    #[must_use]
+    pub fn join_asof_stream_as(
+        &self,
+        other: &Self,
+        on: Vec<(String, String)>,
+        times: (String, String),
+        tolerance: Option<Duration>,
+        kind: StreamJoinKind,
+        name: Option<&str>,
+    ) -> Self {
+        let inputs = [Arc::clone(self.plan()), Arc::clone(other.plan())];
+        let (same_query, name) = (self.is_of_query(other), name.map(str::to_owned));
+        let (before, after) = (tolerance.unwrap_or(Duration::MAX), Duration::ZERO);
+        let described =
+            JoinStreamsDescribed { inputs, same_query, name, on, times, before, after, kind, takes_latest: true };
+        self.with(|_| LogicalPlan::JoinStreams(described))
+    }
+
     /// As [`DStream::join_within`], with what a checkpoint calls it.
     #[must_use]
     pub fn join_within_as(
@@ -91,7 +138,8 @@ impl DStream {
     ) -> Self {
         let inputs = [Arc::clone(self.plan()), Arc::clone(other.plan())];
         let (same_query, name) = (self.is_of_query(other), name.map(str::to_owned));
-        let described = JoinStreamsDescribed { inputs, same_query, name, on, times, before, after, kind };
+        let described =
+            JoinStreamsDescribed { inputs, same_query, name, on, times, before, after, kind, takes_latest: false };
         self.with(|_| LogicalPlan::JoinStreams(described))
     }
 }

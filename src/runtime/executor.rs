@@ -19,20 +19,22 @@ use rayon::prelude::*;
 use super::micro_batch::MicroBatch;
 use super::progress::StageFlow;
 use super::quarantine::{self, AsideBytes, Quarantined};
+use super::states::{StateHandle, States};
+use super::tables::{TableVersions, Tables};
 use super::watermarks::EventTime;
 use crate::checkpoint::{StatePart, StateParts};
 use crate::clock::Clock;
-use crate::columnar::{RecordBatch, SchemaRef};
+use crate::columnar::{Field, RecordBatch, SchemaRef};
 use crate::dispatch::{Device, Dispatcher, Placed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::{BatchReader, Checksum, ReadReport};
 use crate::kernels::user_function::panic_text;
-use crate::kernels::{Findings, Flow, Kept, Moment, Notice, Partial, Partitions, PreparedStage, Sighting};
+use crate::kernels::{Findings, Flow, Moment, Notice, Partial, Partitions, PreparedStage, Sighting};
 use crate::plan::QueryPlan;
 use crate::plan::keep::Span;
 use crate::plan::operator::Operator;
 use crate::plan::rules::{TypedRule, Verdict};
-use crate::plan::stage::{End, Registry, SourceId, Stage, StageInput};
+use crate::plan::stage::{End, NamedExpr, Registry, SourceId, Stage, StageInput};
 
 /// Takes what an operator's state has become: its name, which part of it, and the rows.
 type SaveState<'a> = &'a mut dyn FnMut(&str, StatePart, &[RecordBatch]) -> Result<()>;
@@ -44,8 +46,9 @@ pub type Readers = Vec<Box<dyn BatchReader>>;
 pub struct Executor {
     plan: QueryPlan,
     placed: Vec<Placed>,
+    tables: Tables,
     /// What stages keep, in their order.
-    kept: Vec<Option<Box<dyn Kept>>>,
+    states: Arc<States>,
     /// How far event time had come after the latest batch that was done.
     time: EventTime,
     /// What has been done of a batch that is not done: it may run again.
@@ -141,13 +144,48 @@ impl Executor {
             plan.stages.iter().map(|stage| dispatcher.place(stage, registry)).collect::<Result<_>>()?;
         let keep = |(stage, placed): (&Stage, &Placed)| stage.operator().map(|_| placed.stage.keep()).transpose();
         let kept = plan.stages.iter().zip(&placed).map(keep).collect::<Result<_>>()?;
-        Ok(Self { plan, placed, kept, time: EventTime::default(), attempt: None })
+        let (tables, states) = (Tables::new(registry, dispatcher), Arc::new(States::new(kept)));
+        Ok(Self { plan, placed, tables, states, time: EventTime::default(), attempt: None })
     }
 
     /// The stages that keep state from batch to batch: the name of each, and what it keeps.
     pub fn operators(&self) -> BTreeMap<String, String> {
         let kept = self.plan.stages.iter().filter_map(Stage::operator);
         kept.map(|operator| (operator.name().to_owned(), operator.description())).collect()
+    }
+
+    /// Reads the tables again that have changed, and prepares the stages anew that look rows up in them; gives what there is
+    /// to tell.
+    pub(super) fn reload_tables(&mut self) -> Result<Vec<String>> {
+        let (changed, told) = self.tables.look();
+        for (stage, placed) in self.plan.stages.iter().zip(&mut self.placed) {
+            if changed.iter().any(|table| stage.reads_table(*table)) {
+                *placed = self.tables.dispatcher.place(stage, &self.tables.registry)?;
+            }
+        }
+        Ok(told)
+    }
+
+    /// The versions of tables that are in use.
+    pub(super) fn table_versions(&self) -> TableVersions {
+        self.tables.versions()
+    }
+
+    /// What may be looked at of what the stages keep.
+    pub(super) fn handles(&self) -> Vec<StateHandle> {
+        let handle = |(stage, placed): (usize, &Stage)| {
+            let name = placed.operator()?.name().to_owned();
+            let keys = match &placed.end {
+                End::Keep(keep) => keep.plain_keys(),
+                End::MapState(map) => &map.keys,
+                End::DropDuplicates(drop) => &drop.columns,
+                _ => &[],
+            };
+            let field = |key: &NamedExpr| Field::new(&key.name, key.expr.data_type.clone(), true);
+            let keys = keys.iter().map(field).collect();
+            Some(StateHandle { name, stage, keys, states: Arc::clone(&self.states) })
+        };
+        self.plan.stages.iter().enumerate().filter_map(handle).collect()
     }
 
     /// What the stages that keep state keep: their names, and each stage as text, without steps, for [`kept_groups`].
@@ -169,7 +207,7 @@ impl Executor {
         mut load: impl FnMut(&str) -> Result<StateParts>,
     ) -> Result<()> {
         self.time = event_time;
-        for (stage, kept) in self.plan.stages.iter().zip(&mut self.kept) {
+        for (stage, kept) in self.plan.stages.iter().zip(self.states.hold().all_mut()) {
             if let (Some(operator), Some(kept)) = (stage.operator(), kept) {
                 let StateParts { snapshot, changes } = load(operator.name())?;
                 kept.restore(&snapshot.unwrap_or_default(), &changes)
@@ -181,7 +219,7 @@ impl Executor {
 
     /// Gives what the batch changed of the state of each operator, and all of it if a snapshot is due, to `save`.
     pub(super) fn save(&mut self, is_snapshot_due: bool, save: SaveState<'_>) -> Result<()> {
-        for (stage, kept) in self.plan.stages.iter().zip(&mut self.kept) {
+        for (stage, kept) in self.plan.stages.iter().zip(self.states.hold().all_mut()) {
             if let (Some(operator), Some(kept)) = (stage.operator(), kept) {
                 save(operator.name(), StatePart::Changes, &kept.changes()?)?;
                 if is_snapshot_due {
@@ -196,6 +234,7 @@ impl Executor {
     pub(super) fn finish_batch(&mut self, event_time: EventTime) {
         self.time = event_time;
         self.attempt = None;
+        self.states.settle();
     }
 
     /// When the latest batch was cut.
@@ -205,7 +244,7 @@ impl Executor {
 
     /// Whether time alone changes the answer, so that a batch without rows has to run as well, cut now.
     pub(super) fn waits_for_time(&self, now: Duration) -> bool {
-        let due = self.kept.iter().flatten().filter_map(|kept| kept.due()).min();
+        let due = self.states.hold().all().iter().flatten().filter_map(|kept| kept.due()).min();
         let spans = self.plan.stages.iter().filter_map(Stage::keep).map(|keep| &keep.span);
         spans.into_iter().any(|span| matches!(span, Span::Batches { .. }))
             || self.plan.watermarks.iter().any(|watermark| watermark.idle_after.is_some())
@@ -214,7 +253,7 @@ impl Executor {
 
     /// Whether something is open that event time would close.
     pub(super) fn has_open(&self) -> bool {
-        self.kept.iter().flatten().any(|kept| kept.end().is_some())
+        self.states.hold().all().iter().flatten().any(|kept| kept.end().is_some())
     }
 
     /// The rules of the query, in the order of their ids.
@@ -281,7 +320,7 @@ impl Executor {
             if let Some(to) = done.raised {
                 raised.push((self.plan.stages[index].asks(), to));
             }
-            results[index] = if self.kept[index].is_some() {
+            results[index] = if self.plan.stages[index].operator().is_some() {
                 attempt.done[index].insert(done).rows.clone()
             } else {
                 std::mem::take(&mut done.rows)
@@ -295,7 +334,7 @@ impl Executor {
             computed.event_time.advance(&self.plan.watermarks, &asked, batch.time);
         }
         raised.iter().for_each(|(asked, to)| computed.event_time.raise(asked, *to));
-        computed.groups = self.kept.iter().flatten().map(|kept| kept.groups()).sum();
+        computed.groups = self.states.hold().all().iter().flatten().map(|kept| kept.groups()).sum();
         Ok(computed)
     }
 
@@ -347,7 +386,8 @@ impl Executor {
         }
         // Rows that broke rules come after records that could not be read, so that the order is free of the cut.
         done.quarantined.append(&mut broken);
-        done.rows = match &mut self.kept[index] {
+        let mut held = self.states.hold();
+        done.rows = match held.taking_in(index) {
             None => merge(stage, placed, partials, pool)?,
             Some(kept) => {
                 let mut seen = so_far.seen.clone();
@@ -380,6 +420,12 @@ impl Executor {
         let stages = inputs.filter_map(|input| if let StageInput::Stage(id) = input { Some(id) } else { None });
         stages.chain(&self.plan.outputs).for_each(|id| uses[id.0] += 1);
         uses
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.states.end();
     }
 }
 

@@ -72,7 +72,8 @@ impl Journal {
             recovery.repeated.push(entry.batch);
             first_read.insert(entry.batch, entry.checksums.clone());
             let ranges = sources.iter().map(|name| entry.ranges.get(name).cloned()).collect();
-            pending.push(MicroBatch { id: entry.batch, time: entry.time, ranges, is_last: entry.is_last });
+            let (is_last, tables) = (entry.is_last, entry.tables.clone());
+            pending.push(MicroBatch { id: entry.batch, time: entry.time, ranges, is_last, tables });
         }
         for (index, (name, (_, source))) in sources.iter().zip(&mut definition.sources).enumerate() {
             if source.replay() != Replay::Always {
@@ -108,7 +109,8 @@ impl Journal {
     pub(super) fn begin(&self, batch: &MicroBatch) -> Result<()> {
         let ranges = self.ranges(batch).collect();
         let (checksums, is_last) = (BTreeMap::new(), batch.is_last);
-        let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges, checksums, is_last };
+        let tables = batch.tables.clone();
+        let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges, checksums, is_last, tables };
         self.checkpoint.begin_batch(&entry)
     }
 
@@ -124,7 +126,8 @@ impl Journal {
                 return Ok(());
             }
             let (ranges, is_last) = (self.ranges(batch).collect(), batch.is_last);
-            let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges, checksums, is_last };
+            let tables = batch.tables.clone();
+            let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges, checksums, is_last, tables };
             return self.checkpoint.begin_batch(&entry);
         };
         let changed = first.iter().find(|(source, checksum)| checksums.get(*source) != Some(checksum));

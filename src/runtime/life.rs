@@ -14,6 +14,7 @@ use super::micro_batch::MicroBatch;
 use super::progress::{Phases, Progress, Queue, RuleCount};
 use super::quarantine;
 use super::scheduler::{QueryDefinition, QueryOptions, Shared, Tick};
+use super::tables;
 use super::trigger::{OnEnd, Trigger};
 use crate::columnar::SchemaRef;
 use crate::connectors::{Available, OutputBatch, ReadLimits, Replay, WriteReport};
@@ -48,6 +49,8 @@ pub(super) struct Life {
     due: Option<Duration>,
     /// Notices about the input that were told: once is enough.
     told: BTreeSet<String>,
+    /// What is to be told with the next batch.
+    to_tell: Vec<String>,
 }
 
 impl Life {
@@ -77,6 +80,7 @@ impl Life {
             cut_began: Duration::ZERO,
             due: None,
             told: BTreeSet::new(),
+            to_tell: Vec::new(),
         }
     }
 
@@ -176,7 +180,8 @@ impl Life {
             self.cut_began = self.now();
             let time = self.definition.executor.cut_at().map_or(self.cut_began, |before| self.cut_began.max(before));
             let ranges = vec![None; self.definition.sources.len()];
-            let batch = MicroBatch { id: self.next_batch_id, time, ranges, is_last: true };
+            let tables = self.definition.executor.table_versions();
+            let batch = MicroBatch { id: self.next_batch_id, time, ranges, is_last: true, tables };
             self.retried(&mut 0, |life| life.journal.as_ref().map_or(Ok(()), |journal| journal.begin(&batch)))?;
             self.next_batch_id += 1;
             self.run_batch(&batch, Duration::ZERO)?;
@@ -225,7 +230,9 @@ impl Life {
         if ranges.iter().all(Option::is_none) && (all_ended || only.is_some() || !self.runs_empty_batches(time)) {
             return Ok(if all_ended { Cut::Ended } else { Cut::Nothing });
         }
-        let batch = MicroBatch { id: self.next_batch_id, time, ranges, is_last: false };
+        self.to_tell.extend(self.definition.executor.reload_tables()?);
+        let tables = self.definition.executor.table_versions();
+        let batch = MicroBatch { id: self.next_batch_id, time, ranges, is_last: false, tables };
         self.retried(&mut 0, |life| life.journal.as_ref().map_or(Ok(()), |journal| journal.begin(&batch)))?;
         self.next_batch_id += 1;
         Ok(Cut::Batch(batch))
@@ -239,6 +246,8 @@ impl Life {
 
     /// Runs a batch from its ranges to its commit.
     fn run_batch(&mut self, batch: &MicroBatch, scheduling_delay: Duration) -> Result<Progress> {
+        let versions = self.definition.executor.table_versions();
+        self.to_tell.extend(tables::differences(batch.id, &batch.tables, &versions));
         let mut retries = 0;
         let started = self.now();
         let computed = self.retried(&mut retries, |life| life.compute(batch))?;
@@ -298,6 +307,7 @@ impl Life {
         progress.quarantined += computed.findings.quarantined;
         let new = computed.report.notices.iter().filter(|notice| self.told.insert((*notice).clone()));
         progress.warnings.extend(new.cloned());
+        progress.warnings.append(&mut self.to_tell);
         self.shared.log.push(progress.clone());
         self.options.listeners.iter().for_each(|listener| listener(&progress));
         Ok(progress)

@@ -13,6 +13,8 @@
 //! | [`micro_batch`] | what a batch is: id, time, a range of each source |
 //! | [`scheduler`] | the loop above, retries, stopping |
 //! | [`executor`] | how stages run over a batch's partitions |
+//! | [`states`] | what others may see of what is kept |
+//! | `tables` | when static tables are read again |
 //! | [`progress`] | what is told about a batch |
 //! | [`quarantine`] | what is kept of what a batch leaves out, and when there is too much of it |
 //! | [`watermarks`] | how far event time has come |
@@ -30,6 +32,8 @@ pub mod micro_batch;
 pub mod progress;
 pub mod quarantine;
 pub mod scheduler;
+pub mod states;
+mod tables;
 pub mod trigger;
 pub mod watermarks;
 
@@ -38,4 +42,5 @@ pub use micro_batch::MicroBatch;
 pub use progress::{Progress, Totals};
 pub use quarantine::BadRecordsMax;
 pub use scheduler::{QueryDefinition, QueryOptions, RunningQuery, StopMode};
+pub use states::StateHandle;
 pub use trigger::{OnEnd, Trigger};

@@ -13,6 +13,7 @@ use super::journal::{CheckpointPlace, Journal, Recovery};
 use super::life::Life;
 use super::progress::{Listener, Progress, ProgressLog, Totals};
 use super::quarantine::{self, BadRecordsMax};
+use super::states::StateHandle;
 use super::trigger::{OnEnd, Trigger};
 use crate::clock::{Clock, Wake};
 use crate::connectors::{ReadLimits, Sink, Source};
@@ -89,6 +90,7 @@ pub enum StopMode {
 pub struct RunningQuery {
     shared: Arc<Shared>,
     ticks: Sender<Tick>,
+    states: Vec<StateHandle>,
 }
 
 /// A request for one batch, and where to send the answer.
@@ -164,6 +166,7 @@ impl RunningQuery {
             ended: Mutex::new(None),
             end: Condvar::new(),
         });
+        let states = definition.executor.handles();
         let (ticks, ticked) = bounded(0);
         let life = Life::new(definition, schemas, options, Arc::clone(&shared), ticked, resumed);
         let thread = std::thread::Builder::new().name(format!("pelton-{}", shared.name));
@@ -177,7 +180,7 @@ impl RunningQuery {
         thread.spawn(work).map_err(|error| {
             Error::new(ErrorKind::Connector, format!("cannot start a thread: {error}")).because(error).retry_later()
         })?;
-        Ok(Self { shared, ticks })
+        Ok(Self { shared, ticks, states })
     }
 
     /// Its name.
@@ -188,6 +191,47 @@ impl RunningQuery {
     /// Where the query went on from its checkpoint; `None` without a checkpoint.
     pub fn recovery(&self) -> Option<&Recovery> {
         self.shared.recovery.as_ref()
+    }
+
+    /// What an operator of the query keeps, to be looked at while the query runs: of a running aggregate, a window, a function
+    /// with a memory. Its name is the one it was [named](crate::query::KeyedDStream::named), or that of [`RunningQuery::states`].
+    ///
+    /// ```
+    /// use pelton::connectors::queue::QueueSource;
+    /// use pelton::prelude::*;
+    ///
+    /// # fn main() -> Result<()> {
+    /// # use std::sync::Arc;
+    /// # let cities: Arc<dyn arrow_array::Array> = Arc::new(arrow_array::StringArray::from(vec!["Oslo", "Rome", "Oslo"]));
+    /// # let batch = RecordBatch::try_from_iter([("city", cities)])?;
+    /// let context = StreamingContext::builder("visits").trigger(Trigger::Manual).build()?;
+    /// let (queue, source) = QueueSource::new(batch.schema());
+    /// let visits = context.source("visits", source)?.key_by([col("city")]).named("cities").running([len().alias("visits")]);
+    /// visits.foreach_batch(|_, _| Ok(()))?;
+    /// let query = context.start()?;
+    /// let cities = query.state("cities")?;
+    /// queue.push(vec![batch])?;
+    /// query.tick()?;
+    /// assert_eq!(cities.scan()?.num_rows(), 2);
+    /// let oslo = cities.get(["Oslo"])?;
+    /// assert_eq!(Scalar::from_array(oslo.column(1), 0)?, Scalar::Int64(2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidOption` if nothing of this name is kept.
+    pub fn state(&self, name: &str) -> Result<StateHandle> {
+        self.states.iter().find(|state| state.name() == name).cloned().ok_or_else(|| {
+            let names = self.states().iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+            let there = if names.is_empty() { "it keeps nothing".to_owned() } else { format!("it keeps {names}") };
+            Error::new(ErrorKind::InvalidOption, format!("query \"{}\" keeps no \"{name}\": {there}", self.name()))
+        })
+    }
+
+    /// The names of all that the query keeps from batch to batch.
+    pub fn states(&self) -> Vec<&str> {
+        self.states.iter().map(StateHandle::name).collect()
     }
 
     /// Runs one batch now, if there is anything to read, and says what it did. For queries with [`Trigger::Manual`].

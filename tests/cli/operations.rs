@@ -5,7 +5,7 @@ use std::fs;
 use crate::{repository, run, standard_error, standard_output, with_pipeline};
 
 const VISITS: &str = "city,age,tags\nrome,30,a b\nparis,,b\nrome,50,\noslo,30,c a\nrome,30,a b\n";
-const TOWNS: &str = "town,land\nrome,italy\nparis,france\n";
+const TOWNS: &str = "town,land,since\nrome,italy,1970-01-01T00:00:00.010\nparis,france,1970-01-01T00:00:00.005\n";
 
 /// The rows that come out of the steps, a line each.
 fn rows(steps: &str) -> Vec<String> {
@@ -72,6 +72,13 @@ fn every_operation_can_be_said() {
              { key_by = [\"city\", \"session_window(t, '5ms')\"], aggregate = \"count(*) AS n\" }, { select = [\"city\", \"n\"] }",
             &["paris,1", "rome,2", "oslo,1", "rome,1"],
         ),
+        (
+            "{ with_columns = \"cast(coalesce(age, 0) AS timestamp_ms) AS t\" }, \
+             { join_asof = \"towns\", on = { city = \"town\" }, times = { t = \"since\" }, tolerance = \"25ms\" }, { select = [\"city\", \"land\"] }",
+            &["rome,italy", "paris,", "rome,", "oslo,", "rome,italy"],
+        ),
+        ("{ key_by = \"city\", aggregate = \"sum(age) AS s\", over_rows = 3 }", &["rome,110"]),
+        ("{ aggregate = [\"count(*) AS n\", \"max(age) AS most\"], over_rows = 3, every_rows = 2 }", &["2,30", "3,50"]),
         ("{ distinct = \"city\" }", &["rome,30,a b", "paris,,b", "oslo,30,c a"]),
         (
             "{ key_by = \"city\", aggregate = [\"count(*) AS n\", \"sum(age) AS s\"] }, { sort = \"city\" }",

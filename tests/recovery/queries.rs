@@ -71,6 +71,33 @@ pub(crate) const ALL: &[Query] = &[
         },
     },
     Query {
+        name: "as of",
+        stream: |visits| {
+            let left = visits.filter(col("n").lt(50)).with_watermark("time", seconds(4));
+            let right = visits.filter(col("n").gt_eq(40)).select([
+                col("city").alias("town"),
+                col("time").alias("seen"),
+                col("n").alias("m"),
+            ]);
+            let right = right.with_watermark("seen", seconds(4));
+            let times = ("time", "seen");
+            Ok(left.join_asof_stream(&right, [("city", "town")], times, Some(seconds(3)), StreamJoinKind::Left))
+        },
+    },
+    Query {
+        name: "counted",
+        stream: |visits| Ok(visits.key_by([col("city")]).count_window_sliding(7, 3, many_aggregates())),
+    },
+    Query {
+        name: "many panes",
+        stream: |visits| {
+            let windows = sliding_window(col("time"), seconds(20), seconds(1));
+            let visits = visits.with_watermark("time", seconds(3));
+            let few = [len().alias("visits"), col("n").max().alias("most"), col("city").last().alias("last")];
+            Ok(visits.key_by([col("n") % lit(3), windows]).aggregate(few))
+        },
+    },
+    Query {
         name: "forgetful",
         stream: |visits| Ok(visits.key_by([col("n")]).ttl(seconds(3_600)).running(many_aggregates())),
     },

@@ -6,6 +6,7 @@
 mod frames;
 mod life;
 mod operations;
+mod tables;
 
 use std::sync::Arc;
 

@@ -20,6 +20,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
         "kernels",
         &[
             "plan::stage",
+            "plan::asof",
             "plan::keep",
             "plan::operator",
             "plan::rules",
@@ -36,6 +37,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
         &[
             "kernels",
             "plan::stage",
+            "plan::asof",
             "plan::keep",
             "plan::operator",
             "plan::rules",
@@ -52,7 +54,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
         &["kernels", "kernels::cpu", "plan::stage", "plan::keep", "expr", "columnar", "error", "limits", "clock"],
     ),
     ("connectors", &["kernels::Partitions", "formats", "generate", "columnar", "error", "limits", "clock"]),
-    ("checkpoint", &["connectors", "formats", "columnar", "error", "limits", "clock"]),
+    ("checkpoint", &["connectors", "plan::table_origin", "formats", "columnar", "error", "limits", "clock"]),
     ("dispatch", &["kernels", "kernels::cpu", "kernels::gpu", "plan", "expr", "columnar", "error", "limits", "clock"]),
     (
         "runtime",

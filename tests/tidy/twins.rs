@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::TextFile;
 
 /// Parts of the CPU backend that are not operations of their own, and what they are.
-const CPU_ONLY: [(&str, &str); 17] = [
+const CPU_ONLY: [(&str, &str); 18] = [
     ("aged", "the part of keep that forgets groups"),
     ("bytes", "text and binary columns as byte strings"),
     ("eval", "expressions over whole columns; kernels::reference says what they mean"),
@@ -14,6 +14,7 @@ const CPU_ONLY: [(&str, &str); 17] = [
     ("held_keys", "keys that are held from batch to batch"),
     ("join_index", "the hash tables of a join"),
     ("native", "primitive columns as plain slices"),
+    ("pane_stacks", "the part of keep that puts windows together that overlap"),
     ("prefetch", "asking for memory before it is needed"),
     ("row_keys", "several key columns as one byte string a row"),
     ("seen", "what a task notes beside what it computes"),

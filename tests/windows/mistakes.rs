@@ -43,6 +43,20 @@ fn windows_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn windows_of_rows_that_cannot_be_are_refused() {
+    let by_city = |visits: &DStream| visits.key_by([col("city")]);
+    assert!(error(|visits| by_city(visits).count_window(0, [len()])).contains("at least one row"));
+    assert!(error(|visits| by_city(visits).count_window_sliding(3, 0, [len()])).contains("at least one row"));
+    assert!(error(|visits| by_city(visits).count_window_sliding(3, 4, [len()])).contains("would be lost"));
+    assert!(error(|visits| by_city(visits).count_window(u64::MAX, [len()])).contains("more than a window"));
+    assert!(error(|visits| by_city(visits).ttl(seconds(1)).count_window(3, [len()])).contains("how many rows"));
+    let said = error(|visits| by_city(visits).output_mode(OutputMode::Update).count_window(3, [len()]));
+    assert!(said.contains("comes once"), "{said}");
+    let said = error(|visits| visits.key_by([window(col("time"), seconds(1))]).count_window(3, [len()]));
+    assert!(said.contains("take the window out"), "{said}");
+}
+
+#[test]
 fn a_ttl_that_means_nothing_is_refused() {
     let ttl = |keys: Vec<Expr>, make: fn(KeyedDStream) -> DStream| {
         error(move |visits| make(visits.key_by(keys).ttl(seconds(1))))

@@ -1,4 +1,5 @@
-//! Random streams against `kernels::keep::reference` (of sessions: `kernels::sessions`), which looks at all rows of all batches anew.
+//! Random streams against `kernels::keep::reference` (of sessions: `kernels::sessions`, of
+//! windows by the number of rows: `kernels::count_windows`), which looks at all rows of all batches anew.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,15 @@ fn aggregates() -> Vec<Aggregate> {
     ]
 }
 
+/// Those whose state has one size: windows that overlap are put together from them by stacks.
+fn of_one_size() -> Vec<Aggregate> {
+    let n = || col("n");
+    let float = || n().cast(DataType::Float64);
+    let every = vec![n().max().alias("most"), float().sum().alias("sum of floats"), float().var(1).alias("var")];
+    let two_ways = |one: &Aggregate| one.output_name() != "quarter" && one.output_name() != "cities";
+    aggregates().into_iter().filter(two_ways).chain(every).collect()
+}
+
 type Describe = fn(&DStream) -> DStream;
 
 const QUERIES: &[(&str, Describe)] = &[
@@ -81,6 +91,31 @@ const QUERIES: &[(&str, Describe)] = &[
         let keyed = visits.key_by([sliding_window(col("time"), seconds(8), seconds(4))]);
         keyed.output_mode(OutputMode::Complete).aggregate(aggregates())
     }),
+    ("sliding, many panes", |visits| {
+        let visits = visits.with_watermark("time", seconds(4));
+        let windows = sliding_window(col("time"), seconds(16), seconds(1));
+        visits.key_by([col("city"), windows]).aggregate(of_one_size())
+    }),
+    ("sliding, many panes and steps", |visits| {
+        let visits = visits.with_watermark("time", seconds(4));
+        let windows = sliding_window(col("time"), seconds(33), seconds(4));
+        visits.key_by([col("city"), windows]).aggregate(of_one_size())
+    }),
+    ("sliding, many panes, in a fixed order", |visits| {
+        let visits = visits.with_watermark("time", seconds(4));
+        let windows = sliding_window(col("time"), seconds(16), seconds(1));
+        let sum = col("n").cast(DataType::Float64).ordered_sum().alias("sum");
+        visits.key_by([col("city"), windows]).aggregate([sum])
+    }),
+    ("sliding, many panes, updated", |visits| {
+        let visits = visits.with_watermark("time", seconds(4));
+        let keyed = visits.key_by([col("city"), sliding_window(col("time"), seconds(14), seconds(1))]);
+        keyed.output_mode(OutputMode::Update).aggregate(of_one_size())
+    }),
+    ("sliding, many panes, all", |visits| {
+        let keyed = visits.key_by([sliding_window(col("time"), seconds(12), seconds(1))]);
+        keyed.output_mode(OutputMode::Complete).aggregate(of_one_size())
+    }),
     ("sessions", |visits| {
         let visits = visits.with_watermark("time", seconds(4));
         visits.key_by([col("city"), session_window(col("time"), seconds(3))]).aggregate(aggregates())
@@ -100,6 +135,14 @@ const QUERIES: &[(&str, Describe)] = &[
         keyed.output_mode(OutputMode::Complete).aggregate(aggregates())
     }),
     ("batches", |visits| visits.reduce_by_key_and_window([col("city")], seconds(3), None, aggregates())),
+    ("many batches", |visits| visits.reduce_by_key_and_window([col("city")], seconds(9), None, of_one_size())),
+    ("many batches that slide", |visits| {
+        visits.reduce_by_key_and_window([col("city")], seconds(9), Some(seconds(2)), of_one_size())
+    }),
+    ("every seven rows", |visits| visits.key_by([col("city")]).count_window(7, aggregates())),
+    ("the latest nine rows, every six", |visits| visits.key_by([col("city")]).count_window_sliding(9, 6, aggregates())),
+    ("the latest hundred rows, every thirty", |visits| visits.key_by([]).count_window_sliding(100, 30, aggregates())),
+    ("pairs of many keys", |visits| visits.key_by([col("city"), col("n")]).count_window(2, aggregates())),
     ("batches that slide", |visits| visits.reduce_by_window(seconds(4), Some(seconds(3)), aggregates())),
 ];
 

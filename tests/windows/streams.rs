@@ -67,8 +67,16 @@ fn lives_and_partitions_change_nothing() {
     }
 }
 
+/// Which rows meet.
+#[derive(Debug, Clone, Copy)]
+enum Meets {
+    Within,
+    /// The latest row, not older than this.
+    Latest(Option<Duration>),
+}
+
 /// The stage of a join of streams with a float and a text as keys, a column on the left and two on the right.
-fn stage(kind: StreamJoinKind, has_watermarks: bool) -> PlannedStage {
+fn stage(kind: StreamJoinKind, has_watermarks: bool, meets: Meets) -> PlannedStage {
     let time: ArrayRef = Arc::new(arrow_array::TimestampMillisecondArray::from(Vec::<Option<i64>>::new()));
     let a: ArrayRef = Arc::new(Float64Array::from(Vec::<Option<f64>>::new()));
     let b: ArrayRef = Arc::new(StringArray::from(Vec::<Option<&str>>::new()));
@@ -95,7 +103,10 @@ fn stage(kind: StreamJoinKind, has_watermarks: bool) -> PlannedStage {
     };
     let within = (Duration::from_millis(7), Duration::from_millis(4));
     let on = [("a", "a"), ("b", "c")];
-    let stream = left.join_within(&right, on, ("time", "t"), within, kind);
+    let stream = match meets {
+        Meets::Within => left.join_within(&right, on, ("time", "t"), within, kind),
+        Meets::Latest(tolerance) => left.join_asof_stream(&right, on, ("time", "t"), tolerance, kind),
+    };
     let plan = pelton::plan::plan(&[Arc::clone(stream.plan())]).unwrap();
     plan.stages.into_iter().find(|stage| matches!(stage.end, End::JoinStreams(_))).unwrap()
 }
@@ -137,10 +148,68 @@ fn arrivals(random: &mut Random, stage: &PlannedStage, rows: usize, now: i64) ->
 #[test]
 fn the_kernel_gives_what_its_reference_gives() {
     for (kind, has_watermarks) in KINDS.map(|kind| (kind, true)).into_iter().chain([(StreamJoinKind::Inner, false)]) {
-        let stage = stage(kind, has_watermarks);
+        let stage = stage(kind, has_watermarks, Meets::Within);
         let End::JoinStreams(join) = &stage.end else { panic!("another stage") };
         for seed in 0..5 {
             compare(&stage, join, seed, has_watermarks);
+        }
+    }
+}
+
+#[test]
+fn the_kernel_takes_the_latest_rows_that_its_reference_takes() {
+    for kind in [StreamJoinKind::Inner, StreamJoinKind::Left] {
+        for tolerance in [None, Some(0), Some(9)] {
+            let stage = stage(kind, true, Meets::Latest(tolerance.map(Duration::from_millis)));
+            let End::JoinStreams(join) = &stage.end else { panic!("another stage") };
+            for seed in 0..5 {
+                compare(&stage, join, seed, true);
+            }
+        }
+    }
+}
+
+fn as_of(visits: &DStream, delay: u64, tolerance: Option<u64>, kind: StreamJoinKind) -> DStream {
+    let (few, many) = both(visits, delay);
+    few.join_asof_stream(&many, [("city", "town")], ("time", "seen"), tolerance.map(seconds), kind)
+}
+
+#[test]
+fn each_row_takes_the_latest_one_once_it_is_known_which_that_was() {
+    let stage = Stage::new(|visits| as_of(visits, 10, Some(20), StreamJoinKind::Left));
+    // Left are the visits of less than 10, right those of 5 and more.
+    assert_eq!(stage.batch(&[(100, "Oslo", 1), (90, "Oslo", 20), (95, "Oslo", 30), (101, "Oslo", 40)]), "");
+    assert_eq!(stage.batch(&[(100, "Rome", 2), (99, "Oslo", 50), (99, "Oslo", 60)]), "");
+    // Both horizons are at 110 now: the rows of 100 are known. Of two rows of one time the later one counts.
+    assert_eq!(stage.batch(&[(120, "Oslo", 3), (120, "Bonn", 70)]), "100 Oslo 1 99 60\n100 Rome 2  ");
+    // The row of 101 is 19 older than that of 120, and too old for that of 122.
+    let progress = stage.progress(&[(122, "Oslo", 4), (109, "Oslo", 80), (140, "Bonn", 90), (140, "Bonn", 1)]);
+    assert_eq!(progress.late, 1);
+    let (_, rows) = stage.sink.batches().pop().unwrap();
+    assert_eq!(lines(&rows), "120 Oslo 3 101 40\n122 Oslo 4  ");
+}
+
+#[test]
+fn what_is_held_for_the_latest_row_does_not_grow() {
+    let stage = Stage::new(|visits| as_of(visits, 0, None, StreamJoinKind::Inner));
+    for second in 1..50 {
+        let progress = stage.progress(&[(second, "Oslo", 20), (second, "Rome", 30), (second, "Oslo", 1)]);
+        assert!(progress.groups <= 5, "{} rows are held", progress.groups);
+    }
+}
+
+#[test]
+fn lives_and_partitions_change_no_latest_row() {
+    for (kind, tolerance) in [(StreamJoinKind::Left, Some(6)), (StreamJoinKind::Inner, None)] {
+        for seed in 0..2 {
+            let whole = run(seed, |visits| as_of(visits, 4, tolerance, kind), BATCHES);
+            assert!(whole.iter().map(RecordBatch::num_rows).sum::<usize>() > 20, "there is something to compare");
+            for batches_a_life in [1, 5] {
+                let parts = run(seed, |visits| as_of(visits, 4, tolerance, kind), batches_a_life);
+                for (number, (one, other)) in whole.iter().zip(&parts).enumerate() {
+                    assert_eq!(lines(one), lines(other), "{kind:?}, seed {seed}, batch {number}");
+                }
+            }
         }
     }
 }
@@ -214,6 +283,23 @@ fn joins_that_cannot_be_are_refused() {
         visits.join_within(&other, ["city"], ("time", "m"), (seconds(1), seconds(1)), StreamJoinKind::Inner)
     });
     assert!(said.contains("not a timestamp"), "{said}");
+    let latest = |visits: &DStream, kind| {
+        let other = visits.select([col("time").alias("t"), col("city"), col("n").alias("m")]);
+        visits.join_asof_stream(&other.with_watermark("t", seconds(1)), ["city"], ("time", "t"), None, kind)
+    };
+    let said = error(|visits| {
+        let other = visits.select([col("time").alias("t"), col("city"), col("n").alias("m")]);
+        visits.join_asof_stream(&other, ["city"], ("time", "t"), None, StreamJoinKind::Inner)
+    });
+    assert!(said.contains("which row was the latest"), "{said}");
+    let marked = |kind| {
+        let context = StreamingContext::builder("mistakes").build().unwrap();
+        let source = pelton::connectors::queue::QueueSource::of(visits(&[]).schema(), []).unwrap();
+        let visits = context.source("visits", source).unwrap().with_watermark("time", seconds(1));
+        latest(&visits, kind).schema()
+    };
+    assert!(marked(StreamJoinKind::Left).is_ok());
+    assert!(marked(StreamJoinKind::Full).unwrap_err().to_string().contains("inner or left"));
     let context = StreamingContext::builder("one").build().unwrap();
     let source = || pelton::connectors::queue::QueueSource::of(visits(&[]).schema(), []).unwrap();
     let one = context.source("visits", source()).unwrap();

@@ -144,14 +144,21 @@ pub(super) fn limits(keys: &Keys<'_>) -> Result<ReadLimits> {
     })
 }
 
+/// What a table is beside its file.
+pub(super) const TABLE_KEYS: &[&str] = &["name", "reload"];
+
 /// Reads a static table.
 pub(super) fn add_table(node: &Node, names: &mut Names) -> Result<()> {
     let keys = Keys::of(node, "a [[table]]")?;
-    keys.only(&[&["name"], files::KEYS, files::READER_KEYS])?;
+    keys.only(&[TABLE_KEYS, files::KEYS, files::READER_KEYS])?;
     let name = keys.required("name")?;
     let path = files::path(&keys)?;
     let options = files::to_read(&keys, Some(&path))?;
     let format = keys.built(options.build(Some(&path)))?;
-    let table = keys.built(StaticTable::read(&path, &format))?;
+    let table = match keys.boolean("reload")? {
+        Some(true) => StaticTable::watched(&path, &format),
+        _ => StaticTable::read(&path, &format),
+    };
+    let table = keys.built(table)?;
     names.add_table(name, table.named(name.text()?))
 }

@@ -8,7 +8,8 @@ use super::keys::Keys;
 use super::rules;
 use super::stream::Names;
 use crate::error::{Error, Result};
-use crate::expr::Expr;
+use crate::expr::{Aggregate, Expr};
+use crate::plan::asof::AsofStrategy;
 use crate::plan::keep::OutputMode;
 use crate::plan::logical::{Remember, SortBy};
 use crate::plan::operator::StreamJoinKind;
@@ -32,6 +33,7 @@ pub(super) const OPERATIONS: &[&str] = &[
     "late_rows",
     "join",
     "join_within",
+    "join_asof",
     "sort",
     "top_n",
     "limit",
@@ -39,20 +41,23 @@ pub(super) const OPERATIONS: &[&str] = &[
     "cache",
 ];
 
-pub(super) const KEY_BY: &[&str] = &["aggregate", "count", "running", "over", "every", "mode", "name", "ttl"];
+pub(super) const KEY_BY: &[&str] =
+    &["aggregate", "count", "running", "over", "every", "over_rows", "every_rows", "mode", "name", "ttl"];
 pub(super) const DROP_DUPLICATES: &[&str] = &["within_watermark", "ttl", "name"];
 pub(super) const JOIN_WITHIN: &[&str] = &["on", "times", "before", "after", "how", "name"];
+pub(super) const JOIN_ASOF: &[&str] = &["on", "times", "strategy", "tolerance", "how", "name"];
 pub(super) const WATERMARK: &[&str] = &["delay", "idle"];
 
 /// The keys that go with an operation.
 fn partners(operation: &str) -> &'static [&'static str] {
     match operation {
         "key_by" => KEY_BY,
-        "aggregate" => &["over", "every"],
+        "aggregate" => &["over", "every", "over_rows", "every_rows"],
         "drop_duplicates" => DROP_DUPLICATES,
         "watermark" => WATERMARK,
         "join" => &["on", "how"],
         "join_within" => JOIN_WITHIN,
+        "join_asof" => JOIN_ASOF,
         "top_n" => &["by"],
         _ => &[],
     }
@@ -104,6 +109,7 @@ fn operate(stream: &DStream, operation: &str, value: &Node, keys: &Keys<'_>, nam
         "count_by_value" => stream.count_by_value(column(value)?),
         "join" => join(stream, value, keys, names)?,
         "join_within" => join_within(stream, value, keys, names)?,
+        "join_asof" => join_asof(stream, value, keys, names)?,
         "sort" => stream.sort(orders(stream, value)?),
         "top_n" => stream.top_n(value.count(0)?, orders(stream, keys.required("by")?)?),
         "limit" => stream.limit(value.count(0)?),
@@ -219,6 +225,12 @@ fn grouped(keyed: &KeyedDStream, value: &Node, keys: &Keys<'_>, is_running: bool
         Ok(one)
     };
     let all = value.texts()?.into_iter().map(one).collect::<Result<Vec<_>>>()?;
+    if let Some(rows) = keys.optional("over_rows") {
+        return row_windows(keyed, rows, keys, is_running, all);
+    }
+    if let Some(every) = keys.optional("every_rows") {
+        return Err(every.spot.mistake("\"every_rows\" goes with \"over_rows\""));
+    }
     let every = keys.optional("every").map(Node::duration).transpose()?;
     match keys.optional("over") {
         Some(over) if is_running => {
@@ -229,6 +241,27 @@ fn grouped(keyed: &KeyedDStream, value: &Node, keys: &Keys<'_>, is_running: bool
         None if is_running => Ok(keyed.clone().running(all)),
         None => Ok(keyed.clone().aggregate(all)),
     }
+}
+
+/// Windows by the number of rows.
+fn row_windows(
+    keyed: &KeyedDStream,
+    rows: &Node,
+    keys: &Keys<'_>,
+    is_running: bool,
+    aggregates: Vec<Aggregate>,
+) -> Result<DStream> {
+    if is_running {
+        return Err(rows.spot.mistake("\"over_rows\" goes with \"aggregate\": \"running\" is over all batches"));
+    }
+    if let Some(other) = ["over", "every"].into_iter().find_map(|key| keys.optional(key)) {
+        let message = format!("\"over_rows\" and \"{}\" exclude each other", other.key);
+        return Err(other.spot.mistake(message));
+    }
+    let count = |node: &Node| node.count(1).map(|count| count as u64);
+    let size = count(rows)?;
+    let slide = keys.optional("every_rows").map_or(Ok(size), count)?;
+    Ok(keyed.clone().count_window_sliding(size, slide, aggregates))
 }
 
 fn join(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Result<DStream> {
@@ -242,13 +275,46 @@ fn join(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Resul
 fn join_within(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Result<DStream> {
     let kinds = [StreamJoinKind::Inner, StreamJoinKind::Left, StreamJoinKind::Right, StreamJoinKind::Full];
     let kind = keys.choice("how", &kinds.map(|kind| (kind.name(), kind)))?.unwrap_or(StreamJoinKind::Inner);
-    let times = keys.required("times")?;
-    let [of_times] = <[(String, String); 1]>::try_from(pairs(times)?)
-        .map_err(|_| times.expected("a column of time, or a pair of them: { viewed = \"clicked\" }"))?;
+    let of_times = times_of(keys)?;
     let span = |key: &str| keys.optional(key).map_or(Ok(Duration::ZERO), Node::duration);
     let (within, on) = ((span("before")?, span("after")?), pairs(keys.required("on")?)?);
     let name = keys.optional("name").map(Node::text).transpose()?;
     Ok(stream.join_within_as(names.stream(value)?, on, of_times, within, kind, name))
+}
+
+/// The names of two columns of time, this and the other.
+fn times_of(keys: &Keys<'_>) -> Result<(String, String)> {
+    let times = keys.required("times")?;
+    let [pair] = <[(String, String); 1]>::try_from(pairs(times)?)
+        .map_err(|_| times.expected("a column of time, or a pair of them: { viewed = \"clicked\" }"))?;
+    Ok(pair)
+}
+
+/// A join by time with a table, or with another stream.
+fn join_asof(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Result<DStream> {
+    let times = times_of(keys)?;
+    let on = keys.optional("on").map_or_else(|| Ok(Vec::new()), pairs)?;
+    let strategies = [AsofStrategy::Backward, AsofStrategy::Forward, AsofStrategy::Nearest];
+    let strategy = keys.choice("strategy", &strategies.map(|one| (one.name(), one)))?;
+    let strategy = strategy.unwrap_or(AsofStrategy::Backward);
+    let tolerance = keys.optional("tolerance").map(Node::duration).transpose()?;
+    if names.has_table(value)? {
+        let only_streams = ["how", "name"].into_iter().find_map(|key| keys.optional(key));
+        if let Some(key) = only_streams {
+            let message =
+                format!("\"{}\" goes with a stream: a row that finds none in a table stands beside nulls", key.key);
+            return Err(key.spot.mistake(message));
+        }
+        let joined = stream.join_asof(names.table(value)?, on, times, strategy, tolerance);
+        return joined.map_err(|error| value.spot.blame(error));
+    }
+    if let (AsofStrategy::Forward | AsofStrategy::Nearest, Some(key)) = (strategy, keys.optional("strategy")) {
+        return Err(key.spot.mistake("rows of a stream are taken \"backward\"; other strategies need a table"));
+    }
+    let kinds = [StreamJoinKind::Inner, StreamJoinKind::Left];
+    let kind = keys.choice("how", &kinds.map(|kind| (kind.name(), kind)))?.unwrap_or(StreamJoinKind::Left);
+    let name = keys.optional("name").map(Node::text).transpose()?;
+    Ok(stream.join_asof_stream_as(names.stream(value)?, on, times, tolerance, kind, name))
 }
 
 /// Pairs of columns, of the stream and of what it is joined with; a single name stands for both.

@@ -50,6 +50,11 @@ impl Names {
         self.tables.get(wanted).cloned().ok_or_else(|| name.unknown_name("table", "tables", wanted, names))
     }
 
+    /// Whether a table has this name.
+    pub(super) fn has_table(&self, name: &Node) -> Result<bool> {
+        Ok(self.tables.contains_key(name.text()?))
+    }
+
     /// The stream of a `from`: that of one name, or the union of several.
     pub(super) fn streams(&self, from: &Node) -> Result<DStream> {
         let mut union: Option<DStream> = None;

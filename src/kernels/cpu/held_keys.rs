@@ -167,6 +167,16 @@ impl<T> HeldKeys<T> {
         }
     }
 
+    /// The slot of a key, a row for each of its columns, if something is held of it.
+    pub(super) fn find(&self, key: &[ArrayRef]) -> Result<Option<u32>> {
+        let columns = canonical(key)?;
+        let encoded = self.converter.as_ref().map(|converter| converter.convert_columns(&columns)).transpose()?;
+        let key = encoded.as_ref().map_or(&[][..], |rows| rows.row(0).data());
+        let hash = foldhash::fast::FixedState::default().hash_one_bytes(key);
+        let slot = self.table.find(hash, |&slot| *self.slots[slot as usize].key == *key).copied();
+        Ok(slot.filter(|&slot| self.get(slot).is_some()))
+    }
+
     /// What is held of a key.
     pub(super) fn get(&self, slot: u32) -> Option<&Held<T>> {
         self.slots[slot as usize].held.as_ref()

@@ -1,7 +1,8 @@
 //! The CPU twin of [`crate::kernels::join_streams`]: the rows that wait lie by key and time, each as one string of bytes.
 //!
 //! A row looks among the rows of the other stream that have its key, in the range of times that it matches, and then waits
-//! with those of its own. Without keys that are held for long a batch costs its rows and their matches.
+//! with those of its own. A join that takes the latest row alone answers when rows of the left stream leave, and of the rows
+//! of the right stream holds those that may still be the latest. Without keys that are held for long a batch costs its rows and their matches.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,6 +55,9 @@ pub(super) struct KeptStreams {
     /// What was forgotten by then.
     over: Option<i64>,
 }
+
+/// A row of the left stream and the one it takes of the right: when it came, the key, and both.
+type Answer = (Stamp, u32, Arc<[u8]>, Arc<[u8]>);
 
 /// What comes out: the key, the row of the left stream, and that of the right one.
 #[derive(Default)]
@@ -145,7 +149,12 @@ impl KeptStreams {
             let (is_right, time) = (sides.value(row), times.value(row));
             let own = &bytes[usize::from(is_right)][row];
             let mut is_matched = false;
-            if keys.iter().all(|key| key.is_valid(row)) {
+            let has_key = keys.iter().all(|key| key.is_valid(row));
+            if self.join.takes_latest && is_right && !has_key {
+                // Nobody will look for it.
+                continue;
+            }
+            if has_key && !self.join.takes_latest {
                 // The other row may be this much older, and this much newer.
                 let (older, newer) = match is_right {
                     true => (self.join.after, self.join.before),
@@ -182,7 +191,10 @@ impl KeptStreams {
             let ((time, _), _) = bucket[usize::from(is_right)].first_key_value()?;
             Some(forgotten_at(&self.join, is_right, *time))
         };
-        let due = [first(false), first(true)].into_iter().flatten().min();
+        // Of several rows of the right stream the first goes once the second is the latest for all that can come.
+        let second = bucket[1].keys().nth(1).filter(|_| self.join.takes_latest);
+        let second = second.map(|(time, _)| forgotten_at(&self.join, false, *time));
+        let due = [first(false), first(true), second].into_iter().flatten().min();
         match due {
             None => self.held.forget(slot),
             Some(_) if self.join.watermarks.is_empty() => self.held.put(slot, Due::default(), bucket),
@@ -193,9 +205,15 @@ impl KeptStreams {
     /// Forgets the rows that no other can match any more; those without a match are given, if the join wants them.
     fn forget(&mut self, horizon: Option<i64>) -> Given {
         let mut over: Vec<(Stamp, bool, u32, Arc<[u8]>)> = Vec::new();
+        let mut answers: Vec<Answer> = Vec::new();
         let moment = Moment { horizon, ..Moment::default() };
         for slot in if horizon.is_some() { self.held.due(&moment) } else { Vec::new() } {
             let Some(mut bucket) = self.held.take(slot) else { continue };
+            if self.join.takes_latest {
+                self.answer(slot, &mut bucket, horizon, &mut answers);
+                self.hold(slot, bucket);
+                continue;
+            }
             for (is_right, rows) in [false, true].into_iter().zip(&mut bucket) {
                 while let Some(entry) = rows.first_entry() {
                     let (time, _) = *entry.key();
@@ -212,7 +230,11 @@ impl KeptStreams {
             self.hold(slot, bucket);
         }
         over.sort_unstable_by_key(|(stamp, ..)| *stamp);
+        answers.sort_unstable_by_key(|(stamp, ..)| *stamp);
         let mut given = Given::default();
+        for (_, slot, left, right) in answers {
+            given.push(slot, &left, &right);
+        }
         for (_, is_right, slot, bytes) in over {
             match is_right {
                 true => given.push(slot, &self.sides[0].nulls, &bytes),
@@ -220,6 +242,36 @@ impl KeptStreams {
             }
         }
         given
+    }
+
+    /// Gives each row of the left stream, for which no other can come any more, the latest of the right one; forgets those of
+    /// the right one that cannot be the latest again.
+    fn answer(&mut self, slot: u32, bucket: &mut Bucket, horizon: Option<i64>, answers: &mut Vec<Answer>) {
+        let is_over = |is_right: bool, time: i64| {
+            horizon.is_some_and(|horizon| horizon >= forgotten_at(&self.join, is_right, time))
+        };
+        let [lefts, rights] = bucket;
+        while let Some(entry) = lefts.first_entry() {
+            let (time, _) = *entry.key();
+            if !is_over(false, time) {
+                break;
+            }
+            let (stamp, waiting) = entry.remove_entry();
+            self.count -= 1;
+            let range = (time.saturating_sub(self.join.before), 0)..=(time, u64::MAX);
+            let latest = rights.range(range).next_back().map(|(_, right)| &right.bytes);
+            let right = latest.or(self.join.kind.gives_unmatched(false).then_some(&self.sides[1].nulls));
+            answers.extend(right.map(|right| (stamp, slot, waiting.bytes, Arc::clone(right))));
+        }
+        let is_of_no_use = |rights: &BTreeMap<Stamp, Waiting>| {
+            let mut first = rights.keys().map(|(time, _)| *time);
+            let (one, next) = (first.next(), first.next());
+            one.is_some_and(|time| is_over(true, time)) || next.is_some_and(|time| is_over(false, time))
+        };
+        while is_of_no_use(rights) {
+            rights.pop_first();
+            self.count -= 1;
+        }
     }
 
     fn rows(&self, given: &Given) -> Result<RecordBatch> {
@@ -349,7 +401,9 @@ impl Kept for KeptStreams {
     }
 
     fn end(&self) -> Option<i64> {
-        let [left, right] = [false, true].map(|is_right| self.join.kind.gives_unmatched(is_right));
+        let takes_latest = self.join.takes_latest;
+        let waits = |is_right: bool| self.join.kind.gives_unmatched(is_right) || takes_latest && !is_right;
+        let [left, right] = [false, true].map(waits);
         if !left && !right {
             return None;
         }

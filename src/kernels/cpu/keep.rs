@@ -1,10 +1,10 @@
 //! The CPU twin of [`crate::kernels::keep`]: a [`Groups`] for each pane, so that costs follow the groups a batch touches,
 //! and what is over goes pane by pane.
 //!
-//! Sessions are kept elsewhere ([`super::sessions`]), groups with a time to live with help from [`super::aged`].
+//! Sessions ([`super::sessions`]) and windows by the number of rows ([`super::count_windows`]) are kept elsewhere, groups with a time to live with help from [`super::aged`].
 //!
 //! A batch's groups, reduced as in any other keyed reduce, are dealt out to their panes and merged there. Windows are put
-//! together from panes when they are asked for. For storage, groups become columns as [`crate::kernels::stored`] says.
+//! together from panes when they are asked for, those that overlap by [`super::pane_stacks`]. For storage, groups become columns as [`crate::kernels::stored`] says.
 
 #![expect(clippy::cast_possible_truncation, reason = "group ids fit u32: given out by GroupIds")]
 
@@ -15,17 +15,19 @@ use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, Int64Array, UInt32Array};
+use arrow_array::{ArrayRef, UInt32Array};
 use arrow_select::concat::concat_batches;
+use arrow_select::filter::filter_record_batch;
 use arrow_select::take::{take, take_record_batch};
 
 use super::group_ids::GroupIds;
 use super::held_keys::HeldKeys;
+use super::pane_stacks::{PaneStacks, merged, set_pane};
 use super::reduce::{Groups, KeyedReduce};
 use super::stage::combined;
 use crate::columnar::{RecordBatch, Schema, SchemaRef};
 use crate::error::{Error, Result};
-use crate::kernels::keep::{Kept, Moment, fields, first_open_pane, has_slid, under, windowed};
+use crate::kernels::keep::{Kept, Moment, fields, first_open_pane, has_key, has_slid, under, windowed};
 use crate::kernels::map_state::micros;
 use crate::kernels::{Partial, Partitions, stored};
 use crate::plan::keep::{Keep, OutputMode, Span, Windows};
@@ -45,6 +47,8 @@ pub(super) struct KeptGroups {
     pub(super) panes: BTreeMap<i64, Groups>,
     /// The groups that the latest batch touched, as they are now, by pane.
     touched: BTreeMap<i64, Groups>,
+    /// What windows that overlap have in common, where that is of use.
+    stacks: Option<PaneStacks>,
     /// Panes before this one are over; of groups with a time to live, those that were due by then.
     pub(super) over_before: Option<i64>,
     /// Of groups with a time to live: which number each key has at present, and when it is due.
@@ -58,12 +62,19 @@ impl KeptGroups {
         let reduce = KeyedReduce::prepare(&fields(keep), &keep.aggregates)?;
         let keys = keep.keys.iter().take(keep.keys.len().saturating_sub(1));
         let keys = keys.map(|key| (key.name.as_str(), &key.expr.data_type));
+        let overlaps = match &keep.span {
+            Span::Event(windows) => windows.slide < windows.size,
+            Span::Batches { .. } => true,
+            Span::Always | Span::Sessions(_) | Span::Rows(_) => false,
+        };
+        let stacks = (overlaps && PaneStacks::suit(&keep.aggregates)).then(PaneStacks::default);
         Ok(Self {
             keep: keep.clone(),
             reduce,
             schema: Arc::clone(schema),
             panes: BTreeMap::new(),
             touched: BTreeMap::new(),
+            stacks,
             over_before: None,
             ages: keep.ttl.map(|_| HeldKeys::new(keys)).transpose()?,
             touched_ages: Vec::new(),
@@ -82,6 +93,9 @@ impl KeptGroups {
             let ids = kept.take_groups(groups, &from, &keys)?;
             let touched = self.reduce.select(kept, &ids, &keys)?;
             self.touched.insert(pane, touched);
+            if let Some(stacks) = &mut self.stacks {
+                stacks.touch(pane);
+            }
         }
         if self.ages.is_some() {
             self.forget_aged(moment)?;
@@ -118,11 +132,12 @@ impl KeptGroups {
                 });
                 dealt.collect()
             }
+            Span::Rows(_) => Err(kept_elsewhere()),
         }
     }
 
     /// The rows that the mode asks for.
-    fn answer(&self, moment: &Moment) -> Result<RecordBatch> {
+    fn answer(&mut self, moment: &Moment) -> Result<RecordBatch> {
         match &self.keep.span {
             Span::Always if self.ages.is_some() && self.keep.mode == OutputMode::Complete => self.alive(),
             Span::Always => {
@@ -132,8 +147,13 @@ impl KeptGroups {
                     None => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
                 }
             }
-            Span::Batches { size, slide } => match slide.is_none_or(|slide| has_slid(moment, slide)) {
-                true => self.latest(*size, moment),
+            &Span::Batches { size, slide } => match slide.is_none_or(|slide| has_slid(moment, slide)) {
+                true => {
+                    let mut stacks = self.stacks.take();
+                    let rows = self.latest(size, moment, stacks.as_mut());
+                    self.stacks = stacks;
+                    rows
+                }
                 false => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
             },
             Span::Event(windows) | Span::Sessions(windows) => {
@@ -148,14 +168,23 @@ impl KeptGroups {
                         windows_of(windows, &self.touched).filter(|&window| window > before).collect()
                     }
                 };
-                let answers = wanted.into_iter().map(|window| self.window(windows, window));
-                Ok(concat_batches(&self.schema, &answers.collect::<Result<Vec<_>>>()?)?)
+                let windows = windows.clone();
+                let mut stacks = self.stacks.take();
+                let answers = wanted.into_iter().map(|window| self.window(&windows, window, stacks.as_mut()));
+                let answers = answers.collect::<Result<Vec<_>>>();
+                // In other modes the next batch asks for the same windows again, which it has changed.
+                if let (Some(stacks), false) = (&mut stacks, self.keep.mode == OutputMode::Append) {
+                    stacks.clear();
+                }
+                self.stacks = stacks;
+                Ok(concat_batches(&self.schema, &answers?)?)
             }
+            Span::Rows(_) => Err(kept_elsewhere()),
         }
     }
 
     /// The answer of one window: all its groups, or those that the batch touched.
-    fn window(&self, windows: &Windows, window: i64) -> Result<RecordBatch> {
+    fn window(&self, windows: &Windows, window: i64, stacks: Option<&mut PaneStacks>) -> Result<RecordBatch> {
         let (first, last) = windows.panes_of(window);
         let place = self.keep.keys.len() - 1;
         let is_update = self.keep.mode == OutputMode::Update;
@@ -164,12 +193,12 @@ impl KeptGroups {
             let rows = from.get(&first).map_or_else(|| self.reduce.begin()?.finish(), |groups| self.plain(groups))?;
             return windowed(&rows, place, windows, window, &self.schema);
         }
-        let mut all = self.merged(self.panes.range(first..=last), window)?;
+        let mut all = self.together((first, last), windows.slide / windows.pane, stacks)?;
         if is_update {
             let mut wanted = Vec::new();
             for (_, touched) in self.touched.range(first..=last) {
                 let mut keys = touched.keys()?;
-                set_pane(&mut keys, window, touched.len());
+                set_pane(&mut keys, 0, touched.len());
                 wanted.extend(all.ids_of(&keys)?);
             }
             let mut seen = BTreeSet::new();
@@ -179,21 +208,21 @@ impl KeptGroups {
         windowed(&all.finish()?, place, windows, window, &self.schema)
     }
 
-    /// The groups of several panes together, under one number.
-    fn merged<'a>(&self, panes: impl Iterator<Item = (&'a i64, &'a Groups)>, number: i64) -> Result<Groups> {
-        let mut all = self.reduce.begin()?.settled()?;
-        for (_, groups) in panes {
-            let mut keys = groups.keys()?;
-            set_pane(&mut keys, number, groups.len());
-            all.take_groups(groups, &(0..groups.len() as u32).collect::<Vec<_>>(), &keys)?;
+    /// The groups of some panes together, under the pane 0.
+    fn together(&self, (first, last): (i64, i64), step: i64, stacks: Option<&mut PaneStacks>) -> Result<Groups> {
+        match stacks {
+            Some(stacks) => stacks.window(&self.reduce, &self.panes, (first, last), step),
+            None => merged(&self.reduce, self.panes.range(first..=last).map(|(_, groups)| groups)),
         }
-        Ok(all)
     }
 
     /// The answer of the latest batches.
-    fn latest(&self, size: Duration, moment: &Moment) -> Result<RecordBatch> {
-        let oldest = micros(moment.time).saturating_sub(micros(size)).saturating_add(1);
-        let rows = self.merged(self.panes.range(oldest..), 0)?.finish()?;
+    fn latest(&self, size: Duration, moment: &Moment, stacks: Option<&mut PaneStacks>) -> Result<RecordBatch> {
+        let now = micros(moment.time);
+        let oldest = now.saturating_sub(micros(size)).saturating_add(1);
+        // A clock that was set back leaves panes that are later than now.
+        let newest = self.panes.last_key_value().map_or(now, |(&pane, _)| pane.max(now));
+        let rows = self.together((oldest, newest), 1, stacks)?.finish()?;
         let keys = self.keep.keys.len() - 1;
         if keys == 0 && rows.num_rows() == 0 {
             // Without keys there is one group, also of no rows.
@@ -223,7 +252,7 @@ impl KeptGroups {
     /// Lets go of the panes that are over.
     fn forget(&mut self, moment: &Moment) {
         let over_before = match &self.keep.span {
-            Span::Always => None,
+            Span::Always | Span::Rows(_) => None,
             Span::Event(_) | Span::Sessions(_) => first_open_pane(&self.keep, moment.horizon),
             Span::Batches { size, .. } => Some(micros(moment.time).saturating_sub(micros(*size)).saturating_add(1)),
         };
@@ -287,6 +316,7 @@ impl Kept for KeptGroups {
         }
         let rows = latest_rows(&concat_batches(&schema, all)?, self.keep.keys.len())?;
         self.panes.clear();
+        self.stacks.iter_mut().for_each(PaneStacks::clear);
         if self.keep.span == Span::Always {
             if rows.num_rows() > 0 {
                 self.panes.insert(0, self.reduce.restore(&rows)?.settled()?);
@@ -333,20 +363,36 @@ impl Kept for KeptGroups {
             },
             Span::Batches { size, .. } => {
                 let newest = self.panes.last_key_value().map_or(0, |(pane, _)| pane.unsigned_abs());
-                self.latest(*size, &Moment { time: Duration::from_micros(newest), ..Moment::default() })
+                self.latest(*size, &Moment { time: Duration::from_micros(newest), ..Moment::default() }, None)
             }
             Span::Event(windows) | Span::Sessions(windows) => {
                 let wanted: BTreeSet<i64> = windows_of(windows, &self.panes).collect();
                 let place = self.keep.keys.len() - 1;
                 let one = |window| {
-                    let (first, last) = windows.panes_of(window);
-                    let rows = self.merged(self.panes.range(first..=last), window)?.finish()?;
+                    let rows = self.together(windows.panes_of(window), 1, None)?.finish()?;
                     windowed(&rows, place, windows, window, &self.schema)
                 };
                 Ok(concat_batches(&self.schema, &wanted.into_iter().map(one).collect::<Result<Vec<_>>>()?)?)
             }
+            Span::Rows(_) => Err(kept_elsewhere()),
         }
     }
+
+    /// Without windows one group alone is made a row of.
+    fn get(&self, key: &[ArrayRef]) -> Result<RecordBatch> {
+        let (Span::Always, None) = (&self.keep.span, &self.ages) else {
+            let all = self.scan()?;
+            return Ok(filter_record_batch(&all, &has_key(all.columns(), key, all.num_rows())?)?);
+        };
+        let Some(groups) = self.panes.get(&0) else { return Ok(RecordBatch::new_empty(Arc::clone(&self.schema))) };
+        let keys = groups.keys()?;
+        let ids = has_key(&keys, key, groups.len())?.values().set_indices().map(|id| id as u32).collect::<Vec<_>>();
+        self.finished(&self.reduce.select(groups, &ids, &taken(&keys, &ids)?)?)
+    }
+}
+
+fn kept_elsewhere() -> Error {
+    Error::internal("windows by the number of rows were given to what keeps those of time")
 }
 
 /// Of stored rows with equal keys the last one, in the order in which keys came first.
@@ -375,12 +421,6 @@ fn windows_of<'a>(windows: &'a Windows, panes: &'a BTreeMap<i64, Groups>) -> imp
         let (first, last) = windows.windows_of(pane);
         first..=last
     })
-}
-
-fn set_pane(keys: &mut [ArrayRef], pane: i64, rows: usize) {
-    if let Some(last) = keys.last_mut() {
-        *last = Arc::new(Int64Array::from(vec![pane; rows]));
-    }
 }
 
 fn taken(keys: &[ArrayRef], ids: &[u32]) -> Result<Vec<ArrayRef>> {

@@ -17,7 +17,7 @@ use arrow_select::take::{take, take_record_batch};
 use rayon::prelude::*;
 
 use super::held_keys::{Due, Grouped, HeldKeys};
-use crate::columnar::{DataType, Field, RecordBatch, Schema, SchemaRef, TimeUnit};
+use crate::columnar::{ArrayRef, DataType, Field, RecordBatch, Schema, SchemaRef, TimeUnit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::keep::under;
 use crate::kernels::map_state::check_answers;
@@ -231,9 +231,18 @@ impl Kept for KeptStates {
         self.held.len() as u64
     }
 
-    /// The keys, what is remembered as JSON, and when its time is over.
     fn scan(&self) -> Result<RecordBatch> {
-        let all = self.held.all();
+        self.shown(&self.held.all())
+    }
+
+    fn get(&self, key: &[ArrayRef]) -> Result<RecordBatch> {
+        self.shown(&self.held.find(key)?.into_iter().collect::<Vec<_>>())
+    }
+}
+
+impl KeptStates {
+    /// The keys, what is remembered as JSON, and when its time is over.
+    fn shown(&self, all: &[u32]) -> Result<RecordBatch> {
         let held = || all.iter().filter_map(|&slot| self.held.get(slot));
         let keys = self.map.keys.iter().map(|key| Field::new(&key.name, key.expr.data_type.clone(), true));
         let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
@@ -241,7 +250,7 @@ impl Kept for KeptStates {
         fields.push(Field::new("state", DataType::Utf8, false));
         fields.push(Field::new("until", time, true));
         fields.push(Field::new("until_event", DataType::Timestamp(TimeUnit::Microsecond, None), true));
-        let mut columns = self.held.keys(&all)?;
+        let mut columns = self.held.keys(all)?;
         columns.push(Arc::new(held().map(|held| Some(as_json(&held.value))).collect::<StringArray>()));
         let until = held().map(|held| held.due.until).collect::<TimestampMicrosecondArray>();
         columns.push(Arc::new(until.with_timezone("UTC")));

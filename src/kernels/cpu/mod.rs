@@ -2,6 +2,7 @@
 
 mod aged;
 mod bytes;
+mod count_windows;
 mod drop_duplicates;
 mod eval;
 mod event_time;
@@ -12,11 +13,13 @@ pub mod group_ids;
 pub mod hash;
 mod held_keys;
 pub mod join;
+pub mod join_asof;
 mod join_index;
 mod join_streams;
 mod keep;
 mod map_state;
 pub(crate) mod native;
+mod pane_stacks;
 mod prefetch;
 pub mod project;
 pub mod reduce;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::SortOptions;
 
+use super::count_windows::KeptCounts;
 use super::drop_duplicates::KeptRows;
 use super::event_time;
 use super::function::Function;
@@ -33,7 +34,7 @@ use crate::kernels::keep::first_open_pane;
 use crate::kernels::sort as sort_contract;
 use crate::kernels::{Findings, Flow, Kept, Moment, Partial, Partitions, PreparedStage, Sighting, StageTask};
 use crate::limits::ROWS_PER_READ_MAX;
-use crate::plan::keep::{Keep, Span};
+use crate::plan::keep::{Keep, RowWindows, Span};
 use crate::plan::operator::{DropDuplicates, JoinStreams, MapState, Memory};
 use crate::plan::stage::{End, GroupFunction, NamedExpr, Registry, SortKey, Stage};
 
@@ -63,6 +64,8 @@ pub(super) enum Ending {
         /// Of groups that outlive their batch, and the schema of what they give.
         keep: Option<(Keep, SchemaRef)>,
     },
+    /// Groups of windows by the number of rows, which is known only once all rows are there.
+    CountWindows(Box<Keep>, RowWindows, SchemaRef),
     /// The function is missing where only its state is looked at; then the schema of what comes out.
     MapState(MapState, Option<NamedFunction>, SchemaRef),
     /// The time by which rows are too late.
@@ -151,6 +154,10 @@ impl PreparedStage for CpuStage {
                 Span::Sessions(windows) => Ok(Box::new(KeptSessions::new(keep, windows, schema)?)),
                 _ => Ok(Box::new(KeptGroups::new(keep, schema)?)),
             },
+            Ending::CountWindows(keep, windows, schema) => {
+                let schemas = (Arc::clone(&self.end_schema), Arc::clone(schema));
+                Ok(Box::new(KeptCounts::new(keep, windows, schemas)?))
+            }
             Ending::MapState(map, function, schema) => {
                 let schemas = (Arc::clone(&self.end_schema), Arc::clone(schema));
                 Ok(Box::new(KeptStates::new(map, function.clone(), schemas)?))
@@ -186,6 +193,7 @@ impl PreparedStage for CpuStage {
                 Ok(partitions)
             }
             Ending::Reduce { keep: Some(_), .. }
+            | Ending::CountWindows(..)
             | Ending::MapState(..)
             | Ending::DropDuplicates(..)
             | Ending::JoinStreams(..) => Err(Error::internal("what outlives its batch was merged")),
@@ -226,6 +234,7 @@ impl PreparedStage for CpuStage {
             Ending::Emit
             | Ending::Repartition(_)
             | Ending::Transform(_)
+            | Ending::CountWindows(..)
             | Ending::MapState(..)
             | Ending::DropDuplicates(..)
             | Ending::JoinStreams(..) => {
@@ -311,6 +320,9 @@ impl Ending {
                 Self::Transform(Function { name: name.to_owned(), call: Arc::clone(call), schema })
             }
             End::Reduce { keys, aggregates } => Self::reduce(keys, aggregates, None)?,
+            End::Keep(keep @ Keep { span: Span::Rows(windows), .. }) => {
+                Self::CountWindows(Box::new(keep.clone()), *windows, Arc::clone(&stage.output_schema))
+            }
             End::Keep(keep) => {
                 let kept = (keep.clone(), Arc::clone(&stage.output_schema));
                 Self::reduce(&keep.keys, &keep.aggregates, Some(kept))?
@@ -358,6 +370,7 @@ impl Ending {
             Self::Emit
             | Self::Repartition(_)
             | Self::Transform(_)
+            | Self::CountWindows(..)
             | Self::MapState(..)
             | Self::DropDuplicates(..)
             | Self::JoinStreams(..) => State::Rows { rows: Vec::new(), wanted: usize::MAX },

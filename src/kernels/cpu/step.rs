@@ -9,6 +9,7 @@ use super::explode::explode;
 use super::filter::Filter;
 use super::function::Function;
 use super::join::PreparedJoin;
+use super::join_asof::PreparedAsof;
 use super::project::{Program, picked};
 use super::seen::{Effect, Seen};
 use super::validate::Validate;
@@ -29,6 +30,7 @@ pub(super) enum Ready {
     Explode(usize, SchemaRef),
     Map(Function),
     Join(PreparedJoin),
+    JoinAsof(Box<PreparedAsof>),
     Watermark {
         id: WatermarkId,
         column: usize,
@@ -62,6 +64,10 @@ impl Ready {
             Step::Join(join) => {
                 let (_, table) = registry.table(join.table)?;
                 (Self::Join(PreparedJoin::prepare(join, table)?), Arc::clone(&join.schema))
+            }
+            Step::JoinAsof(join) => {
+                let (_, table) = registry.table(join.table)?;
+                (Self::JoinAsof(Box::new(PreparedAsof::prepare(join, table)?)), Arc::clone(&join.schema))
             }
             Step::Watermark { id, column } => {
                 let DataType::Timestamp(unit, _) = input.field(*column).data_type() else {
@@ -114,6 +120,7 @@ impl Ready {
             Self::Explode(column, schema) => explode(batch, *column, schema),
             Self::Map(function) => function.call(batch),
             Self::Join(join) => join.probe(batch),
+            Self::JoinAsof(join) => join.probe(batch),
         }
     }
 }

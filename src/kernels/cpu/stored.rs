@@ -42,6 +42,7 @@ pub(super) fn store(stage: &CpuStage, partials: Vec<Partial>) -> Result<RecordBa
         | Ending::Distinct(_)
         | Ending::Repartition(_)
         | Ending::Transform(_)
+        | Ending::CountWindows(..)
         | Ending::MapState(..)
         | Ending::DropDuplicates(..)
         | Ending::JoinStreams(..) => {
@@ -70,6 +71,7 @@ pub(super) fn restore(stage: &CpuStage, batch: &RecordBatch) -> Result<Partial> 
         | Ending::Distinct(_)
         | Ending::Repartition(_)
         | Ending::Transform(_)
+        | Ending::CountWindows(..)
         | Ending::MapState(..)
         | Ending::DropDuplicates(..)
         | Ending::JoinStreams(..) => {

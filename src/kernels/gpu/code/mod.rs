@@ -91,7 +91,7 @@ impl<'a> Writer<'a> {
             Step::Explode { .. } => Err("it takes lists apart, which only the CPU does".to_owned()),
             Step::Map { .. } => Err("it calls a function of yours, which only the CPU can".to_owned()),
             Step::Validate { .. } => Err("it checks rules, which only the CPU does so far".to_owned()),
-            Step::Join(_) => Err("it joins a table, which only the CPU does so far".to_owned()),
+            Step::Join(_) | Step::JoinAsof(_) => Err("it joins a table, which only the CPU does so far".to_owned()),
             Step::Watermark { .. } | Step::Late { .. } => Err("what outlives a batch stays on the CPU".to_owned()),
         })
     }
