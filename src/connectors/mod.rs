@@ -17,6 +17,8 @@ pub mod files;
 pub mod for_each;
 pub mod manifest;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod print;
 
 // What they are made of.
@@ -126,6 +128,12 @@ pub trait Source: Send {
         false
     }
 
+    /// Whether it counts rows before it reads them, so that a bound on rows in [`ReadLimits`] holds. Of other sources rows
+    /// are bounded by bytes, about.
+    fn counts_rows(&self) -> bool {
+        false
+    }
+
     /// Says that nobody looks at other columns than these, by index. A source may save the work of reading them: it gives
     /// any values of their types then. Called at most once, before anything is read.
     fn narrow(&mut self, columns: &BTreeSet<usize>) {
@@ -216,6 +224,8 @@ pub struct WriteReport {
 pub enum Repeat {
     /// The first is replaced: readers see each row once.
     Replaces,
+    /// The first stays, and the same rows again change nothing: readers see each row once. Other rows are refused.
+    Keeps,
     /// Readers may see rows twice.
     Appends,
 }

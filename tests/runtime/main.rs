@@ -6,6 +6,10 @@
 mod frames;
 mod life;
 mod operations;
+mod pace;
+
+#[path = "../common/mod.rs"]
+mod common;
 
 use std::sync::Arc;
 

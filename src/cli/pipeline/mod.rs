@@ -17,6 +17,7 @@ mod expressions;
 mod files;
 mod keys;
 mod overrides;
+mod pace;
 mod quantity;
 mod rules;
 mod sink;
@@ -57,6 +58,9 @@ const KEYS: &[&str] = &[
     "bad_records_max",
     "quarantine",
     "on_end",
+    "batch",
+    "backpressure",
+    "memory",
 ];
 const BAD_RECORDS_KEYS: &[&str] = &["records", "share"];
 const TABLES: &[&str] = &["source", "table", "stream", "sink"];
@@ -189,7 +193,8 @@ impl Pipeline {
         sources.iter().try_for_each(|node| source::add(node, &context, &mut names))?;
         tables.iter().try_for_each(|node| source::add_table(node, &mut names))?;
         streams.iter().try_for_each(|node| stream::describe(node, &mut names))?;
-        sinks.iter().try_for_each(|node| sink::add(node, surroundings, &names))?;
+        let query = keys.optional("name").map_or(Ok(self.file_stem.as_str()), Node::text)?;
+        sinks.iter().try_for_each(|node| sink::add(node, surroundings, &names, query))?;
         keys.optional("quarantine").map_or(Ok(()), |node| sink::add_quarantine(node, &context))?;
         Ok(context)
     }
@@ -224,7 +229,7 @@ impl Pipeline {
         if let Some(node) = keys.optional("bad_records_max") {
             builder = builder.bad_records_max(bad_records_max(node)?);
         }
-        builder = builder.placement(placement(keys)?);
+        builder = pace::set(keys, builder.placement(placement(keys)?))?;
         Ok(builder.limits(source::limits(keys)?))
     }
 }
@@ -284,6 +289,8 @@ mod tests {
             source::LIMITS_KEYS,
             checkpoint::KEYS,
             BAD_RECORDS_KEYS,
+            pace::BATCH_KEYS,
+            pace::BACKPRESSURE_KEYS,
             files::KEYS,
             files::READER_KEYS,
             files::WRITER_KEYS,
@@ -298,6 +305,7 @@ mod tests {
             sink::KEYS,
             sink::PRINT_KEYS,
             sink::FILES_KEYS,
+            sink::POSTGRES_KEYS,
         ];
         let is_missing = |key: &&str| !documentation.contains(&format!("`{key}`"));
         let missing = all.into_iter().flatten().copied().filter(is_missing).collect::<Vec<_>>();

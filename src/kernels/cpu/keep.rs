@@ -101,6 +101,8 @@ impl KeptGroups {
                 self.number_by_age(&mut keys, groups.len(), moment)?;
                 Ok(vec![(0, all(), keys)])
             }
+            // A batch without rows has no pane: an idle stream costs the same, however many batches its window holds.
+            Span::Batches { .. } if groups.len() == 0 => Ok(Vec::new()),
             Span::Batches { .. } => {
                 let pane = micros(moment.time);
                 set_pane(&mut keys, pane, groups.len());
