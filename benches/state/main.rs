@@ -250,8 +250,9 @@ fn stored_state(folder: &std::path::Path, stage: &Arc<dyn PreparedStage>, held: 
 fn recovery(criterion: &mut Criterion) {
     let held = rows() * 12;
     let folder = tempfile::tempdir().unwrap();
-    let stage =
-        stage(&keyed(1, 0, 0), |rows| rows.key_by([col("key")]).running([len().alias("n"), col("n").sum().alias("sum")]));
+    let stage = stage(&keyed(1, 0, 0), |rows| {
+        rows.key_by([col("key")]).running([len().alias("n"), col("n").sum().alias("sum")])
+    });
     let bytes = stored_state(folder.path(), &stage, held);
     let store = FolderStore::new(folder.path());
     let mut group = group(criterion, "recovery");

@@ -24,7 +24,8 @@ use crate::runtime::executor::Executor;
 use crate::runtime::progress::Listener;
 use crate::runtime::quarantine;
 use crate::runtime::{
-    Backpressure, BadRecordsMax, BatchSize, CheckpointPlace, MemoryBudget, OnEnd, Progress, QueryDefinition, QueryOptions, RunningQuery, Trigger,
+    Backpressure, BadRecordsMax, BatchSize, CheckpointPlace, MemoryBudget, OnEnd, Progress, QueryDefinition,
+    QueryOptions, RunningQuery, Trigger,
 };
 
 /// Where a streaming query begins.

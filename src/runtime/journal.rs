@@ -123,8 +123,7 @@ impl Journal {
         };
         let scribe = Scribe::start(checkpoint, patience)?;
         let positions = resumption.positions;
-        let journal =
-            Self { scribe, options: place.options, sources, positions, begun: 0, committed: 0, first_read };
+        let journal = Self { scribe, options: place.options, sources, positions, begun: 0, committed: 0, first_read };
         Ok(Resumed { journal, next_batch: resumption.next_batch, pending, recovery })
     }
 

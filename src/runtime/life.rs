@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::budget::Credit;
 use super::executor::{Computed, Readers};
 use super::journal::{Journal, Resumed};
 use super::micro_batch::MicroBatch;
-use super::budget::Credit;
 use super::pace::{Done, Pace, SourceRead};
 use super::progress::{Allowed, Memory, Phases, Progress, Queue, RuleCount};
 use super::quarantine;

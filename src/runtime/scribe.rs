@@ -177,9 +177,7 @@ fn write_patiently(checkpoint: &mut Checkpoint, note: &Note, written: &Written, 
     loop {
         match write(checkpoint, note) {
             Err(error)
-                if error.retry() == Retry::Later
-                    && tried < patience.retries_max
-                    && !patience.shared.is_stopping() =>
+                if error.retry() == Retry::Later && tried < patience.retries_max && !patience.shared.is_stopping() =>
             {
                 tried += 1;
                 written.lock().retries += 1;

@@ -58,6 +58,7 @@ fn as_nobody(program: &Path) -> Command {
     command
 }
 
+#[expect(clippy::print_stderr, reason = "a test that proves nothing says so")]
 fn started() -> Option<Server> {
     let Some(programs) = programs() else {
         assert!(std::env::var_os("PELTON_REQUIRE_POSTGRES").is_none(), "there is no PostgreSQL to test with");
@@ -223,7 +224,8 @@ fn every_type_comes_back_as_it_was() {
                 to_char(moment AT TIME ZONE 'UTC', 'SS.US')), pg_typeof(whole)::text FROM types ORDER BY float DESC";
     let told = server.client().query(told, &[]).unwrap();
     let text: Vec<String> = told.iter().map(|row| row.get(0)).collect();
-    let expected = "t|18446744073709551615|-123.45|0.30000000000000004|tab\tline\nback\\slash ü|00ff5c|1969-12-31|01.500000";
+    let expected =
+        "t|18446744073709551615|-123.45|0.30000000000000004|tab\tline\nback\\slash ü|00ff5c|1969-12-31|01.500000";
     assert_eq!(text, [expected, "-Infinity"]);
     assert_eq!(told[0].get::<_, String>(1), "numeric");
     let list = Schema::new(vec![Field::new("l", DataType::new_list(DataType::Int64, true), true)]);
@@ -253,6 +255,10 @@ fn what_an_earlier_run_wrote_is_refused_added_to_or_removed_as_told_and_a_second
     assert!(PostgresSink::new("what is this", "q", "t").is_err() && PostgresSink::new("host=x", "q", "a.b.c").is_err());
 }
 
+fn die() -> ! {
+    panic!("killed")
+}
+
 #[test]
 fn a_query_that_dies_at_any_step_of_its_checkpoint_writes_each_row_once() {
     let Some(server) = server() else { return };
@@ -264,9 +270,9 @@ fn a_query_that_dies_at_any_step_of_its_checkpoint_writes_each_row_once() {
     (0..5).for_each(lay_out);
     let life = |table: &str, checkpoint: &Path, dies_at: Option<usize>| -> Result<()> {
         let steps = std::sync::atomic::AtomicUsize::new(0);
-        let store = FolderStore::new(checkpoint).sync(false).on_step(move |step, _| {
+        let store = FolderStore::new(checkpoint).sync(false).on_step(move |_, _| {
             let is_it = Some(steps.fetch_add(1, std::sync::atomic::Ordering::SeqCst)) == dies_at;
-            if is_it { panic!("killed before {step:?}") } else { Ok(()) }
+            if is_it { die() } else { Ok(()) }
         });
         let options = CheckpointOptions { snapshot_every: 2, retain: 2 };
         let context = StreamingContext::builder(table)

@@ -63,11 +63,16 @@ impl Fate {
         Self { random: Arc::new(Mutex::new(Random::new(seed))), ..self.clone() }
     }
 
+    /// Nothing happens in a process that has died.
+    fn assert_alive(&self) {
+        if self.is_dead.load(Ordering::SeqCst) {
+            die();
+        }
+    }
+
     /// Does a step: it may fail or end the process, before or after its effect.
     fn step<T>(&self, effect: impl FnOnce() -> T) -> Result<T> {
-        if self.is_dead.load(Ordering::SeqCst) {
-            panic!("the process is dead");
-        }
+        self.assert_alive();
         let (chance, is_after) = {
             let mut random = lock(&self.random);
             self.clock.pass(Duration::from_micros(random.below(5_000) as u64));
@@ -79,11 +84,15 @@ impl Fate {
             Some(done) if !fails => Ok(done),
             _ if chance < self.deaths => {
                 self.is_dead.store(true, Ordering::SeqCst);
-                panic!("the process dies");
+                die()
             }
             _ => Err(Error::new(ErrorKind::Connector, "a fault that passes").retry_later()),
         }
     }
+}
+
+fn die() -> ! {
+    panic!("the process dies")
 }
 
 /// Storage in memory.
@@ -107,6 +116,20 @@ impl Drop for Lock {
 }
 
 impl MemoryStore {
+    fn take_lock(&self) {
+        assert!(!self.world.locked.swap(true, Ordering::SeqCst), "the life before has let go of the checkpoint");
+    }
+
+    /// A batch is committed when sinks have it and its state is safe.
+    fn assert_may_commit(&self, batch: u64) {
+        assert!(lock(&self.world.output).contains_key(&batch), "batch {batch} is committed before a sink has it");
+        let files = lock(&self.world.files);
+        for operator in files.keys().filter_map(|name| name.strip_prefix("operators/")) {
+            let state = format!("state/{operator}/{batch:020}.changes");
+            assert!(files.contains_key(&state), "batch {batch} is committed before its state: {state}");
+        }
+    }
+
     fn below(&self, folder: &str, is_folder: bool) -> Vec<String> {
         let start = if folder.is_empty() { String::new() } else { format!("{folder}/") };
         let files = lock(&self.world.files);
@@ -137,14 +160,8 @@ impl Store for MemoryStore {
     }
 
     fn write(&self, name: &str, content: &[u8]) -> Result<()> {
-        if let Some(batch) = name.strip_prefix("commits/").map(|batch| batch.parse::<u64>().unwrap()) {
-            assert!(lock(&self.world.output).contains_key(&batch), "batch {batch} is committed before a sink has it");
-            let files = lock(&self.world.files);
-            let states = files.keys().filter_map(|name| name.strip_prefix("operators/"));
-            for operator in states {
-                let state = format!("state/{operator}/{batch:020}.changes");
-                assert!(files.contains_key(&state), "batch {batch} is committed before its state: {state}");
-            }
+        if let Some(batch) = name.strip_prefix("commits/") {
+            self.assert_may_commit(batch.parse().unwrap());
         }
         self.fate.step(|| drop(lock(&self.world.files).insert(name.to_owned(), content.to_vec())))
     }
@@ -154,7 +171,7 @@ impl Store for MemoryStore {
     }
 
     fn lock(&self) -> Result<Box<dyn Send + Sync>> {
-        assert!(!self.world.locked.swap(true, Ordering::SeqCst), "the life before has let go of the checkpoint");
+        self.take_lock();
         Ok(Box::new(Lock(Arc::clone(&self.world.locked))))
     }
 
@@ -169,17 +186,24 @@ struct MemorySink {
     fate: Fate,
 }
 
+impl MemorySink {
+    /// A batch is written when its offsets are safe and the batch before is committed.
+    fn assert_may_write(&self, batch: u64) {
+        let has = |log: &str, batch: u64| lock(&self.world.files).contains_key(&format!("{log}/{batch:020}"));
+        assert!(has("offsets", batch), "batch {batch} is written before its offsets");
+        if let Some(before) = batch.checked_sub(1) {
+            assert!(has("commits", before), "batch {batch} is written before the commit of {before}");
+        }
+    }
+}
+
 impl Sink for MemorySink {
     fn open(&mut self, _: &SchemaRef) -> Result<()> {
         Ok(())
     }
 
     fn write(&mut self, batch: &OutputBatch<'_>) -> Result<WriteReport> {
-        let has = |log: &str, batch: u64| lock(&self.world.files).contains_key(&format!("{log}/{batch:020}"));
-        assert!(has("offsets", batch.batch_id), "batch {} is written before its offsets", batch.batch_id);
-        if let Some(before) = batch.batch_id.checked_sub(1) {
-            assert!(has("commits", before), "batch {} is written before the commit of {before}", batch.batch_id);
-        }
+        self.assert_may_write(batch.batch_id);
         let rows = batch.partitions.iter().flatten().cloned().collect::<Vec<_>>();
         let text = pretty::table(&rows, 10_000);
         let count = rows.iter().map(|rows| rows.num_rows() as u64).sum();
@@ -235,7 +259,7 @@ impl Setting {
         let mut random = Random::new(seed);
         Self {
             seed,
-            query: random.pick(queries::ALL).name,
+            query: queries::ALL[random.below(queries::ALL.len())].name,
             rows: 40 + random.below(200) as u64,
             per_batch: 10 + random.below(30) as u64,
             options: CheckpointOptions { snapshot_every: 1 + random.below(5) as u64, retain: random.below(6) as u64 },

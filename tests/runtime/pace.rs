@@ -72,7 +72,8 @@ fn the_whole_batch_is_bounded_by_rows_and_bytes() {
 #[test]
 fn a_plain_maximum_of_rows_a_second_holds_whatever_the_trigger() {
     let clock = LeapClock::at(Duration::from_secs(1_000));
-    let context = StreamingContext::builder("rate").trigger(Trigger::AvailableNow).clock(clock.clone()).build().unwrap();
+    let context =
+        StreamingContext::builder("rate").trigger(Trigger::AvailableNow).clock(clock.clone()).build().unwrap();
     context.source("people", people(1_000, 1_000)).unwrap().foreach_batch(|_, _| Ok(())).unwrap();
     assert!(context.max_rows_per_second("persons", 1).is_err());
     assert!(context.max_rows_per_second("people", 0).is_err());
@@ -150,10 +151,11 @@ fn batches_that_were_cut_before_a_death_are_run_as_they_were_whatever_the_bounds
         let records = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&records);
         let context = builder.on_progress(move |one| told.lock().unwrap().push(one.rows_in)).build().unwrap();
-        context.source("people", people(100, 100)).unwrap().foreach_batch(move |batch, _| {
-            if dies && batch == 2 { Err(Error::internal("dead")) } else { Ok(()) }
-        })
-        .unwrap();
+        context
+            .source("people", people(100, 100))
+            .unwrap()
+            .foreach_batch(move |batch, _| if dies && batch == 2 { Err(Error::internal("dead")) } else { Ok(()) })
+            .unwrap();
         context.max_rows_per_second("people", if dies { 1_000 } else { 1_000_000 }).unwrap();
         let result = context.start().unwrap().await_termination();
         assert_eq!(result.is_err(), dies);
@@ -162,7 +164,8 @@ fn batches_that_were_cut_before_a_death_are_run_as_they_were_whatever_the_bounds
     };
     let rows = |rows| BatchSize { max_rows: Some(rows), ..BatchSize::default() };
     assert_eq!(life(rows(13), true), [13, 13]);
-    let later = life(BatchSize { max_rows: Some(5), max_latency: Some(Duration::from_millis(1)), max_bytes: None }, false);
+    let later =
+        life(BatchSize { max_rows: Some(5), max_latency: Some(Duration::from_millis(1)), max_bytes: None }, false);
     assert_eq!(later[0], 13, "batch 2 had been cut");
     assert_eq!(later[1], 5);
     assert_eq!(later.iter().sum::<u64>(), 100 - 26);

@@ -155,7 +155,8 @@ mod tests {
             ("bytes", Arc::new(BinaryArray::from(vec![&b"\x00\xff"[..], b"", b"\\"]))),
             ("time", Arc::new(TimestampNanosecondArray::from(vec![-1, 1_999, 1_000_000_000]))),
         ];
-        let rows = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap();
+        let rows =
+            RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap();
         let all = copied(rows.schema_ref(), std::iter::once(&rows), false).unwrap();
         let expected = "a\\tb\\nc\\\\N\\r\tNaN\t\\\\x00ff\t1969-12-31T23:59:59.999999\n\
             \\N\t-Infinity\t\\\\x\t1970-01-01T00:00:00.000001\n\
