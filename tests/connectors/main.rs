@@ -10,8 +10,6 @@ mod formats;
 mod functions;
 mod generator;
 mod lines;
-#[cfg(feature = "postgres")]
-mod postgres;
 mod print;
 mod queue;
 mod socket;

@@ -38,8 +38,7 @@ const BANNED: [(&str, &str); 3] = [
 ];
 
 /// What the thin core (`default-features = false`) must build without: it builds in about a minute.
-const NOT_IN_THE_CORE: [&str; 15] = [
-    "postgres",
+const NOT_IN_THE_CORE: [&str; 14] = [
     "polars",
     "polars-core",
     "tokio",
@@ -85,9 +84,6 @@ fn features() -> Vec<&'static str> {
     }
     if cfg!(feature = "polars") {
         features.push("polars");
-    }
-    if cfg!(feature = "postgres") {
-        features.push("postgres");
     }
     features
 }
