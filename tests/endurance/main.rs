@@ -114,7 +114,7 @@ fn resident() -> Option<usize> {
 #[test]
 fn the_memory_in_use_does_not_grow_from_batch_to_batch() {
     let batches = std::env::var("PELTON_BATCHES").map_or(QUICK, |batches| batches.parse().unwrap());
-    assert!(batches >= QUICK && batches % QUICK == 0, "PELTON_BATCHES is a multiple of {QUICK}");
+    assert!(batches >= QUICK && batches.is_multiple_of(QUICK), "PELTON_BATCHES is a multiple of {QUICK}");
     // Both lie at the same place between snapshots, and of the windows.
     let first = if batches == QUICK { QUICK / 2 } else { batches / 10 };
     let look = || (IN_USE.load(Ordering::Relaxed), resident());
