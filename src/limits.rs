@@ -33,6 +33,15 @@ pub const RECORD_BYTES_MAX: usize = 16 << 20;
 /// Bytes of lines that a socket source holds until they are committed, if nothing else is asked for.
 pub const SOCKET_BUFFER_BYTES: u64 = 64 << 20;
 
+/// Bytes of the first batch of a query that chooses the size of its batches by how long they take.
+pub const BATCH_BYTES_FIRST: u64 = 4 << 20;
+
+/// Bytes below which such a query does not make its batches smaller.
+pub const BATCH_BYTES_MIN: u64 = 64 << 10;
+
+/// Bytes that a row is thought to take before any has been read, where rows have to be bounded by bytes.
+pub const ROW_BYTES_GUESS: u64 = 128;
+
 /// Bad records kept as examples in a batch's report.
 pub const BAD_RECORD_EXAMPLES_MAX: usize = 8;
 
@@ -65,3 +74,5 @@ pub const GENERATED_ROW_NUMBER_MAX: u64 = 1 << 42;
 pub const ROW_NUMBERS_MAX: usize = u32::MAX as usize - 1;
 
 const _: () = assert!(ROWS_PER_READ_MAX < GROUPS_MAX, "a single batch must never overflow the group ids");
+
+const _: () = assert!(BATCH_BYTES_MIN <= BATCH_BYTES_FIRST, "a batch begins at a size that it may have");

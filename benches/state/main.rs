@@ -6,6 +6,7 @@
 //! | `state/ads_windows` | the ad-events query (views per campaign and 10 seconds) without a checkpoint, with one, and with one that is brought to the disk |
 //! | `state/empty_batch` | a batch without rows, likewise |
 //! | `state/touch` | a tenth of a million keys that are touched, of as many and of a hundred times as many that are held |
+//! | `state/recovery` | reading the state of a running aggregate from the storage and taking it in: bytes of its files a second |
 //! | `state/window` | windows of 60 seconds, one after another and one a second |
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
@@ -17,7 +18,7 @@ use std::time::Duration;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, TimestampMillisecondArray};
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use pelton::checkpoint::{CheckpointOptions, FolderStore};
+use pelton::checkpoint::{Checkpoint, CheckpointOptions, FolderStore, Identity, StatePart, read_state};
 use pelton::connectors::queue::QueueSource;
 use pelton::generate::{Options, campaigns, generator};
 use pelton::kernels::cpu::CpuBackend;
@@ -226,5 +227,47 @@ fn windows(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(all, ads_windows, empty_batch, touch, windows);
+/// A checkpoint whose operator holds this many keys: a snapshot, and what some batches changed after it. Gives its bytes.
+fn stored_state(folder: &std::path::Path, stage: &Arc<dyn PreparedStage>, held: usize) -> u64 {
+    let identity = Identity { operators: [("keys".to_owned(), String::new())].into(), ..Identity::default() };
+    let store = Arc::new(FolderStore::new(folder).sync(false));
+    let (checkpoint, _) = Checkpoint::open(store, CheckpointOptions::default(), &identity).unwrap();
+    let mut kept = stage.keep().unwrap();
+    let moment = Moment::default();
+    for from in (0..held).step_by(1_000_000) {
+        absorb(stage, kept.as_mut(), &all_keys(from..held.min(from + 1_000_000)), &moment);
+    }
+    checkpoint.save_state("keys", 0, StatePart::Snapshot, &kept.snapshot().unwrap()).unwrap();
+    for batch in 1..6 {
+        absorb(stage, kept.as_mut(), &keyed(held, held / 100, batch * 1_000_003), &moment);
+        checkpoint.save_state("keys", batch, StatePart::Changes, &kept.changes().unwrap()).unwrap();
+    }
+    let files = std::fs::read_dir(folder.join("state/keys")).unwrap();
+    files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+}
+
+/// A state of about 500 bytes for each row of the other benchmarks: 1 GB.
+fn recovery(criterion: &mut Criterion) {
+    let held = rows() * 12;
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage(&keyed(1, 0, 0), |rows| {
+        rows.key_by([col("key")]).running([len().alias("n"), col("n").sum().alias("sum")])
+    });
+    let bytes = stored_state(folder.path(), &stage, held);
+    let store = FolderStore::new(folder.path());
+    let mut group = group(criterion, "recovery");
+    group.throughput(Throughput::Bytes(bytes));
+    group.bench_function(format!("{held}_keys_{}_MB", bytes / 1_000_000), |bencher| {
+        bencher.iter(|| {
+            let state = read_state(&store, "keys", 5).unwrap();
+            let mut kept = stage.keep().unwrap();
+            kept.restore(&state.snapshot.unwrap(), &state.changes).unwrap();
+            assert_eq!(kept.groups(), held as u64);
+            kept
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(all, ads_windows, empty_batch, touch, windows, recovery);
 criterion_main!(all);

@@ -24,7 +24,7 @@ pub(super) fn definition_file(operator: &str) -> String {
 }
 
 /// What of a query must stay the same from one life to the next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The name of the query.
     pub query: String,

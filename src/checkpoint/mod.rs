@@ -34,7 +34,6 @@ use std::sync::Arc;
 
 use self::entries::{Log, QUERY};
 use crate::columnar::RecordBatch;
-use crate::connectors::OffsetRange;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often snapshots are taken, and how far back a query can be rolled.
@@ -44,6 +43,13 @@ pub struct CheckpointOptions {
     pub snapshot_every: u64,
     /// Batches that stay at least, to roll back to.
     pub retain: u64,
+}
+
+impl CheckpointOptions {
+    /// Whether the state of all operators, and the positions of the sources, are written as a whole after this batch.
+    pub fn is_snapshot_due(&self, batch: u64) -> bool {
+        batch.saturating_add(1).is_multiple_of(self.snapshot_every)
+    }
 }
 
 impl Default for CheckpointOptions {
@@ -57,8 +63,6 @@ pub struct Checkpoint {
     store: Arc<dyn Store>,
     options: CheckpointOptions,
     _lock: Box<dyn Send + Sync>,
-    /// What has been read of the sources up to the last commit.
-    positions: Positions,
     /// The oldest batch that may have files.
     oldest: u64,
     operators: Vec<String>,
@@ -105,9 +109,8 @@ impl Checkpoint {
         }
         let resumption = examine::resumption(store.as_ref()).map_err(|error| advise(store.as_ref(), error))?;
         let oldest = Log::Offsets.batches(store.as_ref())?.first().copied().unwrap_or(resumption.next_batch);
-        let positions = resumption.positions.clone();
         let operators = identity.operators.keys().cloned().collect();
-        Ok((Self { store, options, _lock: lock, positions, oldest, operators }, resumption))
+        Ok((Self { store, options, _lock: lock, oldest, operators }, resumption))
     }
 
     /// Writes down what a batch reads, before it is computed.
@@ -116,11 +119,6 @@ impl Checkpoint {
     /// Storage that cannot be written to.
     pub fn begin_batch(&self, entry: &OffsetEntry) -> Result<()> {
         entries::write(self.store.as_ref(), &Log::Offsets.file(entry.batch), Log::Offsets.folder(), entry)
-    }
-
-    /// Whether the state of all operators is written as a whole after this batch.
-    pub fn is_snapshot_due(&self, batch: u64) -> bool {
-        (batch + 1).is_multiple_of(self.options.snapshot_every)
     }
 
     /// Writes down what an operator keeps, in words of the runtime's own, for those who look at its state.
@@ -147,32 +145,18 @@ impl Checkpoint {
         read_state(self.store.as_ref(), operator, batch).map_err(|error| advise(self.store.as_ref(), error))
     }
 
-    /// Commits a batch: it is in all sinks, and its state has been saved. `compact` makes the ranges of a source, by its
-    /// name, into fewer ones that mean the same.
+    /// Commits a batch: it is in all sinks, and its state has been saved. `positions` are what the sources need to go on
+    /// after it, given when a snapshot is due.
     ///
     /// # Errors
     /// Storage that cannot be written to.
-    pub fn commit_batch(
-        &mut self,
-        entry: &CommitEntry,
-        ranges: impl IntoIterator<Item = (String, OffsetRange)>,
-        mut compact: impl FnMut(&str, Vec<OffsetRange>) -> Result<Vec<OffsetRange>>,
-    ) -> Result<()> {
-        let mut positions = self.positions.clone();
-        for (source, range) in ranges {
-            positions.ranges.entry(source).or_default().push(range);
-        }
+    pub fn commit_batch(&mut self, entry: &CommitEntry, positions: Option<&Positions>) -> Result<()> {
         let store = self.store.as_ref();
-        let is_due = self.is_snapshot_due(entry.batch);
-        if is_due {
-            for (source, ranges) in &mut positions.ranges {
-                *ranges = compact(source, std::mem::take(ranges))?;
-            }
-            entries::write(store, &Log::Positions.file(entry.batch), Log::Positions.folder(), &positions)?;
+        if let Some(positions) = positions {
+            entries::write(store, &Log::Positions.file(entry.batch), Log::Positions.folder(), positions)?;
         }
         entries::write(store, &Log::Commits.file(entry.batch), Log::Commits.folder(), entry)?;
-        self.positions = positions;
-        if is_due { self.forget_old(entry.batch) } else { Ok(()) }
+        if positions.is_some() { self.forget_old(entry.batch) } else { Ok(()) }
     }
 
     /// Removes what is older than the newest snapshot that is old enough.
@@ -186,7 +170,7 @@ impl Checkpoint {
         for old in self.oldest..kept {
             store.delete(&Log::Offsets.file(old))?;
             store.delete(&Log::Commits.file(old))?;
-            if self.is_snapshot_due(old) {
+            if self.options.is_snapshot_due(old) {
                 store.delete(&Log::Positions.file(old))?;
             }
             for operator in &self.operators {

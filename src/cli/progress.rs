@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::figures::{counted, grouped, rough, time};
 use super::pipeline::Surroundings;
 use super::tell;
-use crate::runtime::progress::{Queue, RuleCount, StageFlow};
+use crate::runtime::progress::{Allowed, Memory, Queue, RuleCount, StageFlow};
 use crate::runtime::{Progress, Totals};
 
 /// How often the live line moves.
@@ -222,6 +222,8 @@ struct Record<'a> {
     commit_ms: f64,
     total_ms: f64,
     waiting: Queue,
+    allowed: Allowed,
+    memory: Option<Memory>,
     retries: u32,
     fallen_back: u64,
     warnings: &'a [String],
@@ -259,6 +261,8 @@ impl<'a> Record<'a> {
             commit_ms: ms(phases.commit),
             total_ms: ms(phases.total),
             waiting: progress.queue,
+            allowed: progress.allowed,
+            memory: progress.memory,
             retries: progress.retries,
             fallen_back: progress.fallen_back,
             warnings: &progress.warnings,

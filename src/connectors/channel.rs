@@ -167,6 +167,10 @@ impl Source for ChannelSource {
         Replay::UntilCommitted
     }
 
+    fn counts_rows(&self) -> bool {
+        true
+    }
+
     fn next_range(&mut self, limits: &ReadLimits) -> Result<Available> {
         let mut state = self.shared.lock();
         match state.rows.take(limits) {

@@ -136,6 +136,10 @@ impl Source for GeneratorSource {
         Replay::Always
     }
 
+    fn counts_rows(&self) -> bool {
+        true
+    }
+
     fn next_range(&mut self, limits: &ReadLimits) -> Result<Available> {
         if self.next == self.total {
             return Ok(Available::Ended);

@@ -126,6 +126,12 @@ pub trait Source: Send {
         false
     }
 
+    /// Whether it counts rows before it reads them, so that a bound on rows in [`ReadLimits`] holds. Of other sources rows
+    /// are bounded by bytes, about.
+    fn counts_rows(&self) -> bool {
+        false
+    }
+
     /// Says that nobody looks at other columns than these, by index. A source may save the work of reading them: it gives
     /// any values of their types then. Called at most once, before anything is read.
     fn narrow(&mut self, columns: &BTreeSet<usize>) {

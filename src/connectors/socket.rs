@@ -250,6 +250,10 @@ impl Source for SocketSource {
         self.format.may_quarantine()
     }
 
+    fn counts_rows(&self) -> bool {
+        true
+    }
+
     fn next_range(&mut self, limits: &ReadLimits) -> Result<Available> {
         self.start()?;
         let mut state = self.shared.lock();

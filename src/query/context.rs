@@ -1,5 +1,6 @@
 //! A streaming query in the making: its options, its sources and its outputs.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use crate::checkpoint::{CheckpointOptions, FolderStore};
 use crate::clock::{Clock, SystemClock};
 use crate::columnar::Schema;
 use crate::connectors::directory::DirectorySource;
-use crate::connectors::{ReadLimits, Sink, Source};
+use crate::connectors::{ReadLimits, Repeat, Replay, Sink, Source};
 use crate::dispatch::{Device, Dispatcher, Placement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::{Format, FormatKind, FormatOptions};
@@ -23,7 +24,8 @@ use crate::runtime::executor::Executor;
 use crate::runtime::progress::Listener;
 use crate::runtime::quarantine;
 use crate::runtime::{
-    BadRecordsMax, CheckpointPlace, OnEnd, Progress, QueryDefinition, QueryOptions, RunningQuery, Trigger,
+    Backpressure, BadRecordsMax, BatchSize, CheckpointPlace, MemoryBudget, OnEnd, Progress, QueryDefinition,
+    QueryOptions, RunningQuery, Trigger,
 };
 
 /// Where a streaming query begins.
@@ -64,6 +66,7 @@ pub(super) struct Draft {
     pub(super) registry: Registry,
     outputs: Vec<Output>,
     quarantine: Option<Box<dyn Sink>>,
+    max_rows_per_second: BTreeMap<String, u64>,
     started: bool,
 }
 
@@ -211,6 +214,25 @@ impl StreamingContext {
         Ok(())
     }
 
+    /// The most rows a second that are read of the source of this name, over any time: what is not read in one second is
+    /// not made up for in the next. Of sources that cannot count rows before they read them (files), it holds on average.
+    ///
+    /// # Errors
+    /// `InvalidOption` for zero rows, or without such a source.
+    pub fn max_rows_per_second(&self, source: &str, rows: u64) -> Result<()> {
+        let mut draft = self.draft();
+        if rows == 0 {
+            return Err(Error::new(ErrorKind::InvalidOption, "with 0 rows a second nothing is ever read")
+                .advice("give at least 1"));
+        }
+        if !draft.sources.iter().any(|(name, _)| name == source) {
+            let message = format!("there is no source \"{source}\" whose rows a second could be bounded");
+            return Err(Error::new(ErrorKind::InvalidOption, message).advice("add the source first"));
+        }
+        draft.max_rows_per_second.insert(source.to_owned(), rows);
+        Ok(())
+    }
+
     /// What will run: the logical plan of each output, the fused stages, and what each runs on and why.
     ///
     /// # Errors
@@ -249,6 +271,24 @@ impl StreamingContext {
         prepare(&draft, &self.placement).map(drop)
     }
 
+    /// Where a query with a checkpoint does not give each row exactly once after a crash: a sentence for each source and
+    /// sink that cannot. Without a checkpoint nothing is promised.
+    pub fn weaknesses(&self) -> Vec<String> {
+        if self.options.checkpoint.is_none() {
+            return Vec::new();
+        }
+        let draft = self.draft();
+        let forgets = |(_, source): &&(String, Box<dyn Source>)| source.replay() != Replay::Always;
+        let sources = draft.sources.iter().filter(forgets).map(|(name, _)| {
+            format!("source \"{name}\" cannot be read again: what was read and not committed is lost with the process")
+        });
+        let sinks = draft.outputs.iter().filter(|output| output.sink.repeat() == Repeat::Appends).map(|output| {
+            let name = &output.name;
+            format!("sink \"{name}\" gives at least once: the batch that a crash interrupts comes a second time")
+        });
+        sources.chain(sinks).collect()
+    }
+
     /// Starts the query.
     ///
     /// # Errors
@@ -266,7 +306,9 @@ impl StreamingContext {
         }
         let sinks = draft.outputs.drain(..).map(|output| (output.name, output.sink)).collect();
         let quarantine = draft.quarantine.take();
-        RunningQuery::start(QueryDefinition { executor, sources, sinks, quarantine }, self.options.clone())
+        let max_rows_per_second = std::mem::take(&mut draft.max_rows_per_second);
+        let options = QueryOptions { max_rows_per_second, ..self.options.clone() };
+        RunningQuery::start(QueryDefinition { executor, sources, sinks, quarantine }, options)
     }
 
     /// The clock of the query.
@@ -313,6 +355,10 @@ impl ContextBuilder {
             checkpoint: None,
             bad_records_max: BadRecordsMax::default(),
             on_end: OnEnd::default(),
+            batch_size: BatchSize::default(),
+            backpressure: None,
+            max_rows_per_second: BTreeMap::new(),
+            memory: None,
         };
         Self { options, placement: Placement::default(), threads: None, partitions: None }
     }
@@ -418,6 +464,29 @@ impl ContextBuilder {
         self
     }
 
+    /// How large a batch may become: by how long it takes, by its bytes, by its rows.
+    #[must_use]
+    pub fn batch_size(mut self, size: BatchSize) -> Self {
+        self.options.batch_size = size;
+        self
+    }
+
+    /// Slows sources down when batches take longer than the interval, as `spark.streaming.backpressure.enabled` does.
+    /// Needs a trigger with an interval.
+    #[must_use]
+    pub fn backpressure(mut self, backpressure: Backpressure) -> Self {
+        self.options.backpressure = Some(backpressure);
+        self
+    }
+
+    /// How many bytes may be in flight: read, and not yet committed. Queries that are given clones share it. A batch takes
+    /// at most half of it, so that the next one can be read while it is written.
+    #[must_use]
+    pub fn memory_budget(mut self, budget: MemoryBudget) -> Self {
+        self.options.memory = Some(budget);
+        self
+    }
+
     /// Calls a closure with the progress record of each batch, on the query's thread.
     #[must_use]
     pub fn on_progress(mut self, listener: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
@@ -449,6 +518,7 @@ impl ContextBuilder {
             return Err(Error::new(ErrorKind::InvalidOption, format!("{share} is no share of bad records"))
                 .advice("give a number from 0 to 1"));
         }
+        check_pace(&self.options)?;
         if threads > THREADS_MAX {
             return Err(Error::new(ErrorKind::InvalidOption, format!("{threads} threads are too many"))
                 .advice(format!("give at most {THREADS_MAX}; one a core is best")));
@@ -462,6 +532,27 @@ impl ContextBuilder {
             self.options.pool = Some(Arc::new(pool));
         }
         Ok(StreamingContext { options: self.options, placement: self.placement, draft: Arc::default() })
+    }
+}
+
+/// Refuses bounds of batches that nothing could keep.
+fn check_pace(options: &QueryOptions) -> Result<()> {
+    let refused = |message: &str| Err(Error::new(ErrorKind::InvalidOption, message));
+    let BatchSize { max_latency, max_bytes, max_rows } = options.batch_size;
+    if max_latency.is_some_and(|latency| latency.is_zero()) || max_bytes == Some(0) || max_rows == Some(0) {
+        return refused("a batch of no time, bytes or rows is none");
+    }
+    if options.memory.as_ref().is_some_and(|memory| memory.total() == 0) {
+        return refused("without any memory nothing can be read");
+    }
+    let Some(backpressure) = options.backpressure else { return Ok(()) };
+    if let Some(mistake) = backpressure.mistake() {
+        return refused(mistake);
+    }
+    match options.trigger {
+        Trigger::Interval(interval) if !interval.is_zero() => Ok(()),
+        _ => Err(Error::new(ErrorKind::InvalidOption, "backpressure needs a trigger with an interval")
+            .advice("give an interval, or bound batches by max_latency")),
     }
 }
 

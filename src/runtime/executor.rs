@@ -17,6 +17,7 @@ use arrow_array::RecordBatchOptions;
 use rayon::prelude::*;
 
 use super::micro_batch::MicroBatch;
+use super::pace::SourceRead;
 use super::progress::StageFlow;
 use super::quarantine::{self, AsideBytes, Quarantined};
 use super::states::{StateHandle, States};
@@ -37,7 +38,7 @@ use crate::plan::rules::{TypedRule, Verdict};
 use crate::plan::stage::{End, NamedExpr, Registry, SourceId, Stage, StageInput};
 
 /// Takes what an operator's state has become: its name, which part of it, and the rows.
-type SaveState<'a> = &'a mut dyn FnMut(&str, StatePart, &[RecordBatch]) -> Result<()>;
+type SaveState<'a> = &'a mut dyn FnMut(&str, StatePart, Vec<RecordBatch>) -> Result<()>;
 
 /// The readers of one source's range, in the order of its rows.
 pub type Readers = Vec<Box<dyn BatchReader>>;
@@ -72,6 +73,7 @@ struct Done {
     findings: Findings,
     flow: Option<Flow>,
     checksums: BTreeMap<SourceId, Checksum>,
+    read: BTreeMap<SourceId, SourceRead>,
     /// How far event time was moved on, so that all that was open was closed.
     raised: Option<i64>,
 }
@@ -101,6 +103,8 @@ pub struct Computed {
     pub findings: Findings,
     /// Checksums of what was read of each source.
     pub checksums: BTreeMap<SourceId, Checksum>,
+    /// How much was read of each source.
+    pub read: BTreeMap<SourceId, SourceRead>,
     /// Where the rows of each stage went.
     pub flows: Vec<StageFlow>,
 }
@@ -221,9 +225,9 @@ impl Executor {
     pub(super) fn save(&mut self, is_snapshot_due: bool, save: SaveState<'_>) -> Result<()> {
         for (stage, kept) in self.plan.stages.iter().zip(self.states.hold().all_mut()) {
             if let (Some(operator), Some(kept)) = (stage.operator(), kept) {
-                save(operator.name(), StatePart::Changes, &kept.changes()?)?;
+                save(operator.name(), StatePart::Changes, kept.changes()?)?;
                 if is_snapshot_due {
-                    save(operator.name(), StatePart::Snapshot, &kept.snapshot()?)?;
+                    save(operator.name(), StatePart::Snapshot, kept.snapshot()?)?;
                 }
             }
         }
@@ -316,6 +320,7 @@ impl Executor {
             computed.quarantined.extend(done.quarantined.iter().cloned());
             computed.findings.absorb(done.findings.clone());
             computed.checksums.extend(done.checksums.clone());
+            computed.read.extend(done.read.clone());
             computed.flows.extend(done.flow.map(|flow| StageFlow { stage: index, flow }));
             if let Some(to) = done.raised {
                 raised.push((self.plan.stages[index].asks(), to));
@@ -371,6 +376,9 @@ impl Executor {
             if let Some(source) = task.source {
                 let read = done.checksums.entry(source).or_default();
                 *read = read.then(task.report.checksum);
+                let read = done.read.entry(source).or_default();
+                read.rows += task.report.rows;
+                read.bytes += task.report.bytes;
             }
             done.report.absorb(task.report);
             done.reading += task.reading;
@@ -402,7 +410,7 @@ impl Executor {
                     done.raised = moment.horizon;
                 }
                 let absorb = || guarded(|| kept.absorb(partials, &moment));
-                let absorbed = match pool {
+                let absorbed = match pool.filter(|_| uses_threads(&stage.end)) {
                     Some(pool) => pool.install(absorb),
                     None => absorb(),
                 };
@@ -464,6 +472,22 @@ fn check_rows(stage: &Stage, flow: Option<&Flow>, rows: &Partitions) -> Result<(
     }
 }
 
+/// Whether what ends a stage may run on several threads; all else is done here, without the hand-over to the pool, which
+/// costs more than a batch with few rows.
+fn uses_threads(end: &End) -> bool {
+    match end {
+        End::Reduce { .. } | End::MapState(_) | End::ReduceWith { .. } | End::Transform { .. } => true,
+        End::Emit
+        | End::Keep(_)
+        | End::DropDuplicates(_)
+        | End::JoinStreams(_)
+        | End::Distinct { .. }
+        | End::Sort { .. }
+        | End::Limit(_)
+        | End::Repartition(_) => false,
+    }
+}
+
 fn merge(
     stage: &Stage,
     placed: &Placed,
@@ -471,7 +495,7 @@ fn merge(
     pool: Option<&rayon::ThreadPool>,
 ) -> Result<Partitions> {
     let merge = || guarded(|| placed.stage.merge(partials));
-    let merged = match pool {
+    let merged = match pool.filter(|_| uses_threads(&stage.end)) {
         Some(pool) => pool.install(merge),
         None => merge(),
     };

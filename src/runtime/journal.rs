@@ -1,15 +1,18 @@
 //! The checkpoint of a running query: what is written down around each batch, and how a query goes on from it.
 //!
-//! The loop in `life` calls `Journal::begin` when a batch has been cut and `Journal::commit` when all sinks have it.
+//! The loop in `life` calls `Journal::begin` when a batch has been cut and `Journal::commit` when all sinks have it. Both
+//! hand notes to a thread that writes them ([`super::scribe`]); the loop waits before a sink is written, for what the batch
+//! reads and for the commit of the batch before, and before sources and listeners are told that a batch is done.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::executor::Executor;
 use super::micro_batch::MicroBatch;
-use super::scheduler::QueryDefinition;
+use super::scheduler::{QueryDefinition, QueryOptions, Shared};
+use super::scribe::{Note, Patience, Scribe};
 use super::watermarks::EventTime;
-use crate::checkpoint::{Checkpoint, CheckpointOptions, CommitEntry, Identity, OffsetEntry, Store};
+use crate::checkpoint::{Checkpoint, CheckpointOptions, CommitEntry, Identity, OffsetEntry, Positions, Store};
 use crate::connectors::{OffsetRange, Replay, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::Checksum;
@@ -38,9 +41,16 @@ pub struct Recovery {
 /// A checkpoint in use.
 #[derive(Debug)]
 pub(super) struct Journal {
-    checkpoint: Checkpoint,
+    scribe: Scribe,
+    options: CheckpointOptions,
     /// The names of the sources, in their order.
     sources: Vec<String>,
+    /// What has been read of the sources up to the latest commit that was handed over.
+    positions: Positions,
+    /// The number of the latest note of what a batch reads.
+    begun: u64,
+    /// The number of the latest commit.
+    committed: u64,
     /// What batches that run again read the first time.
     first_read: BTreeMap<u64, BTreeMap<String, Checksum>>,
 }
@@ -56,10 +66,15 @@ pub(super) struct Resumed {
 
 impl Journal {
     /// Opens the checkpoint and brings sources and sinks to where it stands.
-    pub(super) fn open(place: &CheckpointPlace, query: &str, definition: &mut QueryDefinition) -> Result<Resumed> {
+    pub(super) fn open(
+        place: &CheckpointPlace,
+        options: &QueryOptions,
+        shared: &Arc<Shared>,
+        definition: &mut QueryDefinition,
+    ) -> Result<Resumed> {
         let sources = unique_names(definition.sources.iter().map(|(name, _)| name.as_str()));
         let operators = definition.executor.operators();
-        let identity = Identity { query: query.to_owned(), sources: sources.clone(), operators };
+        let identity = Identity { query: options.name.clone(), sources: sources.clone(), operators };
         let (checkpoint, resumption) = Checkpoint::open(Arc::clone(&place.store), place.options, &identity)
             .map_err(|error| error.context("while opening the checkpoint"))?;
         for (operator, definition) in definition.executor.definitions()? {
@@ -101,34 +116,42 @@ impl Journal {
             let resumed = sink.resume(resumption.next_batch);
             resumed.map_err(|error| error.context(format!("while sink \"{name}\" goes on")))?;
         }
-        let journal = Self { checkpoint, sources, first_read };
+        let patience = Patience {
+            retries_max: options.retries_max,
+            retry_wait: options.retry_wait,
+            clock: Arc::clone(&options.clock),
+            shared: Arc::clone(shared),
+        };
+        let scribe = Scribe::start(checkpoint, patience)?;
+        let positions = resumption.positions;
+        let journal = Self { scribe, options: place.options, sources, positions, begun: 0, committed: 0, first_read };
         Ok(Resumed { journal, next_batch: resumption.next_batch, pending, recovery })
     }
 
-    /// Writes down what a batch reads.
-    pub(super) fn begin(&self, batch: &MicroBatch) -> Result<()> {
-        let ranges = self.ranges(batch).collect();
-        let (checksums, is_last) = (BTreeMap::new(), batch.is_last);
-        let tables = batch.tables.clone();
-        let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges, checksums, is_last, tables };
-        self.checkpoint.begin_batch(&entry)
+    /// Notes what a batch reads.
+    pub(super) fn begin(&mut self, batch: &MicroBatch) {
+        self.note_offsets(batch, BTreeMap::new());
     }
 
-    /// Writes down what a batch has read, before anything of it is written; if it was read in an earlier life, it must be
+    fn note_offsets(&mut self, batch: &MicroBatch, checksums: BTreeMap<String, Checksum>) {
+        let ranges = self.ranges(batch).collect();
+        let (is_last, tables) = (batch.is_last, batch.tables.clone());
+        let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges, checksums, is_last, tables };
+        self.begun = self.scribe.note(Note::Offsets(entry));
+    }
+
+    /// Notes what a batch has read, before anything of it is written; if it was read in an earlier life, it must be
     /// the same: sinks may have a part of it.
-    pub(super) fn note_read(&self, batch: &MicroBatch, read: &BTreeMap<SourceId, Checksum>) -> Result<()> {
+    pub(super) fn note_read(&mut self, batch: &MicroBatch, read: &BTreeMap<SourceId, Checksum>) -> Result<()> {
         let named = read.iter().filter(|(_, checksum)| checksum.bytes > 0);
         let checksums = named.filter_map(|(source, checksum)| Some((self.sources.get(source.0)?.clone(), *checksum)));
         let checksums = checksums.collect::<BTreeMap<_, _>>();
         let first = self.first_read.get(&batch.id).filter(|first| !first.is_empty());
         let Some(first) = first else {
-            if checksums.is_empty() {
-                return Ok(());
+            if !checksums.is_empty() {
+                self.note_offsets(batch, checksums);
             }
-            let (ranges, is_last) = (self.ranges(batch).collect(), batch.is_last);
-            let tables = batch.tables.clone();
-            let entry = OffsetEntry { batch: batch.id, time: batch.time, ranges, checksums, is_last, tables };
-            return self.checkpoint.begin_batch(&entry);
+            return Ok(());
         };
         let changed = first.iter().find(|(source, checksum)| checksums.get(*source) != Some(checksum));
         changed.map_or(Ok(()), |(source, before)| {
@@ -137,15 +160,21 @@ impl Journal {
         })
     }
 
-    /// Writes down what a batch made of the state: after it was computed, before it is committed.
-    pub(super) fn save_state(&self, batch: &MicroBatch, executor: &mut Executor) -> Result<()> {
-        let is_snapshot_due = self.checkpoint.is_snapshot_due(batch.id);
+    /// Notes what a batch made of the state: after it was computed, before it is committed.
+    pub(super) fn save_state(&mut self, batch: &MicroBatch, executor: &mut Executor) -> Result<()> {
+        let is_snapshot_due = self.options.is_snapshot_due(batch.id);
         executor.save(is_snapshot_due, &mut |operator, part, rows| {
-            self.checkpoint.save_state(operator, batch.id, part, rows)
+            self.scribe.note(Note::State { operator: operator.to_owned(), batch: batch.id, part, rows });
+            Ok(())
         })
     }
 
-    /// Writes down that a batch is done.
+    /// Waits until it is written down what the latest batch reads, and that all before it are done.
+    pub(super) fn wait_until_begun(&self) -> Result<()> {
+        self.scribe.wait_for(self.begun)
+    }
+
+    /// Notes that a batch is done, and all of its rows are where readers find them.
     pub(super) fn commit(
         &mut self,
         batch: &MicroBatch,
@@ -157,14 +186,35 @@ impl Journal {
             Error::internal(format!("the event time of a batch cannot be written down: {error}")).because(error)
         })?;
         let entry = CommitEntry { batch: batch.id, rows_out, event_time };
-        let ranges = self.ranges(batch).collect::<Vec<_>>();
-        let names = self.sources.clone();
-        self.checkpoint.commit_batch(&entry, ranges, |name, ranges| {
-            match names.iter().position(|known| known == name) {
-                Some(index) => sources[index].1.compact(ranges),
-                None => Ok(ranges),
+        for (source, range) in self.ranges(batch).collect::<Vec<_>>() {
+            self.positions.ranges.entry(source).or_default().push(range);
+        }
+        let is_due = self.options.is_snapshot_due(batch.id);
+        if is_due {
+            for (name, (_, source)) in self.sources.iter().zip(sources) {
+                if let Some(ranges) = self.positions.ranges.get_mut(name) {
+                    *ranges = source.compact(std::mem::take(ranges))?;
+                }
             }
-        })
+        }
+        let positions = is_due.then(|| self.positions.clone());
+        self.committed = self.scribe.note(Note::Commit(entry, positions));
+        Ok(())
+    }
+
+    /// Waits until it is written down that the latest batch is done.
+    pub(super) fn wait_until_committed(&self) -> Result<()> {
+        self.scribe.wait_for(self.committed)
+    }
+
+    /// Whether it is written down that the latest batch is done.
+    pub(super) fn has_committed(&self) -> bool {
+        self.scribe.has_written(self.committed)
+    }
+
+    /// How often notes were tried again since the last call.
+    pub(super) fn take_retries(&self) -> u32 {
+        self.scribe.take_retries()
     }
 
     fn ranges<'a>(&'a self, batch: &'a MicroBatch) -> impl Iterator<Item = (String, OffsetRange)> + 'a {

@@ -8,19 +8,22 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::budget::Credit;
 use super::executor::{Computed, Readers};
 use super::journal::{Journal, Resumed};
 use super::micro_batch::MicroBatch;
-use super::progress::{Phases, Progress, Queue, RuleCount};
+use super::pace::{Done, Pace, SourceRead};
+use super::progress::{Allowed, Memory, Phases, Progress, Queue, RuleCount};
 use super::quarantine;
 use super::scheduler::{QueryDefinition, QueryOptions, Shared, Tick};
 use super::tables;
-use super::trigger::{OnEnd, Trigger};
+use super::trigger::{IDLE_WAIT, OnEnd, Trigger};
 use crate::columnar::SchemaRef;
 use crate::connectors::{Available, OutputBatch, ReadLimits, Replay, WriteReport};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::kernels::Findings;
 use crate::plan::rules::{TypedRule, Verdict};
+use crate::plan::stage::SourceId;
 
 /// How often a query with a manual trigger looks whether it should stop.
 const STOP_CHECK: Duration = Duration::from_millis(20);
@@ -29,6 +32,8 @@ const STOP_CHECK: Duration = Duration::from_millis(20);
 enum Cut {
     Batch(MicroBatch),
     Nothing,
+    /// Nothing may be read before this time.
+    Later(Duration),
     Ended,
 }
 
@@ -51,6 +56,23 @@ pub(super) struct Life {
     told: BTreeSet<String>,
     /// What is to be told with the next batch.
     to_tell: Vec<String>,
+    /// The latest batch, while its commit is being written down: it is in all sinks, and nobody has been told.
+    unsettled: Option<Unsettled>,
+    pace: Pace,
+    /// What the latest cut was allowed to take.
+    allowed: Allowed,
+    /// The bytes that the latest cut was allowed to take, until they are known to be fewer.
+    credit: Option<Credit>,
+}
+
+/// A batch that is in all sinks.
+struct Unsettled {
+    batch: MicroBatch,
+    progress: Progress,
+    /// What was read of each source.
+    read: Vec<SourceRead>,
+    /// Given back with it.
+    credit: Option<Credit>,
 }
 
 impl Life {
@@ -68,6 +90,12 @@ impl Life {
             }
             None => (None, 0, VecDeque::new()),
         };
+        let rates = definition.sources.iter().map(|(name, _)| options.max_rows_per_second.get(name).copied());
+        let interval = match options.trigger {
+            Trigger::Interval(interval) => interval,
+            _ => Duration::ZERO,
+        };
+        let pace = Pace::new(options.batch_size, options.backpressure, rates, interval);
         Self {
             definition,
             schemas,
@@ -81,6 +109,10 @@ impl Life {
             due: None,
             told: BTreeSet::new(),
             to_tell: Vec::new(),
+            unsettled: None,
+            pace,
+            allowed: Allowed::default(),
+            credit: None,
         }
     }
 
@@ -91,7 +123,10 @@ impl Life {
             Trigger::Once => self.run_once(),
             Trigger::Manual => self.run_by_hand(),
         };
-        let result = result.and_then(|()| self.flush()).and_then(|()| self.wind_down());
+        let result = result.and_then(|()| self.flush());
+        // What is in the sinks is committed, whatever ended the query.
+        let settled = self.settle().map(drop);
+        let result = result.and(settled).and_then(|()| self.wind_down());
         self.stop_sources();
         let Self { definition, journal, shared, .. } = self;
         // Connectors are gone and the checkpoint is free before anybody is told that the query has ended.
@@ -117,13 +152,16 @@ impl Life {
             self.due = self.options.trigger.has_grid().then_some(due);
             let was_idle = match self.cut(None)? {
                 Cut::Ended => return Ok(()),
-                Cut::Nothing => true,
+                Cut::Nothing | Cut::Later(_) => true,
                 Cut::Batch(batch) => {
-                    self.run_batch(&batch, delay)?;
+                    self.run_batch(batch, delay)?;
                     false
                 }
             };
             due = self.options.trigger.next_due(start, due, self.now(), was_idle);
+            if due > self.now() {
+                self.settle()?;
+            }
             self.options.clock.sleep_until(due, &self.shared.wake);
         }
         Ok(())
@@ -131,19 +169,25 @@ impl Life {
 
     fn run_available(&mut self) -> Result<()> {
         while !self.shared.is_stopping() {
-            let Cut::Batch(batch) = self.cut(None)? else { break };
-            self.run_batch(&batch, Duration::ZERO)?;
+            match self.cut(None)? {
+                Cut::Batch(batch) => self.run_batch(batch, Duration::ZERO)?,
+                Cut::Later(from) => {
+                    self.settle()?;
+                    self.options.clock.sleep_until(from, &self.shared.wake);
+                }
+                Cut::Nothing | Cut::Ended => break,
+            }
         }
         Ok(())
     }
 
     fn run_once(&mut self) -> Result<()> {
         while let Some(batch) = self.pending.pop_front() {
-            self.run_batch(&batch, Duration::ZERO)?;
+            self.run_batch(batch, Duration::ZERO)?;
         }
         self.options.limits = ReadLimits { is_lifted: true, ..ReadLimits::default() };
         if let Cut::Batch(batch) = self.cut(None)? {
-            self.run_batch(&batch, Duration::ZERO)?;
+            self.run_batch(batch, Duration::ZERO)?;
         }
         Ok(())
     }
@@ -156,8 +200,9 @@ impl Life {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             let result = match self.cut(None) {
-                Ok(Cut::Batch(batch)) => self.run_batch(&batch, Duration::ZERO).map(Some),
-                Ok(Cut::Nothing | Cut::Ended) => Ok(None),
+                // Whoever asks for one batch at a time is told when all of it is done.
+                Ok(Cut::Batch(batch)) => self.run_into_sinks(batch, Duration::ZERO).and_then(|()| self.settle()),
+                Ok(Cut::Nothing | Cut::Later(_) | Cut::Ended) => Ok(None),
                 Err(error) => Err(error),
             };
             let failed = result.as_ref().err().map(|error| Error::new(error.kind(), error.to_string()));
@@ -182,9 +227,8 @@ impl Life {
             let ranges = vec![None; self.definition.sources.len()];
             let tables = self.definition.executor.table_versions();
             let batch = MicroBatch { id: self.next_batch_id, time, ranges, is_last: true, tables };
-            self.retried(&mut 0, |life| life.journal.as_ref().map_or(Ok(()), |journal| journal.begin(&batch)))?;
-            self.next_batch_id += 1;
-            self.run_batch(&batch, Duration::ZERO)?;
+            self.begin(&batch);
+            self.run_batch(batch, Duration::ZERO)?;
         }
         Ok(())
     }
@@ -194,17 +238,29 @@ impl Life {
         if self.shared.is_stopping() && !self.shared.is_abandoned() {
             self.stop_sources();
             while let Cut::Batch(batch) = self.cut(Some(Replay::UntilCommitted))? {
-                self.run_batch(&batch, Duration::ZERO)?;
+                self.run_batch(batch, Duration::ZERO)?;
             }
         }
+        self.settle()?;
         for (name, sink) in self.definition.all_sinks() {
             sink.close().map_err(|error| error.context(format!("while closing sink \"{name}\"")))?;
         }
         Ok(())
     }
 
-    /// Cuts a batch off the sources, or off those of one kind, and writes down what it reads. What is pending comes first.
+    /// Cuts a batch off the sources, or off those of one kind, and notes what it reads. What is pending comes first.
     fn cut(&mut self, only: Option<Replay>) -> Result<Cut> {
+        match self.cut_now(only)? {
+            // A source may have nothing, and no memory be left, because the latest batch is not committed.
+            Cut::Nothing | Cut::Later(_) if self.unsettled.is_some() => {
+                self.settle()?;
+                self.cut_now(only)
+            }
+            cut => Ok(cut),
+        }
+    }
+
+    fn cut_now(&mut self, only: Option<Replay>) -> Result<Cut> {
         self.cut_began = self.now();
         if let Some(batch) = self.pending.pop_front() {
             return Ok(Cut::Batch(batch));
@@ -212,7 +268,15 @@ impl Life {
         let time = self.due.map_or(self.cut_began, |due| due.min(self.cut_began));
         // The clock may have been set back since the latest batch, in another life of the query perhaps.
         let time = self.definition.executor.cut_at().map_or(time, |before| time.max(before));
-        let limits = self.options.limits;
+        // What is emptied before the end is so whatever its pace.
+        let is_paced = only.is_none();
+        self.credit = self.options.memory.as_ref().map(|memory| memory.take(memory.total().div_ceil(2)));
+        let memory = self.credit.as_ref().map(Credit::bytes).filter(|_| is_paced && !self.options.limits.is_lifted);
+        if memory == Some(0) {
+            return Ok(Cut::Later(self.cut_began + IDLE_WAIT));
+        }
+        self.allowed = Allowed::default();
+        let mut later: Option<Duration> = None;
         let mut all_ended = true;
         let mut ranges = Vec::with_capacity(self.definition.sources.len());
         for index in 0..self.definition.sources.len() {
@@ -220,6 +284,20 @@ impl Life {
                 ranges.push(None);
                 continue;
             }
+            let mut limits = self.options.limits;
+            if is_paced {
+                let counts_rows = self.definition.sources[index].1.counts_rows();
+                match self.pace.limits(index, &self.options.limits, counts_rows, memory, self.cut_began) {
+                    Ok(paced) => limits = paced,
+                    Err(from) => {
+                        later = Some(later.map_or(from, |later| later.min(from)));
+                        all_ended = false;
+                        ranges.push(None);
+                        continue;
+                    }
+                }
+            }
+            self.allowed.add(&limits);
             let available = self.retried(&mut 0, |life| {
                 let (name, source) = &mut life.definition.sources[index];
                 source.next_range(&limits).map_err(|error| error.context(format!("source \"{name}\"")))
@@ -228,14 +306,26 @@ impl Life {
             ranges.push(if let Available::Range(range) = available { Some(range) } else { None });
         }
         if ranges.iter().all(Option::is_none) && (all_ended || only.is_some() || !self.runs_empty_batches(time)) {
-            return Ok(if all_ended { Cut::Ended } else { Cut::Nothing });
+            self.credit = None;
+            return Ok(match later {
+                Some(from) => Cut::Later(from),
+                None if all_ended => Cut::Ended,
+                None => Cut::Nothing,
+            });
         }
         self.to_tell.extend(self.definition.executor.reload_tables()?);
         let tables = self.definition.executor.table_versions();
         let batch = MicroBatch { id: self.next_batch_id, time, ranges, is_last: false, tables };
-        self.retried(&mut 0, |life| life.journal.as_ref().map_or(Ok(()), |journal| journal.begin(&batch)))?;
-        self.next_batch_id += 1;
+        self.begin(&batch);
         Ok(Cut::Batch(batch))
+    }
+
+    /// Notes what a batch reads, from which on it is a batch.
+    fn begin(&mut self, batch: &MicroBatch) {
+        if let Some(journal) = &mut self.journal {
+            journal.begin(batch);
+        }
+        self.next_batch_id += 1;
     }
 
     /// Whether a batch without rows is run, because time alone changes the answer.
@@ -244,38 +334,48 @@ impl Life {
         has_beat && self.definition.executor.waits_for_time(now)
     }
 
-    /// Runs a batch from its ranges to its commit.
-    fn run_batch(&mut self, batch: &MicroBatch, scheduling_delay: Duration) -> Result<Progress> {
+    /// Runs a batch. With a checkpoint its commit is then being written down, while the next batch is cut and computed;
+    /// [`Life::settle`] waits for it.
+    fn run_batch(&mut self, batch: MicroBatch, scheduling_delay: Duration) -> Result<()> {
+        self.run_into_sinks(batch, scheduling_delay)?;
+        match self.journal.as_ref().is_none_or(Journal::has_committed) {
+            true => self.settle().map(drop),
+            false => Ok(()),
+        }
+    }
+
+    /// Runs a batch from its ranges into the sinks.
+    fn run_into_sinks(&mut self, batch: MicroBatch, scheduling_delay: Duration) -> Result<()> {
         let versions = self.definition.executor.table_versions();
         self.to_tell.extend(tables::differences(batch.id, &batch.tables, &versions));
         let mut retries = 0;
         let started = self.now();
-        let computed = self.retried(&mut retries, |life| life.compute(batch))?;
+        let computed = self.retried(&mut retries, |life| life.compute(&batch))?;
         let computed_at = self.now();
-        self.retried(&mut retries, |life| match &life.journal {
-            Some(journal) => journal.note_read(batch, &computed.checksums),
-            None => Ok(()),
-        })?;
-        self.retried(&mut retries, |life| match &life.journal {
-            Some(journal) => journal.save_state(batch, &mut life.definition.executor),
-            None => Ok(()),
-        })?;
-        let saved_at = self.now();
-        let written = self.write(batch, &computed, &mut retries)?;
-        let written_at = self.now();
-        self.retried(&mut retries, |life| match &mut life.journal {
-            Some(journal) => journal.commit(batch, written.rows, &computed.event_time, &life.definition.sources),
-            None => Ok(()),
-        })?;
-        self.definition.executor.finish_batch(computed.event_time.clone());
-        for ((name, source), range) in self.definition.sources.iter_mut().zip(&batch.ranges) {
-            if let Some(range) = range {
-                source.commit(range).map_err(|error| error.context(format!("while committing to \"{name}\"")))?;
-            }
+        let mut credit = self.credit.take();
+        if let (None, Some(memory)) = (&credit, &self.options.memory) {
+            credit = Some(memory.take(0));
         }
+        if let Some(credit) = &mut credit {
+            credit.becomes(computed.report.bytes);
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.note_read(&batch, &computed.checksums)?;
+            journal.save_state(&batch, &mut self.definition.executor)?;
+            journal.wait_until_begun()?;
+        }
+        let saved_at = self.now();
+        // The batch before is committed by now: sinks are never more than one batch ahead of the commits.
+        self.settle()?;
+        let settled_at = self.now();
+        let written = self.write(&batch, &computed, &mut retries)?;
+        if let Some(journal) = &mut self.journal {
+            journal.commit(&batch, written.rows, &computed.event_time, &self.definition.sources)?;
+        }
+        self.definition.executor.finish_batch(computed.event_time.clone());
         let done = self.now();
         let mut progress = Progress {
-            query: self.shared.name.clone(),
+            query: self.shared.name().to_owned(),
             batch_id: batch.id,
             time: batch.time,
             rows_out: written.rows,
@@ -292,14 +392,16 @@ impl Life {
             untimed: computed.seen.untimed,
             groups: computed.groups,
             queue: self.queue(),
+            allowed: std::mem::take(&mut self.allowed),
+            memory: self.options.memory.as_ref().map(Memory::of),
             phases: Phases {
                 cut: started.saturating_sub(self.cut_began),
                 compute: computed_at.saturating_sub(started),
                 reading_threads: computed.reading,
                 save: saved_at.saturating_sub(computed_at),
-                write: written_at.saturating_sub(saved_at),
-                commit: done.saturating_sub(written_at),
-                total: done.saturating_sub(self.cut_began),
+                write: done.saturating_sub(settled_at),
+                commit: Duration::ZERO,
+                total: done.saturating_sub(self.cut_began).saturating_sub(settled_at.saturating_sub(saved_at)),
             },
             ..Progress::default()
         };
@@ -308,9 +410,34 @@ impl Life {
         let new = computed.report.notices.iter().filter(|notice| self.told.insert((*notice).clone()));
         progress.warnings.extend(new.cloned());
         progress.warnings.append(&mut self.to_tell);
+        let read = (0..self.definition.sources.len()).map(|source| computed.read.get(&SourceId(source)).copied());
+        let read = read.map(Option::unwrap_or_default).collect();
+        self.unsettled = Some(Unsettled { batch, progress, read, credit });
+        Ok(())
+    }
+
+    /// Waits until the commit of the latest batch is written down, and tells the sources and those who listen.
+    fn settle(&mut self) -> Result<Option<Progress>> {
+        let Some(Unsettled { batch, mut progress, read, credit }) = self.unsettled.take() else { return Ok(None) };
+        let from = self.now();
+        if let Some(journal) = &self.journal {
+            journal.wait_until_committed()?;
+            progress.retries += journal.take_retries();
+        }
+        for ((name, source), range) in self.definition.sources.iter_mut().zip(&batch.ranges) {
+            if let Some(range) = range {
+                source.commit(range).map_err(|error| error.context(format!("while committing to \"{name}\"")))?;
+            }
+        }
+        drop(credit);
+        let at = self.now();
+        let waited = at.saturating_sub(from);
+        progress.phases.commit = waited;
+        progress.phases.total += waited;
+        self.pace.learn(&Done { at, read: &read, took: progress.phases.total, delay: progress.scheduling_delay });
         self.shared.log.push(progress.clone());
         self.options.listeners.iter().for_each(|listener| listener(&progress));
-        Ok(progress)
+        Ok(Some(progress))
     }
 
     fn compute(&mut self, batch: &MicroBatch) -> Result<Computed> {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::budget::MemoryBudget;
+use crate::connectors::ReadLimits;
 use crate::formats::ReadReport;
 use crate::kernels::Flow;
 use crate::limits::PROGRESS_RECORDS_MAX;
@@ -57,6 +59,10 @@ pub struct Progress {
     pub phases: Phases,
     /// What waits in the sources.
     pub queue: Queue,
+    /// How much the batch was allowed to take of its sources.
+    pub allowed: Allowed,
+    /// How much of the memory budget was in use when the batch had been written, if there is a budget.
+    pub memory: Option<Memory>,
     /// How often something failed and was tried again.
     pub retries: u32,
     /// Pieces of the batch that a device could not finish and that were run again on the CPU.
@@ -95,13 +101,14 @@ pub struct Phases {
     pub compute: Duration,
     /// Of that, reading and decoding: the sum over all threads.
     pub reading_threads: Duration,
-    /// Writing state to the checkpoint.
+    /// Handing what changed of the state to the thread that writes the checkpoint, and waiting until it has written down
+    /// what the batch reads. What the thread does while the loop goes on is not in these figures.
     pub save: Duration,
     /// Writing to the sinks.
     pub write: Duration,
-    /// Telling the sources.
+    /// Waiting for the commit to be written down, as far as the next batch had not begun, and telling the sources.
     pub commit: Duration,
-    /// All of the batch, from cut to commit.
+    /// All of the above.
     pub total: Duration,
 }
 
@@ -114,6 +121,45 @@ pub struct Queue {
     pub bytes: u64,
     /// Rows.
     pub rows: u64,
+}
+
+/// How much a batch was allowed to take, all sources together; where one of them has no bound there is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Allowed {
+    /// Bytes.
+    pub bytes: Option<u64>,
+    /// Rows.
+    pub rows: Option<u64>,
+    #[serde(skip)]
+    sources: usize,
+}
+
+impl Allowed {
+    /// Adds what may be taken of another source.
+    pub(super) fn add(&mut self, limits: &ReadLimits) {
+        let is_first = self.sources == 0;
+        let sum = |so_far: Option<u64>, one: Option<u64>| match is_first {
+            true => one,
+            false => so_far.zip(one).map(|(so_far, one)| so_far.saturating_add(one)),
+        };
+        (self.bytes, self.rows) = (sum(self.bytes, limits.bytes_max), sum(self.rows, limits.rows_max));
+        self.sources += 1;
+    }
+}
+
+/// The memory budget of a query, at a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// Bytes that were read and not yet committed, of all queries that share the budget.
+    pub in_flight: u64,
+    /// Bytes that may be.
+    pub budget: u64,
+}
+
+impl Memory {
+    pub(super) fn of(budget: &MemoryBudget) -> Self {
+        Self { in_flight: budget.in_flight(), budget: budget.total() }
+    }
 }
 
 impl Progress {

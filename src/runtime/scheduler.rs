@@ -1,18 +1,22 @@
 //! Starting, watching and stopping a query, from any thread.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
+use super::budget::MemoryBudget;
 use super::executor::Executor;
 use super::journal::{CheckpointPlace, Journal, Recovery};
 use super::life::Life;
+use super::pace::BatchSize;
 use super::progress::{Listener, Progress, ProgressLog, Totals};
 use super::quarantine::{self, BadRecordsMax};
+use super::rate::Backpressure;
 use super::states::StateHandle;
 use super::trigger::{OnEnd, Trigger};
 use crate::clock::{Clock, Wake};
@@ -47,6 +51,14 @@ pub struct QueryOptions {
     pub bad_records_max: BadRecordsMax,
     /// What becomes of what is open when the query ends by itself.
     pub on_end: OnEnd,
+    /// How large a batch may become.
+    pub batch_size: BatchSize,
+    /// How sources are slowed down when batches take longer than the interval; none: they are not.
+    pub backpressure: Option<Backpressure>,
+    /// The most rows a second that are read of a source, by its name.
+    pub max_rows_per_second: BTreeMap<String, u64>,
+    /// How many bytes may be in flight; none: any number.
+    pub memory: Option<MemoryBudget>,
 }
 
 impl fmt::Debug for QueryOptions {
@@ -99,12 +111,12 @@ pub(super) type Tick = Sender<Result<Option<Progress>>>;
 /// What the query's thread and its holders share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) name: String,
+    name: String,
     stopping: AtomicBool,
     pub(super) abandon: AtomicBool,
     pub(super) wake: Wake,
     pub(super) log: ProgressLog,
-    recovery: Option<Recovery>,
+    recovery: OnceLock<Recovery>,
     /// How the query ended, once it has.
     ended: Mutex<Option<Ended>>,
     end: Condvar,
@@ -118,6 +130,10 @@ enum Ended {
 }
 
 impl Shared {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
@@ -150,22 +166,25 @@ impl RunningQuery {
     /// be started.
     pub fn start(mut definition: QueryDefinition, options: QueryOptions) -> Result<Self> {
         let schemas = definition.executor.output_schemas();
-        let place = options.checkpoint.as_ref();
-        let resumed = place.map(|place| Journal::open(place, &options.name, &mut definition)).transpose()?;
-        let kept = quarantine::schema();
-        for ((name, sink), schema) in definition.all_sinks().zip(schemas.iter().chain([&kept])) {
-            sink.open(schema).map_err(|error| error.context(format!("while opening sink \"{name}\"")))?;
-        }
         let shared = Arc::new(Shared {
             name: options.name.clone(),
             stopping: AtomicBool::new(false),
             abandon: AtomicBool::new(false),
             wake: Wake::new(),
             log: ProgressLog::default(),
-            recovery: resumed.as_ref().map(|resumed| resumed.recovery.clone()),
+            recovery: OnceLock::new(),
             ended: Mutex::new(None),
             end: Condvar::new(),
         });
+        let place = options.checkpoint.as_ref();
+        let resumed = place.map(|place| Journal::open(place, &options, &shared, &mut definition)).transpose()?;
+        if let Some(resumed) = &resumed {
+            shared.recovery.get_or_init(|| resumed.recovery.clone());
+        }
+        let kept = quarantine::schema();
+        for ((name, sink), schema) in definition.all_sinks().zip(schemas.iter().chain([&kept])) {
+            sink.open(schema).map_err(|error| error.context(format!("while opening sink \"{name}\"")))?;
+        }
         let states = definition.executor.handles();
         let (ticks, ticked) = bounded(0);
         let life = Life::new(definition, schemas, options, Arc::clone(&shared), ticked, resumed);
@@ -190,7 +209,7 @@ impl RunningQuery {
 
     /// Where the query went on from its checkpoint; `None` without a checkpoint.
     pub fn recovery(&self) -> Option<&Recovery> {
-        self.shared.recovery.as_ref()
+        self.shared.recovery.get()
     }
 
     /// What an operator of the query keeps, to be looked at while the query runs: of a running aggregate, a window, a function

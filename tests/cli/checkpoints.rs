@@ -101,3 +101,45 @@ from = "rows"
     let output = run(directory.path(), &["verify", "checkpoint"]);
     assert!(standard_error(&output).contains("no manifests here"), "{}", standard_error(&output));
 }
+
+#[test]
+fn a_sink_that_may_give_rows_twice_is_warned_of() {
+    let warned = |text: &str| {
+        let directory = with_pipeline(text);
+        let output = run(directory.path(), &["check", "p.toml"]);
+        assert_eq!(output.status.code(), Some(0), "{}", standard_error(&output));
+        standard_error(&output)
+    };
+    assert_eq!(warned(PIPELINE), "");
+    let print = "[[sink]]\ntype = \"print\"\nfrom = \"people\"\n";
+    let both = format!("{PIPELINE}{print}");
+    assert!(warned(&both).starts_with("warning: sink \"print\" gives at least once"), "{}", warned(&both));
+    let without = both.replace("checkpoint =", "# checkpoint =");
+    assert_eq!(warned(&without), "", "without a checkpoint nothing is promised");
+}
+
+#[test]
+fn how_much_a_batch_takes_can_be_said() {
+    let bounds = "batch = { max_latency = \"1s\", max_bytes = \"1 MiB\", max_rows = 40 }\nmemory = \"2 MiB\"\n";
+    let text = PIPELINE.replace("limits = { rows = 100 }\n", bounds);
+    let text = text.replace("rows = 500\n", "rows = 500\nmax_rows_per_second = 100000\n");
+    let directory = with_pipeline(&text);
+    let output = run(directory.path(), &["run", "p.toml", "--progress", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", standard_error(&output));
+    let told = standard_error(&output);
+    assert!(told.contains("\"rows_in\":40,") && told.contains("\"budget\":2097152"), "{told}");
+    for (from, to, expected) in [
+        ("\"1s\"", "\"0s\"", "\"max_latency\" takes more than no time"),
+        ("max_rows = 40", "max_row = 40", "batch has no key \"max_row\""),
+        ("\"2 MiB\"", "0", "\"memory\" takes a whole number from 1 on"),
+        ("memory =", "backpressure = true\nmemory =", "\"backpressure\" needs a \"trigger\" that is an interval"),
+        ("memory =", "backpressure = { min_rate = 0 }\nmemory =", "the rates of backpressure are numbers above 0"),
+        ("max_rows_per_second = 100000", "max_rows_per_second = 0", "takes a whole number from 1 on"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let directory = with_pipeline(&text.replace(from, to));
+        let output = run(directory.path(), &["check", "p.toml"]);
+        assert_eq!(output.status.code(), Some(2), "{to}");
+        assert!(standard_error(&output).contains(expected), "{to}: {}", standard_error(&output));
+    }
+}

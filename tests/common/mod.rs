@@ -8,6 +8,8 @@
     reason = "a test that cannot go on should stop, and small numbers are made of random bits"
 )]
 
+pub(crate) mod leap_clock;
+
 use std::sync::Arc;
 
 use pelton::columnar::{DataType, RecordBatch, Scalar, SchemaRef};

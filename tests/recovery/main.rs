@@ -3,7 +3,7 @@
 //!
 //! `faults` fails at each step that a checkpoint makes on its folder, `sink_faults` at each step of the output; `kills` kills a child process; `damage` changes
 //! bytes of files; `changes` starts changed queries on old checkpoints; `positions` looks at sources that go on; `restarts` stops
-//! after every batch and goes on with another number of partitions.
+//! after every batch and goes on with another number of partitions; `simulation` lets queries live in made-up worlds.
 
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -14,6 +14,7 @@ mod kills;
 mod positions;
 mod queries;
 mod restarts;
+mod simulation;
 mod sink_faults;
 
 #[path = "../common/mod.rs"]

@@ -6,7 +6,11 @@
 mod frames;
 mod life;
 mod operations;
+mod pace;
 mod tables;
+
+#[path = "../common/mod.rs"]
+mod common;
 
 use std::sync::Arc;
 

@@ -17,6 +17,7 @@ mod expressions;
 mod files;
 mod keys;
 mod overrides;
+mod pace;
 mod quantity;
 mod rules;
 mod sink;
@@ -57,6 +58,9 @@ const KEYS: &[&str] = &[
     "bad_records_max",
     "quarantine",
     "on_end",
+    "batch",
+    "backpressure",
+    "memory",
 ];
 const BAD_RECORDS_KEYS: &[&str] = &["records", "share"];
 const TABLES: &[&str] = &["source", "table", "stream", "sink"];
@@ -224,7 +228,7 @@ impl Pipeline {
         if let Some(node) = keys.optional("bad_records_max") {
             builder = builder.bad_records_max(bad_records_max(node)?);
         }
-        builder = builder.placement(placement(keys)?);
+        builder = pace::set(keys, builder.placement(placement(keys)?))?;
         Ok(builder.limits(source::limits(keys)?))
     }
 }
@@ -285,6 +289,8 @@ mod tests {
             source::TABLE_KEYS,
             checkpoint::KEYS,
             BAD_RECORDS_KEYS,
+            pace::BATCH_KEYS,
+            pace::BACKPRESSURE_KEYS,
             files::KEYS,
             files::READER_KEYS,
             files::WRITER_KEYS,

@@ -16,7 +16,7 @@ use crate::generate;
 use crate::generate::Skew;
 use crate::query::{StaticTable, StreamingContext};
 
-pub(super) const KEYS: &[&str] = &["name", "type"];
+pub(super) const KEYS: &[&str] = &["name", "type", "max_rows_per_second"];
 pub(super) const FILES_KEYS: &[&str] = &["recursive", "manifest", "settle", "split_bytes", "limits"];
 pub(super) const TAIL_KEYS: &[&str] = &["split_bytes"];
 pub(super) const SOCKET_KEYS: &[&str] = &["address", "buffer", "ends_with_peer", "attempts"];
@@ -50,7 +50,11 @@ pub(super) fn add(node: &Node, context: &StreamingContext, names: &mut Names) ->
         Type::Socket => socket(&keys)?,
         Type::Generator => generator(&keys, context)?,
     };
-    names.add_stream(name, context.boxed_source(name.text()?, source)?)
+    names.add_stream(name, context.boxed_source(name.text()?, source)?)?;
+    match keys.whole("max_rows_per_second", 1)? {
+        Some(rows) => keys.built(context.max_rows_per_second(name.text()?, rows)),
+        None => Ok(()),
+    }
 }
 
 fn directory(keys: &Keys<'_>, context: &StreamingContext) -> Result<Box<dyn Source>> {

@@ -115,6 +115,8 @@ impl KeptGroups {
                 self.number_by_age(&mut keys, groups.len(), moment)?;
                 Ok(vec![(0, all(), keys)])
             }
+            // A batch without rows has no pane: an idle stream costs the same, however many batches its window holds.
+            Span::Batches { .. } if groups.is_empty() => Ok(Vec::new()),
             Span::Batches { .. } => {
                 let pane = micros(moment.time);
                 set_pane(&mut keys, pane, groups.len());

@@ -1,0 +1,132 @@
+//! The memory of a query does not grow with the batches that it has run.
+//!
+//! Counted are the bytes that are in use, by the allocator of this test program. The long form also looks at what the system
+//! says of the process:
+//!
+//! ```console
+//! PELTON_BATCHES=100800 cargo test --release --test endurance -- --nocapture
+//! ```
+
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arrow_array::{ArrayRef, Int64Array, TimestampMillisecondArray};
+use pelton::checkpoint::{CheckpointOptions, FolderStore};
+use pelton::connectors::generator::{GeneratorSource, Pace};
+use pelton::prelude::*;
+use pelton::runtime::{BatchSize, CheckpointPlace, MemoryBudget};
+
+/// The system's allocator, with the bytes that are in use.
+struct Counting;
+
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: every call is passed on to the system's allocator as it is; counting touches one number only.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+const ROWS_PER_BATCH: u64 = 20;
+
+/// Batches of the quick form: a multiple of those of two windows of a minute, and of those between snapshots.
+const QUICK: u64 = 600;
+
+/// Rows of a few hundred keys, a second of event time a batch.
+fn events() -> GeneratorSource {
+    let schema = Schema::new(vec![
+        Field::new("time", DataType::Timestamp(TimeUnit::Millisecond, None), false),
+        Field::new("key", DataType::Int64, false),
+    ]);
+    let schema = Arc::new(schema);
+    let made = Arc::clone(&schema);
+    let rows = move |first: u64, rows: usize| {
+        let numbers = || (first..).take(rows).map(|number| i64::try_from(number).unwrap());
+        let times: ArrayRef = Arc::new(TimestampMillisecondArray::from_iter_values(numbers().map(|n| n * 50)));
+        let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(numbers().map(|n| n * 7_919 % 500)));
+        Ok(RecordBatch::try_new(Arc::clone(&made), vec![times, keys]).unwrap())
+    };
+    GeneratorSource::from_fn(schema, Pace::PerBatch(ROWS_PER_BATCH), rows)
+}
+
+/// Runs so many batches of queries that keep something, and gives what `look` says after each of these.
+fn run<T>(batches: u64, look_after: [u64; 2], look: impl Fn() -> T) -> [T; 2] {
+    let folder = tempfile::tempdir().unwrap();
+    let place = CheckpointPlace {
+        store: Arc::new(FolderStore::new(folder.path()).sync(false)),
+        options: CheckpointOptions { snapshot_every: 10, retain: 50 },
+    };
+    let size = BatchSize { max_latency: Some(Duration::from_secs(3_600)), max_rows: Some(1_000), max_bytes: None };
+    let context = StreamingContext::builder("endurance")
+        .trigger(Trigger::Manual)
+        .partitions(2)
+        .checkpoint_at(place)
+        .batch_size(size)
+        .memory_budget(MemoryBudget::new(1 << 30))
+        .build()
+        .unwrap();
+    let events = context.source("events", events()).unwrap().with_watermark("time", Duration::from_secs(2));
+    let counts = events.key_by([col("key")]).running([len().alias("n"), col("time").max().alias("latest")]);
+    counts.foreach_batch(|_, _| Ok(())).unwrap();
+    let minutes =
+        events.key_by([col("key"), window(col("time"), Duration::from_secs(60))]).aggregate([len().alias("n")]);
+    minutes.foreach_batch(|_, _| Ok(())).unwrap();
+    let unique = events.drop_duplicates_within_watermark(["key", "time"]);
+    unique.foreach_batch(|_, _| Ok(())).unwrap();
+    context.max_rows_per_second("events", 1 << 40).unwrap();
+    let query = context.start().unwrap();
+    let mut seen = Vec::new();
+    for batch in 0..batches {
+        let progress = query.tick().unwrap().unwrap();
+        assert_eq!((progress.batch_id, progress.rows_in), (batch, ROWS_PER_BATCH));
+        if look_after.contains(&(batch + 1)) {
+            seen.push(look());
+        }
+    }
+    query.stop(StopMode::Graceful);
+    query.await_termination().unwrap();
+    seen.try_into().ok().unwrap()
+}
+
+/// What the system says that the process holds in memory, in KiB; nothing where it does not say.
+fn resident() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[test]
+fn the_memory_in_use_does_not_grow_from_batch_to_batch() {
+    let batches = std::env::var("PELTON_BATCHES").map_or(QUICK, |batches| batches.parse().unwrap());
+    assert!(batches >= QUICK && batches.is_multiple_of(QUICK), "PELTON_BATCHES is a multiple of {QUICK}");
+    // Both lie at the same place between snapshots, and of the windows.
+    let first = if batches == QUICK { QUICK / 2 } else { batches / 10 };
+    let look = || (IN_USE.load(Ordering::Relaxed), resident());
+    let [(bytes, pages), (bytes_after, pages_after)] = run(batches, [first, batches], look);
+    println!("after {first} batches {bytes} bytes in use, {pages:?} KiB resident");
+    println!("after {batches} batches {bytes_after} bytes in use, {pages_after:?} KiB resident");
+    // Tables and buffers that double now and then are all there is.
+    assert!(bytes_after < bytes + (64 << 10), "{bytes} bytes in use became {bytes_after}");
+    // The pages of a process say something only after it has run for a while.
+    if let (Some(before), Some(after)) = (pages, pages_after)
+        && batches >= 10_000
+    {
+        assert!(after < before + before / 10 + 4_096, "{before} KiB resident became {after}");
+    }
+}
