@@ -10,9 +10,10 @@ use crate::formats::BadRecordPolicy;
 use crate::formats::cell::Wrong;
 use crate::formats::column::{Column, Rows};
 use crate::formats::csv::CsvOptions;
+use crate::formats::csv::at_once;
 use crate::formats::csv::header;
 use crate::formats::csv::scan::{Kind, Scanner, Span, unescape};
-use crate::formats::lines::{Fault, Outcome, RecordDecoder, shown};
+use crate::formats::lines::{Fault, Outcome, RecordDecoder, Room, Taken, shown};
 use crate::formats::wording::reason;
 
 /// Which field goes to which column.
@@ -85,6 +86,13 @@ impl RecordDecoder for CsvDecoder {
 
     fn endless(&self) -> &'static str {
         "a quoted field is not closed"
+    }
+
+    fn take_good(&mut self, bytes: &[u8], room: &Room, rows: &mut Rows) -> Taken {
+        match &self.layout {
+            Some(layout) => at_once::take_good(bytes, room, &self.options, layout, rows),
+            None => Taken::default(),
+        }
     }
 
     fn decode(&mut self, record: &[u8], rows: &mut Rows) -> Result<Outcome> {

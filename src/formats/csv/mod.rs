@@ -6,12 +6,14 @@
 //!
 //! An empty field without quotes is null (or what `null_values` says); an empty field in quotes is an empty text.
 
+mod at_once;
 mod decode;
 pub(super) mod header;
 pub(super) mod scan;
 mod split;
 pub(super) mod write;
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use crate::columnar::SchemaRef;
 use crate::error::{Place, Result};
 use crate::formats::bad_records::Policies;
-use crate::formats::column::BinaryText;
+use crate::formats::column::{BinaryText, Rows, idle_columns};
 use crate::formats::csv::decode::{CsvDecoder, Layout};
 use crate::formats::csv::scan::Marks;
 use crate::formats::input;
@@ -46,11 +48,13 @@ pub(super) struct CsvOptions {
 pub(super) struct CsvFormat {
     schema: SchemaRef,
     options: Arc<CsvOptions>,
+    /// Columns, by index, that nobody looks at: they are checked, and null.
+    idle: BTreeSet<usize>,
 }
 
 impl CsvFormat {
     pub(super) fn new(schema: SchemaRef, options: CsvOptions) -> Self {
-        Self { schema, options: Arc::new(options) }
+        Self { schema, options: Arc::new(options), idle: BTreeSet::new() }
     }
 
     /// How the fields lie for a reader that starts at this place; nothing if it will see the header itself.
@@ -72,7 +76,8 @@ impl CsvFormat {
     fn reader(&self, input: Input, portion: Portion) -> Result<Box<dyn BatchReader>> {
         let layout = self.layout_at(&portion.place)?;
         let decoder = CsvDecoder::new(&self.options, &self.schema, layout);
-        Ok(Box::new(RecordReader::new(input, decoder, &self.schema, self.options.binary, portion)?))
+        let rows = Rows::new(&self.schema, self.options.binary, &self.idle)?;
+        Ok(Box::new(RecordReader::with_rows(input, decoder, rows, portion)?))
     }
 }
 
@@ -83,6 +88,12 @@ impl Format for CsvFormat {
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn narrowed(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
+        let idle = idle_columns(&self.schema, columns);
+        let (schema, options) = (Arc::clone(&self.schema), Arc::clone(&self.options));
+        (!idle.is_empty()).then(|| Arc::new(Self { schema, options, idle }) as Arc<dyn Format>)
     }
 
     fn may_quarantine(&self) -> bool {
