@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::figures::{counted, grouped, rough, time};
 use super::pipeline::Surroundings;
 use super::tell;
-use crate::runtime::progress::{Queue, RuleCount, StageFlow};
+use crate::runtime::progress::{Queue, RuleCount, SourceProfile, StageFlow};
 use crate::runtime::{Progress, Totals};
 
 /// How often the live line moves.
@@ -225,6 +225,8 @@ struct Record<'a> {
     retries: u32,
     fallen_back: u64,
     warnings: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    profiles: &'a [SourceProfile],
 }
 
 impl<'a> Record<'a> {
@@ -262,6 +264,7 @@ impl<'a> Record<'a> {
             retries: progress.retries,
             fallen_back: progress.fallen_back,
             warnings: &progress.warnings,
+            profiles: &progress.profiles,
         }
     }
 }

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::executor::{Computed, Readers};
 use super::journal::{Journal, Resumed};
 use super::micro_batch::MicroBatch;
-use super::progress::{Phases, Progress, Queue, RuleCount};
+use super::progress::{Phases, Progress, Queue, RuleCount, SourceProfile};
 use super::quarantine;
 use super::scheduler::{QueryDefinition, QueryOptions, Shared, Tick};
 use super::trigger::{OnEnd, Trigger};
@@ -298,6 +298,11 @@ impl Life {
         progress.quarantined += computed.findings.quarantined;
         let new = computed.report.notices.iter().filter(|notice| self.told.insert((*notice).clone()));
         progress.warnings.extend(new.cloned());
+        for (source, profile) in &computed.profiles {
+            let Some((name, _)) = self.definition.sources.get(source.0) else { continue };
+            progress.profiles.push(SourceProfile { source: name.clone(), columns: profile.columns()? });
+            self.shared.log.add_profile(name, profile);
+        }
         self.shared.log.push(progress.clone());
         self.options.listeners.iter().for_each(|listener| listener(&progress));
         Ok(progress)

@@ -11,7 +11,7 @@ use crossbeam_channel::{Sender, bounded};
 use super::executor::Executor;
 use super::journal::{CheckpointPlace, Journal, Recovery};
 use super::life::Life;
-use super::progress::{Listener, Progress, ProgressLog, Totals};
+use super::progress::{Listener, Progress, ProgressLog, SourceProfile, Totals};
 use super::quarantine::{self, BadRecordsMax};
 use super::trigger::{OnEnd, Trigger};
 use crate::clock::{Clock, Wake};
@@ -239,6 +239,14 @@ impl RunningQuery {
     /// What the latest batches did, oldest first.
     pub fn progress(&self) -> Vec<Progress> {
         self.shared.log.latest()
+    }
+
+    /// What the profiled columns of its sources held so far, over all batches of this process.
+    ///
+    /// # Errors
+    /// A value that cannot be shown.
+    pub fn profiles(&self) -> Result<Vec<SourceProfile>> {
+        self.shared.log.profiles()
     }
 
     /// The sums over all batches.

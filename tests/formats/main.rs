@@ -10,6 +10,7 @@ mod compressed;
 #[cfg(feature = "parquet")]
 mod containers;
 mod cuts;
+mod hostile;
 mod options;
 mod peers;
 mod policies;

@@ -101,6 +101,9 @@ impl RecordDecoder for CsvDecoder {
             return Ok(Outcome::Nothing);
         }
         let Some(layout) = &self.layout else {
+            if self.scanner.has_too_many() {
+                return Err(header::too_many());
+            }
             if !self.is_blank(0) {
                 let names = header::names(record, spans, self.options.marks.quote);
                 if self.options.watches_columns {
@@ -115,8 +118,11 @@ impl RecordDecoder for CsvDecoder {
         }
         if spans.len() != layout.targets.len() {
             let (has, needs) = (spans.len(), layout.targets.len());
-            let reason =
-                format!("the record has {has} fields where {needs} are expected: {}", shown(record.trim_ascii_end()));
+            let more = if self.scanner.has_too_many() { "at least " } else { "" };
+            let reason = format!(
+                "the record has {more}{has} fields where {needs} are expected: {}",
+                shown(record.trim_ascii_end())
+            );
             return Ok(Outcome::Bad(Box::new(Fault::new(0, reason))));
         }
         let check_text = self.has_text && std::str::from_utf8(record).is_err();

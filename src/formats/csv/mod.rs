@@ -24,6 +24,7 @@ use crate::formats::bad_records::Policies;
 use crate::formats::column::{BinaryText, Rows, idle_columns};
 use crate::formats::csv::decode::{CsvDecoder, Layout};
 use crate::formats::csv::scan::Marks;
+use crate::formats::csv::split::Cuts;
 use crate::formats::input;
 use crate::formats::input::Input;
 use crate::formats::lines::{LineFormat, Portion, RecordReader};
@@ -50,11 +51,12 @@ pub(super) struct CsvFormat {
     options: Arc<CsvOptions>,
     /// Columns, by index, that nobody looks at: they are checked, and null.
     idle: BTreeSet<usize>,
+    cuts: Arc<Cuts>,
 }
 
 impl CsvFormat {
     pub(super) fn new(schema: SchemaRef, options: CsvOptions) -> Self {
-        Self { schema, options: Arc::new(options), idle: BTreeSet::new() }
+        Self { schema, options: Arc::new(options), idle: BTreeSet::new(), cuts: Arc::default() }
     }
 
     /// How the fields lie for a reader that starts at this place; nothing if it will see the header itself.
@@ -93,7 +95,8 @@ impl Format for CsvFormat {
     fn narrowed(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
         let idle = idle_columns(&self.schema, columns);
         let (schema, options) = (Arc::clone(&self.schema), Arc::clone(&self.options));
-        (!idle.is_empty()).then(|| Arc::new(Self { schema, options, idle }) as Arc<dyn Format>)
+        let cuts = Arc::clone(&self.cuts);
+        (!idle.is_empty()).then(|| Arc::new(Self { schema, options, idle, cuts }) as Arc<dyn Format>)
     }
 
     fn may_quarantine(&self) -> bool {
@@ -104,10 +107,12 @@ impl Format for CsvFormat {
         if file_bytes <= target_bytes || input::compression_of(path)?.is_some() {
             return Ok(vec![input::whole_split(path, file_bytes)]);
         }
-        // The header belongs to the first split, even if long comments stand before it.
-        let header = if self.options.header { header::first_record(path, self.options.marks)? } else { None };
-        let first_cut = header.map_or(0, |header| header.end);
-        split::split_between_records(path, file_bytes, target_bytes, first_cut, self.options.marks)
+        self.cuts.of(path, file_bytes, target_bytes, || {
+            // The header belongs to the first split, even if long comments stand before it.
+            let header = if self.options.header { header::first_record(path, self.options.marks)? } else { None };
+            let first_cut = header.map_or(0, |header| header.end);
+            split::split_between_records(path, file_bytes, target_bytes, first_cut, self.options.marks)
+        })
     }
 
     fn open(&self, split: &Split) -> Result<Box<dyn BatchReader>> {

@@ -4,9 +4,12 @@
 //! So the file is read once, at the speed of a search for quotes: on all cores until one is found, and if there is none,
 //! every line end is a border. Else from the start again, where only the records around quotes are taken apart.
 
+use std::collections::VecDeque;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use crate::error::{Error, Result};
 use crate::formats::Split;
@@ -21,6 +24,46 @@ const LINE_BYTES: usize = 4 << 10;
 
 /// Bytes of a file for which another thread is worth starting.
 const BYTES_PER_THREAD_MIN: u64 = 16 << 20;
+
+/// The cuts of the latest files: a file is cut when a batch is planned, and again when it is read.
+#[derive(Debug, Default)]
+pub(super) struct Cuts(Mutex<VecDeque<(Cut, Vec<Split>)>>);
+
+/// A file as it was when it was cut, and how it was cut.
+#[derive(Debug, PartialEq)]
+struct Cut {
+    path: PathBuf,
+    bytes: u64,
+    modified: SystemTime,
+    target: u64,
+}
+
+impl Cuts {
+    /// Files that are remembered at most.
+    const FILES_MAX: usize = 64;
+
+    /// The splits of a file, found by `make` unless they are known.
+    pub(super) fn of(
+        &self,
+        path: &Path,
+        bytes: u64,
+        target: u64,
+        make: impl FnOnce() -> Result<Vec<Split>>,
+    ) -> Result<Vec<Split>> {
+        let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+        let Ok(modified) = modified else { return make() };
+        let cut = Cut { path: path.to_owned(), bytes, modified, target };
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, splits)) = lock().iter().find(|(known, _)| *known == cut) {
+            return Ok(splits.clone());
+        }
+        let splits = make()?;
+        let mut known = lock();
+        known.truncate(Self::FILES_MAX - 1);
+        known.push_front((cut, splits.clone()));
+        Ok(splits)
+    }
+}
 
 /// Cuts a file that is not compressed into splits of about `target` bytes, the first cut not before `first_cut`.
 pub(super) fn split_between_records(
