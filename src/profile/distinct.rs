@@ -1,5 +1,5 @@
-//! How many different values there are: HyperLogLog with 4,096 registers, estimated as Ertl does ("New cardinality estimation
-//! algorithms for HyperLogLog sketches", 2017), without bias over the whole range.
+//! How many different values there are: `HyperLogLog` with 4,096 registers, estimated as Ertl does ("New cardinality
+//! estimation algorithms for `HyperLogLog` sketches", 2017), without bias over the whole range.
 
 /// Bits of a hash that choose its register.
 const PLACE_BITS: u32 = 12;

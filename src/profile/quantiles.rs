@@ -1,16 +1,21 @@
-//! Quantiles, from counts of values that are about equal: whose floats agree in sign, exponent and the first seven bits of the
-//! fraction. A count is added to, never moved, so no cut of the rows can change an answer, and a value is told to 1/256 of
-//! itself.
+//! Quantiles, from counts of values that are about equal: whose floats agree in all but their last bits. How many bits are
+//! not looked at is the least number by which there are few counts, which hangs on nothing but the values: no cut of the rows
+//! can change an answer. It is never more than leaves seven bits of the fraction, so a value is told to 1/256 of itself.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-/// Bits of a fraction that are not looked at.
-const DROPPED_BITS: u32 = f64::MANTISSA_DIGITS - 1 - 7;
+/// Bits of a fraction that are not looked at, at most.
+const DROPPED_MAX: u32 = f64::MANTISSA_DIGITS - 1 - 7;
+
+/// Counts that are kept before more bits are dropped.
+const SLOTS_MAX: usize = 4096;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Quantiles {
-    counts: HashMap<i32, u64, FixedState>,
+    counts: HashMap<i64, u64, FixedState>,
+    /// Bits that are not looked at.
+    dropped: u32,
     total: u64,
 }
 
@@ -18,20 +23,37 @@ impl Quantiles {
     /// Takes a value in that is not NaN.
     #[inline]
     pub(super) fn push(&mut self, value: f64) {
-        *self.counts.entry(slot(value)).or_default() += 1;
+        *self.counts.entry(place(value) >> self.dropped).or_default() += 1;
         self.total += 1;
+        if self.counts.len() > SLOTS_MAX {
+            self.drop_bits(self.dropped);
+        }
     }
 
     pub(super) fn absorb(&mut self, other: &Self) {
+        self.drop_bits(other.dropped);
         for (slot, count) in &other.counts {
-            *self.counts.entry(*slot).or_default() += count;
+            *self.counts.entry(*slot >> (self.dropped - other.dropped)).or_default() += count;
         }
         self.total += other.total;
+        self.drop_bits(self.dropped);
+    }
+
+    /// Drops bits until they are so many, and then until there are few counts.
+    fn drop_bits(&mut self, least: u32) {
+        while self.dropped < least || self.counts.len() > SLOTS_MAX && self.dropped < DROPPED_MAX {
+            let more = least.saturating_sub(self.dropped).max(1);
+            let fine = std::mem::take(&mut self.counts);
+            for (slot, count) in fine {
+                *self.counts.entry(slot >> more).or_default() += count;
+            }
+            self.dropped += more;
+        }
     }
 
     /// For each share, which rise, about the least value that at least so large a share of all values does not exceed.
     pub(super) fn at(&self, shares: &[f64]) -> Vec<f64> {
-        let mut slots: Vec<(i32, u64)> = self.counts.iter().map(|(slot, count)| (*slot, *count)).collect();
+        let mut slots: Vec<(i64, u64)> = self.counts.iter().map(|(slot, count)| (*slot, *count)).collect();
         slots.sort_unstable();
         let mut found = Vec::with_capacity(shares.len());
         let mut seen = 0;
@@ -40,7 +62,7 @@ impl Quantiles {
             while let Some(share) = shares.get(found.len())
                 && seen >= rank(*share, self.total)
             {
-                found.push(middle(slot));
+                found.push(middle(slot, self.dropped));
             }
         }
         found
@@ -58,22 +80,22 @@ fn rank(share: f64, total: u64) -> u64 {
     ((share * total as f64).ceil() as u64).clamp(1, total.max(1))
 }
 
-/// Slots are in the order of their values.
+/// The bits of a float as a number that is in the order of the values.
 #[inline]
-fn slot(value: f64) -> i32 {
-    let magnitude = i32::try_from(value.abs().to_bits() >> DROPPED_BITS).unwrap_or(i32::MAX);
+fn place(value: f64) -> i64 {
+    let magnitude = value.abs().to_bits().cast_signed();
     if value < 0.0 { -magnitude - 1 } else { magnitude }
 }
 
 /// The value in the middle of a slot.
-fn middle(slot: i32) -> f64 {
-    let (negative, magnitude) = if slot < 0 { (true, -(slot + 1)) } else { (false, slot) };
-    let bits = u64::from(magnitude.unsigned_abs()) << DROPPED_BITS;
-    // Zero and infinity are slots of their own.
-    let value = match f64::from_bits(bits) {
-        low if low == 0.0 || low.is_infinite() => low,
-        _ => f64::from_bits(bits | 1 << (DROPPED_BITS - 1)),
-    };
+fn middle(slot: i64, dropped: u32) -> f64 {
+    if slot == 0 {
+        return 0.0;
+    }
+    let place = (slot << dropped) + (1 << dropped) / 2;
+    let (negative, magnitude) = if place < 0 { (true, -(place + 1)) } else { (false, place) };
+    // Behind infinity there are no numbers.
+    let value = f64::from_bits(magnitude.cast_unsigned()).min(f64::INFINITY);
     if negative { -value } else { value }
 }
 
@@ -106,6 +128,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn few_values_and_near_ones_are_told_finely() {
+        let mut sketch = Quantiles::default();
+        // Milliseconds of a minute of 2023: a 256th of them would be months.
+        (0..60_000).for_each(|millisecond| sketch.push(1.7e12 + f64::from(millisecond)));
+        let found = sketch.at(&[0.25, 0.5]);
+        assert!(
+            (found[0] - 1.7e12 - 15_000.0).abs() < 20.0 && (found[1] - 1.7e12 - 30_000.0).abs() < 20.0,
+            "{found:?}"
+        );
+        let mut few = Quantiles::default();
+        (0..100_000).for_each(|n| few.push(f64::from(n % 4000) - 2000.0));
+        assert_eq!(few.at(&[0.5, 1.0]), [-1.0, 1999.0]);
     }
 
     #[test]

@@ -197,16 +197,11 @@ proptest! {
     }
 
     #[test]
-    fn lines_taken_at_once_are_those_of_the_standard_library(lines in "[ab\r\n]{0,200}") {
+    fn lines_taken_at_once_are_those_of_the_standard_library(lines in "[ab\r\n]{0,200}b") {
+        // The last line ends with the text: of a return there the library thinks otherwise.
         let expected: Vec<String> =
-            lines.lines().map(|line| serde_json::json!({ "line": line.strip_suffix('\r').unwrap_or(line) }).to_string()).collect();
-        // `lines` takes one return off already; a record ends with LF or CRLF, so only one is taken off here, too.
-        let once: Vec<String> = lines.lines().map(|line| serde_json::json!({ "line": line }).to_string()).collect();
-        let found = read(&text(), &lines).0;
-        if !lines.contains("\r\r") && !lines.ends_with('\r') {
-            assert_eq!(once, expected);
-            assert_eq!(found, expected, "{lines:?}");
-        }
+            lines.lines().map(|line| serde_json::json!({ "line": line }).to_string()).collect();
+        assert_eq!(read(&text(), &lines).0, expected, "{lines:?}");
     }
 }
 

@@ -188,7 +188,7 @@ impl RecordDecoder for JsonDecoder {
 impl JsonDecoder {
     /// Makes a template of a good record: records like it may follow. Seldom, where templates were good for nothing.
     fn learn(&mut self, record: &[u8], columns: &[Column]) {
-        if self.vain < VAIN_MAX || self.vain % VAIN_MAX == 0 {
+        if self.vain < VAIN_MAX || self.vain.is_multiple_of(VAIN_MAX) {
             self.template = Template::of(record, &self.names, columns);
         }
         self.vain = self.vain.wrapping_add(1);
