@@ -58,6 +58,11 @@ impl Display {
         self.line.is_some()
     }
 
+    /// Whether tables for people may follow the run: unless records or silence were asked for.
+    pub(super) fn is_for_people(&self) -> bool {
+        !self.is_asked || self.show == Show::Live
+    }
+
     /// Where a pipeline finds its progress shown, and its tables printed without tearing the live line.
     pub(super) fn surroundings(&self) -> Surroundings {
         let surroundings = Surroundings::default();

@@ -52,7 +52,11 @@ impl Run {
             return Ok(Exit::Interrupted);
         }
         display.summarize(&totals);
-        query.profiles()?.iter().map(profile::table).collect::<Result<Vec<_>>>()?.iter().for_each(|table| tell(table));
+        if display.is_for_people() {
+            for held in query.profiles()? {
+                tell(&profile::table(&held)?);
+            }
+        }
         Ok(Exit::Well)
     }
 }
