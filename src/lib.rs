@@ -77,6 +77,7 @@ pub mod checkpoint;
 
 // The loop around micro-batches, and what users write: with a stream, and without.
 pub mod dispatch;
+pub mod profile;
 pub mod program;
 pub mod query;
 pub mod runtime;

@@ -30,6 +30,10 @@ pub const THREADS_MAX: usize = 4096;
 /// Bytes of one text record at most. A longer one is a bad record: nothing else bounds what a reader must hold.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 
+/// Fields of one CSV record at most. A record with more is bad, and so is a header: the places and names of fields take more
+/// memory than the record.
+pub const FIELDS_MAX: usize = 1 << 20;
+
 /// Bytes of lines that a socket source holds until they are committed, if nothing else is asked for.
 pub const SOCKET_BUFFER_BYTES: u64 = 64 << 20;
 

@@ -15,6 +15,7 @@ mod generate;
 mod infer;
 mod interrupt;
 pub mod pipeline;
+mod profile;
 mod progress;
 mod run;
 mod state;

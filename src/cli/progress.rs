@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::figures::{counted, grouped, rough, time};
 use super::pipeline::Surroundings;
 use super::tell;
-use crate::runtime::progress::{Allowed, Memory, Queue, RuleCount, StageFlow};
+use crate::runtime::progress::{Allowed, Memory, Queue, RuleCount, SourceProfile, StageFlow};
 use crate::runtime::{Progress, Totals};
 
 /// How often the live line moves.
@@ -56,6 +56,11 @@ impl Display {
     /// Whether a person watches.
     pub(super) fn is_seen(&self) -> bool {
         self.line.is_some()
+    }
+
+    /// Whether tables for people may follow the run: unless records or silence were asked for.
+    pub(super) fn is_for_people(&self) -> bool {
+        !self.is_asked || self.show == Show::Live
     }
 
     /// Where a pipeline finds its progress shown, and its tables printed without tearing the live line.
@@ -227,6 +232,8 @@ struct Record<'a> {
     retries: u32,
     fallen_back: u64,
     warnings: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    profiles: &'a [SourceProfile],
 }
 
 impl<'a> Record<'a> {
@@ -266,6 +273,7 @@ impl<'a> Record<'a> {
             retries: progress.retries,
             fallen_back: progress.fallen_back,
             warnings: &progress.warnings,
+            profiles: &progress.profiles,
         }
     }
 }

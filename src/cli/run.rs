@@ -9,7 +9,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
 use super::progress::{Display, Show};
-use super::{PipelineArguments, tell};
+use super::{PipelineArguments, profile, tell};
 use crate::error::Result;
 use crate::runtime::Recovery;
 
@@ -52,6 +52,11 @@ impl Run {
             return Ok(Exit::Interrupted);
         }
         display.summarize(&totals);
+        if display.is_for_people() {
+            for held in query.profiles()? {
+                tell(&profile::table(&held)?);
+            }
+        }
         Ok(Exit::Well)
     }
 }

@@ -117,6 +117,150 @@ pub(super) fn float64(text: &[u8]) -> Parsed<f64> {
     std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(Wrong::Shape)
 }
 
+/// As [`float64`] of the text from `start` to `end`. One of at most eight bytes, with others behind it, is read at once:
+/// without a branch for each digit, which nobody could foresee.
+#[inline(always)]
+pub(super) fn float64_within(bytes: &[u8], start: usize, end: usize) -> Parsed<f64> {
+    if end - start <= 8
+        && let Some(word) = bytes[start..].first_chunk()
+        && let Some((negative, mantissa, fraction)) = eight_bytes(u64::from_le_bytes(*word), end - start)
+    {
+        #[expect(clippy::cast_precision_loss, reason = "at most eight digits: exact")]
+        let value = mantissa as f64 / POWERS_OF_TEN[fraction];
+        return Ok(if negative { -value } else { value });
+    }
+    float64(&bytes[start..end])
+}
+
+const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
+
+/// As [`decimal`] of the text from `start` to `end`; one of at most eight bytes, with others behind it, is read at once.
+#[inline(always)]
+pub(super) fn decimal_within(bytes: &[u8], start: usize, end: usize, precision: u8, scale: i8) -> Parsed<i128> {
+    /// Eight digits and six zeros.
+    const DIGITS_MAX: u8 = 14;
+    if end - start <= 8
+        && precision >= DIGITS_MAX
+        && let Some(word) = bytes[start..].first_chunk()
+        && let Some((negative, mantissa, fraction)) = eight_bytes(u64::from_le_bytes(*word), end - start)
+        && let Some(missing) = usize::try_from(scale).ok().and_then(|scale| scale.checked_sub(fraction))
+        && missing < 7
+    {
+        const POWERS: [u64; 7] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000];
+        let value = i128::from(mantissa * POWERS[missing]);
+        return Ok(if negative { -value } else { value });
+    }
+    decimal(&bytes[start..end], precision, scale)
+}
+
+/// Bits in the bytes that are no digits; the bytes come with `0` taken from each. A wrong hit comes only above a right one.
+#[inline(always)]
+fn not_digits(values: u64) -> u64 {
+    const TO_HIGH_BIT: u64 = u64::from_ne_bytes([0x76; 8]);
+    const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+    (values.wrapping_add(TO_HIGH_BIT) | values) & HIGH_BITS
+}
+
+/// The number that eight digits make, the first of them in the lowest byte; `0` was taken from each.
+#[inline(always)]
+fn eight_digits(values: u64) -> u64 {
+    let pairs = values.wrapping_mul(2561) >> 8;
+    let fours = (pairs & 0x00ff_00ff_00ff_00ff).wrapping_mul(6_553_601) >> 16;
+    (fours & 0x0000_ffff_0000_ffff).wrapping_mul(42_949_672_960_001) >> 32
+}
+
+/// Sign, digits and digits behind the point of the number in the first `length` bytes of a word; nothing if it is written
+/// in another way.
+#[inline(always)]
+fn eight_bytes(word: u64, length: usize) -> Option<(bool, u64, usize)> {
+    const POINTS: u64 = u64::from_ne_bytes([b'.'; 8]);
+    const LOW_BITS: u64 = u64::from_ne_bytes([0x7f; 8]);
+    let negative = length > 0 && word & 0xff == u64::from(b'-');
+    let length = length - usize::from(negative);
+    if length == 0 {
+        return None;
+    }
+    // The text at the top of the word, zeros below it.
+    let text = (word >> (8 * u32::from(negative))) << (64 - 8 * length);
+    let no_point = text ^ POINTS;
+    let point = !(((no_point & LOW_BITS) + LOW_BITS) | no_point | LOW_BITS);
+    let (digits, count, fraction) = if point == 0 {
+        (text, length, 0)
+    } else {
+        let place = point.trailing_zeros() / 8;
+        let before = text & !(u64::MAX << (8 * place));
+        let behind = text & (u64::MAX << (8 * place) << 8);
+        (behind | before << 8, length - 1, 7 - place as usize)
+    };
+    if count == 0 || point & point.wrapping_sub(1) != 0 {
+        return None;
+    }
+    let filler = (1 << (64 - 8 * count)) - 1;
+    let values = (digits | ZEROS & filler) ^ ZEROS;
+    (not_digits(values) == 0).then(|| (negative, eight_digits(values), fraction))
+}
+
+/// The whole number at the front of a JSON text, and its length; nothing if it is written in an unusual way. What follows
+/// it is for the caller to look at.
+#[inline(always)]
+pub(super) fn leading_integer(text: &[u8]) -> Option<(i64, usize)> {
+    /// Any number of this many decimal digits fits an `i64`.
+    const SAFE_DIGITS: usize = 18;
+    let negative = text.first() == Some(&b'-');
+    let start = usize::from(negative);
+    let (mut value, mut at) = (0, start);
+    if let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk())
+        && let values = u64::from_le_bytes(*word) ^ ZEROS
+        && not_digits(values) == 0
+    {
+        (value, at) = (eight_digits(values).cast_signed(), at + 8);
+    }
+    while let Some(digit) = text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9) {
+        if at - start == SAFE_DIGITS {
+            return None;
+        }
+        value = value * 10 + i64::from(digit);
+        at += 1;
+    }
+    let (digits, begins_with_zero) = (at - start, text.get(start) == Some(&b'0'));
+    (digits == 1 || digits > 1 && !begins_with_zero).then_some((if negative { -value } else { value }, at))
+}
+
+/// The float at the front of a JSON text, and its length; nothing if it is written in an unusual way.
+#[inline(always)]
+pub(super) fn leading_float(text: &[u8]) -> Option<(f64, usize)> {
+    let negative = text.first() == Some(&b'-');
+    let start = usize::from(negative);
+    let digit = |at: usize| text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9);
+    let (mut mantissa, mut at) = (0u64, start);
+    while let Some(value) = digit(at) {
+        mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(value));
+        at += 1;
+    }
+    let whole = at - start;
+    if whole == 0 || whole > 1 && text.get(start) == Some(&b'0') {
+        return None;
+    }
+    let mut fraction = 0;
+    if text.get(at) == Some(&b'.') {
+        at += 1;
+        while let Some(value) = digit(at) {
+            mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(value));
+            at += 1;
+            fraction += 1;
+        }
+        if fraction == 0 {
+            return None;
+        }
+    }
+    if whole + fraction > 19 || mantissa > 1 << 53 {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "at most 53 bits: exact")]
+    let value = mantissa as f64 / POWERS_OF_TEN[fraction];
+    Some((if negative { -value } else { value }, at))
+}
+
 /// The same for single precision, rounded once.
 #[inline]
 pub(super) fn float32(text: &[u8]) -> Parsed<f32> {
@@ -195,10 +339,44 @@ pub(super) fn hex(text: &[u8], to: &mut Vec<u8>) -> Parsed<()> {
 }
 
 /// A date, `2026-03-01`, as days since 1970-01-01. Years outside 0 to 9999 have a sign: `+12026-03-01`.
+#[inline]
 pub(super) fn date(text: &[u8]) -> Parsed<i32> {
+    if let Some(day) = text.try_into().ok().and_then(usual_date) {
+        return Ok(day);
+    }
     let mut rest = text;
     let days = calendar_day(&mut rest)?;
     if rest.is_empty() { i32::try_from(days).map_err(|_| Wrong::Range) } else { Err(Wrong::Shape) }
+}
+
+/// A date of the years 0 to 9999, if it is one; in numbers of 32 bits, none of which is negative.
+#[inline(always)]
+fn usual_date(text: &[u8; 10]) -> Option<i32> {
+    /// Days from the first of March of the year 0 to 1970-01-01.
+    const EPOCH: i32 = 719_468;
+    let digit = |place: usize| u32::from(text[place].wrapping_sub(b'0'));
+    let digits = [0, 1, 2, 3, 5, 6, 8, 9].map(digit);
+    if digits.iter().any(|digit| *digit > 9) || text[4] != b'-' || text[7] != b'-' {
+        return None;
+    }
+    let [thousands, hundreds, tens, ones, month_tens, month_ones, day_tens, day_ones] = digits;
+    let year = 1000 * thousands + 100 * hundreds + 10 * tens + ones;
+    let (month, day) = (10 * month_tens + month_ones, 10 * day_tens + day_ones);
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last = match month {
+        2 => 28 + u32::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if day < 1 || day > last {
+        return None;
+    }
+    // As `days_from_civil`; one era of 400 years later, so that January and February of the year 0 have a year before.
+    let year = year + 400 - u32::from(month <= 2);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + day_of_year;
+    Some(i32::try_from(days).ok()? - 146_097 - EPOCH)
 }
 
 /// How many of the unit make a second.
@@ -420,6 +598,62 @@ mod tests {
     }
 
     #[test]
+    fn short_floats_equal_those_of_the_standard_library_in_every_form() {
+        // All texts of up to five of these bytes, with other bytes behind them.
+        let letters = b"-+.0179e";
+        for length in 0..=5u32 {
+            for number in 0..8usize.pow(length) {
+                let text: Vec<u8> = (0..length).map(|place| letters[number >> (3 * place) & 7]).collect();
+                let mut bytes = text.clone();
+                bytes.extend_from_slice(b";987.654");
+                let expected = float64(&text);
+                let parsed: Option<f64> = std::str::from_utf8(&text).unwrap().parse().ok();
+                assert_eq!(expected.ok().map(f64::to_bits), parsed.map(f64::to_bits), "{text:?}");
+                let found = float64_within(&bytes, 0, text.len());
+                assert_eq!(found.ok().map(f64::to_bits), parsed.map(f64::to_bits), "{:?}", str::from_utf8(&text));
+            }
+        }
+        for text in [
+            "12345678", "-1234567", "123.4567", "-12.3456", ".1234567", "1234567.", "99999999", "-.5", "1.2.3",
+            "12/45", "12:45",
+        ] {
+            let bytes = format!("{text}\n0000000");
+            let parsed: Option<f64> = text.parse().ok();
+            let found = float64_within(bytes.as_bytes(), 0, text.len());
+            assert_eq!(found.ok().map(f64::to_bits), parsed.map(f64::to_bits), "{text}");
+        }
+    }
+
+    #[test]
+    fn leading_numbers_equal_the_whole_texts() {
+        let texts =
+            ["0", "7", "-1", "12345678", "123456789", "-12345678", "999999999999999999", "1234567890123", "10", "-90"];
+        for text in texts {
+            for behind in ["", ",", "}\n", ".5", "e3", "x123456789"] {
+                let both = format!("{text}{behind}");
+                let expected = Some((text.parse::<i64>().unwrap(), text.len()));
+                assert_eq!(leading_integer(both.as_bytes()), expected, "{both}");
+            }
+            let expected = text.parse::<f64>().unwrap();
+            let found = leading_float(format!("{text},").as_bytes());
+            if let Some((value, length)) = found {
+                assert_eq!((value.to_bits(), length), (expected.to_bits(), text.len()), "{text}");
+            }
+        }
+        for text in ["", "-", "01", "-00", "1234567890123456789", "x", "+1", "00000000", "012345678"] {
+            assert_eq!(leading_integer(text.as_bytes()), None, "{text}");
+        }
+        for (text, length) in [("1.5", 3), ("-0.25,", 5), ("0.1}", 3), ("-0", 2), ("123456.789]", 10)] {
+            let expected: f64 = text[..length].parse().unwrap();
+            let found = leading_float(text.as_bytes()).map(|(value, length)| (value.to_bits(), length));
+            assert_eq!(found, Some((expected.to_bits(), length)), "{text}");
+        }
+        for text in ["", "-", "01.5", "1.", ".5", "9007199254740993", "12345678901234567890.5", "x"] {
+            assert_eq!(leading_float(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
     fn decimals_refuse_what_they_cannot_keep() {
         assert_eq!(decimal(b"-12.340", 6, 2), Ok(-1234));
         assert_eq!(decimal(b".5", 6, 2), Ok(50));
@@ -456,6 +690,34 @@ mod tests {
         assert_eq!(read("2026-07-01T12:00:00"), read("2026-07-01T10:00:00Z"));
         assert_eq!(read("2026-01-01T12:00:00"), read("2026-01-01T11:00:00Z"));
         assert_eq!(read("2026-03-29T02:30:00"), Err(Wrong::Range), "clocks skipped this time");
+    }
+
+    #[test]
+    fn usual_dates_equal_those_of_the_calendar() {
+        for (year, month) in (0..=9999i64).flat_map(|year| (0..=13).map(move |month| (year, month))) {
+            for day in [0, 1, 15, 27, 28, 29, 30, 31, 32] {
+                let text = format!("{year:04}-{month:02}-{day:02}");
+                let is_date = (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month);
+                let expected = is_date.then(|| days_from_civil(year, month, day));
+                assert_eq!(date(text.as_bytes()).ok().map(i64::from), expected, "{text}");
+            }
+        }
+        for text in ["2026/03/01", "2026-03-0a", "20260-3-01", "2026-03-1", "2026-03-011"] {
+            assert_eq!(date(text.as_bytes()), Err(Wrong::Shape), "{text}");
+        }
+    }
+
+    #[test]
+    fn short_decimals_equal_long_ones() {
+        for text in
+            ["0", "17", "-17.5", "45983.16", "0.04", ".5", "5.", "-.25", "12345678", "1.234567", "1.2.3", "1e3", ""]
+        {
+            for (precision, scale) in [(15, 2), (38, 6), (18, 0), (16, 8), (4, 2), (20, -2)] {
+                let expected = decimal(text.as_bytes(), precision, scale);
+                let bytes = format!("{text}|000000000");
+                assert_eq!(decimal_within(bytes.as_bytes(), 0, text.len(), precision, scale), expected, "{text}");
+            }
+        }
     }
 
     #[test]

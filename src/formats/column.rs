@@ -4,6 +4,7 @@
 //! arrow-rs do not have. Values enter as text ([`Column::push_text`]), as null, or, for lists and structs, through the
 //! JSON decoder, which takes columns apart itself. A finished column gives its memory to an Arrow array without a copy.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::builder::BooleanBufferBuilder;
@@ -11,7 +12,7 @@ use arrow_array::timezone::Tz;
 use arrow_array::types as arrow;
 use arrow_array::{
     Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, LargeListArray, ListArray, NullArray,
-    PrimitiveArray, StringArray, StructArray,
+    PrimitiveArray, StringArray, StructArray, new_null_array,
 };
 use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
@@ -21,6 +22,7 @@ use crate::columnar::RecordBatch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::cell;
 use crate::formats::cell::Wrong;
+use crate::limits::ROWS_PER_READ_MAX;
 
 /// How bytes are written in text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -70,6 +72,21 @@ impl Bytes {
         Self { bytes: Vec::new(), offsets: vec![0] }
     }
 
+    /// Appends the value that stands in other bytes. Short ones are copied with what follows them, which a fixed number of
+    /// bytes makes cheap, and what is too much is taken off again.
+    #[inline(always)]
+    pub(super) fn push_within(&mut self, bytes: &[u8], start: usize, end: usize) {
+        match bytes[start..].first_chunk::<16>() {
+            Some(short) if end - start <= short.len() => {
+                let len = self.bytes.len() + (end - start);
+                self.bytes.extend_from_slice(short);
+                self.bytes.truncate(len);
+            }
+            _ => self.bytes.extend_from_slice(&bytes[start..end]),
+        }
+        self.end_value();
+    }
+
     /// Ends the value whose bytes were just appended to `bytes`.
     #[inline]
     pub(super) fn end_value(&mut self) {
@@ -113,6 +130,12 @@ pub(super) struct Column {
     pub(super) values: Values,
     /// Made when the first null comes.
     validity: Option<BooleanBufferBuilder>,
+    /// Nobody looks at the values: they are checked, and null when the column is finished.
+    is_idle: bool,
+    /// Rows before those in `values` that are not kept, because nobody looks at them.
+    passed: usize,
+    /// What an idle column gives, as many as a read has rows; made when it is first needed.
+    nulls: Option<ArrayRef>,
 }
 
 /// Does the same to the vector of values inside any variant but text, lists and structs.
@@ -142,7 +165,8 @@ macro_rules! with_vec {
 impl Column {
     pub(super) fn new(field: &Arc<Field>, binary: BinaryText) -> Result<Self> {
         let values = Self::values_of(field, field.data_type(), binary)?;
-        Ok(Self { field: Arc::clone(field), values, validity: None })
+        let field = Arc::clone(field);
+        Ok(Self { field, values, validity: None, is_idle: false, passed: 0, nulls: None })
     }
 
     fn values_of(field: &Field, data_type: &DataType, binary: BinaryText) -> Result<Values> {
@@ -183,7 +207,13 @@ impl Column {
     }
 
     /// How many values there are.
+    #[inline]
     pub(super) fn len(&self) -> usize {
+        self.passed + self.kept()
+    }
+
+    /// How many values are kept.
+    fn kept(&self) -> usize {
         with_vec!(&self.values, values => values.len(),
             Values::Null(len) | Values::Struct(len, _) => *len,
             Values::Text(values) | Values::Binary(values, _) => values.offsets.len() - 1,
@@ -193,6 +223,7 @@ impl Column {
 
     /// Takes back all values from the one numbered `len` on.
     pub(super) fn truncate(&mut self, len: usize) {
+        let len = len.saturating_sub(self.passed);
         with_vec!(&mut self.values, values => values.truncate(len),
             Values::Null(old) => *old = len.min(*old),
             Values::Text(values) | Values::Binary(values, _) => values.truncate(len),
@@ -215,7 +246,7 @@ impl Column {
 
     /// Appends a null, whether or not the column may hold one: that is for the caller to know.
     pub(super) fn push_null(&mut self) {
-        let len = self.len();
+        let len = self.kept();
         with_vec!(&mut self.values, values => values.push(<_>::default()),
             Values::Null(len) => *len += 1,
             Values::Text(values) | Values::Binary(values, _) => values.end_value(),
@@ -235,6 +266,11 @@ impl Column {
         validity.append(false);
     }
 
+    /// Whether nobody looks at the values, which are texts: it is enough that they are there.
+    pub(super) fn is_idle_text(&self) -> bool {
+        self.is_idle && self.holds_text()
+    }
+
     /// Whether the values are text, and so must be UTF-8.
     #[inline]
     pub(super) fn holds_text(&self) -> bool {
@@ -252,6 +288,13 @@ impl Column {
     pub(super) fn pushed(&mut self) {
         if let Some(validity) = &mut self.validity {
             validity.append(true);
+        }
+    }
+
+    /// Notes that so many values were appended to `values`.
+    pub(super) fn pushed_all(&mut self, count: usize) {
+        if let Some(validity) = &mut self.validity {
+            validity.append_n(count, true);
         }
     }
 
@@ -303,8 +346,53 @@ impl Column {
         Ok(())
     }
 
+    /// Appends the value, no null, that stands in other bytes, which are UTF-8. Gives whether it could be read.
+    #[inline(always)]
+    pub(super) fn push_within(&mut self, bytes: &[u8], start: usize, end: usize) -> bool {
+        match &mut self.values {
+            Values::Text(values) => values.push_within(bytes, start, end),
+            Values::Float64(values) => match cell::float64_within(bytes, start, end) {
+                Ok(value) => values.push(value),
+                Err(_) => return false,
+            },
+            Values::Decimal(values, precision, scale) => {
+                match cell::decimal_within(bytes, start, end, *precision, *scale) {
+                    Ok(value) => values.push(value),
+                    Err(_) => return false,
+                }
+            }
+            _ => return self.push_text(&bytes[start..end]).is_ok(),
+        }
+        self.pushed();
+        true
+    }
+
+    /// Nulls in place of the values that nobody looks at.
+    fn finish_idle(&mut self) -> ArrayRef {
+        let len = self.len();
+        self.pass_to(0);
+        match &self.nulls {
+            Some(nulls) if nulls.len() >= len => nulls.slice(0, len),
+            _ => {
+                let nulls = new_null_array(self.field.data_type(), len.max(ROWS_PER_READ_MAX));
+                self.nulls.insert(nulls).slice(0, len)
+            }
+        }
+    }
+
+    /// Forgets the values of all rows; there are so many then.
+    fn pass_to(&mut self, rows: usize) {
+        self.passed = 0;
+        self.truncate(0);
+        self.validity = None;
+        self.passed = rows;
+    }
+
     /// The values as an array; the column is empty afterwards and expects about as many again.
     pub(super) fn finish(&mut self) -> Result<ArrayRef> {
+        if self.is_idle {
+            return Ok(self.finish_idle());
+        }
         let nulls = self.validity.take().map(|mut validity| NullBuffer::new(validity.finish()));
         let data_type = self.field.data_type();
         macro_rules! primitive {
@@ -409,9 +497,26 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(schema: &SchemaRef, binary: BinaryText) -> Result<Self> {
-        let columns = schema.fields().iter().map(|field| Column::new(field, binary)).collect::<Result<_>>()?;
+    /// The columns in `idle`, by index, are checked and come out null; they may hold null.
+    pub(super) fn new(schema: &SchemaRef, binary: BinaryText, idle: &BTreeSet<usize>) -> Result<Self> {
+        let mut columns = schema.fields().iter().map(|field| Column::new(field, binary)).collect::<Result<Vec<_>>>()?;
+        for (index, column) in columns.iter_mut().enumerate() {
+            column.is_idle = idle.contains(&index);
+        }
         Ok(Self { schema: Arc::clone(schema), columns, count: 0 })
+    }
+
+    /// Notes so many whole rows that were appended, but for the values of idle columns. What was appended behind them is
+    /// taken back.
+    pub(super) fn took(&mut self, rows: usize) {
+        self.count += rows;
+        for column in &mut self.columns {
+            if column.is_idle {
+                column.pass_to(self.count);
+            } else {
+                column.truncate(self.count);
+            }
+        }
     }
 
     /// Takes back what was appended to columns since the last whole row.
@@ -452,4 +557,11 @@ pub(super) fn first_not_nullable(schema: &Schema) -> Option<String> {
         }
     }
     schema.fields().iter().find_map(|field| within(field.name().clone(), field))
+}
+
+/// The columns, by index, that nobody looks at and that may be null instead.
+pub(super) fn idle_columns(schema: &Schema, read: &BTreeSet<usize>) -> BTreeSet<usize> {
+    let is_idle =
+        |(index, field): (usize, &Arc<Field>)| (field.is_nullable() && !read.contains(&index)).then_some(index);
+    schema.fields().iter().enumerate().filter_map(is_idle).collect()
 }

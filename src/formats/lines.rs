@@ -4,9 +4,14 @@
 //! ends and takes it apart; [`RecordReader`] does the rest: blocks, batches, the bounds of a split, the longest record,
 //! lines and bytes counted, bad records by policy.
 //!
+//! Most records are good and written like the one before. A decoder takes as many of these as it can at once
+//! ([`RecordDecoder::take_good`]); the first one that needs a closer look, and every bad one, goes the careful way alone.
+//! What comes out is the same either way.
+//!
 //! A record never begins before, or ends behind, what its decoder says: results do not depend on how a file is cut into
 //! blocks or splits.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 
 use crate::columnar::{RecordBatch, SchemaRef};
@@ -87,6 +92,23 @@ pub(super) enum Outcome {
     Bad(Box<Fault>),
 }
 
+/// How many records a decoder may take at once.
+pub(super) struct Room {
+    /// Rows at most.
+    pub(super) rows: usize,
+    /// Only records that begin before this byte.
+    pub(super) bytes: usize,
+}
+
+/// What a decoder took at once.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// As many records: each a row and a line.
+    pub(super) rows: usize,
+    /// Their bytes, with line ends.
+    pub(super) bytes: usize,
+}
+
 /// Knows one kind of record.
 pub(super) trait RecordDecoder: Send {
     /// The length of the record at the front of `bytes` (not empty), with its line end. Nothing if the record does not
@@ -106,6 +128,14 @@ pub(super) trait RecordDecoder: Send {
     /// The first column it met that is new, if it looks for such.
     fn new_column(&self) -> Option<&str> {
         None
+    }
+
+    /// Appends the rows of records at the front of `bytes`, which are UTF-8, as long as they are good, end in `bytes`, and
+    /// are a line each that is no longer than a record may be. It may stop earlier at any record: what it leaves is
+    /// decoded one by one.
+    fn take_good(&mut self, bytes: &[u8], room: &Room, rows: &mut Rows) -> Taken {
+        let _ = (bytes, room, rows);
+        Taken::default()
     }
 
     /// Takes the record just measured apart and appends it to the columns.
@@ -209,20 +239,50 @@ pub(super) struct RecordReader<D> {
     aside: Aside,
     /// Where in the buffer the bytes of records begin that are not in the checksum yet.
     unsummed: usize,
+    /// The bytes from `start` up to here are known to be UTF-8.
+    utf8_end: usize,
+    /// How much of the buffer was there when that was looked at.
+    utf8_seen: usize,
+    /// How many records are decoded one by one before the decoder may take many at once again.
+    detour: Detour,
+}
+
+/// Keeps input whose records all need a closer look from being looked at twice.
+#[derive(Debug, Default)]
+struct Detour {
+    left: u32,
+    length: u32,
+}
+
+impl Detour {
+    const LENGTH_MAX: u32 = 63;
+
+    /// Whether this record is decoded by itself.
+    fn goes_on(&mut self) -> bool {
+        let goes_on = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        goes_on
+    }
+
+    /// Notes whether records could be taken at once.
+    fn tried(&mut self, taken: Taken) {
+        self.length = if taken.rows > 0 { 0 } else { (2 * self.length + 1).min(Self::LENGTH_MAX) };
+        self.left = self.length;
+    }
 }
 
 impl<D: RecordDecoder> RecordReader<D> {
-    pub(super) fn new(
-        input: Input,
-        decoder: D,
-        schema: &SchemaRef,
-        binary: BinaryText,
-        portion: Portion,
-    ) -> Result<Self> {
+    /// Fills all columns of a schema.
+    pub(super) fn new(input: Input, decoder: D, schema: &SchemaRef, portion: Portion) -> Result<Self> {
+        Self::with_rows(input, decoder, Rows::new(schema, BinaryText::Hex, &BTreeSet::new())?, portion)
+    }
+
+    /// One that fills these columns.
+    pub(super) fn with_rows(input: Input, decoder: D, rows: Rows, portion: Portion) -> Result<Self> {
         Ok(Self {
             input,
             decoder,
-            rows: Rows::new(schema, binary)?,
+            rows,
             buffer: vec![0; BLOCK_BYTES],
             start: 0,
             filled: 0,
@@ -235,6 +295,9 @@ impl<D: RecordDecoder> RecordReader<D> {
             report: ReadReport::default(),
             aside: Aside::default(),
             unsummed: 0,
+            utf8_end: 0,
+            utf8_seen: 0,
+            detour: Detour::default(),
         })
     }
 
@@ -244,6 +307,8 @@ impl<D: RecordDecoder> RecordReader<D> {
         let rest = self.start..self.filled;
         self.filled = rest.len();
         self.buffer.copy_within(rest, 0);
+        self.utf8_end = self.utf8_end.saturating_sub(self.start);
+        self.utf8_seen -= self.start.min(self.utf8_seen);
         (self.start, self.unsummed) = (0, 0);
         if self.filled == self.buffer.len() {
             self.buffer.resize(self.buffer.len() * 2, 0);
@@ -365,8 +430,28 @@ impl<D: RecordDecoder> RecordReader<D> {
         Ok(policy)
     }
 
-    /// Reads one record, if it is here.
-    fn step(&mut self) -> Result<Step> {
+    /// Lets the decoder take records at once. Gives whether it took any.
+    fn take_good(&mut self, batch_end: u64) -> bool {
+        if self.utf8_end < self.start || self.utf8_seen < self.filled {
+            let from = self.utf8_end.max(self.start);
+            let new = std::str::from_utf8(&self.buffer[from..self.filled]);
+            self.utf8_end = from + new.map_or_else(|error| error.valid_up_to(), str::len);
+            self.utf8_seen = self.filled;
+        }
+        let bytes = &self.buffer[self.start..self.utf8_end];
+        let limit = (self.portion.end - self.byte).min(batch_end.saturating_sub(self.report.bytes));
+        let room = Room {
+            rows: ROWS_PER_READ_MAX - self.rows.count,
+            bytes: usize::try_from(limit).map_or(bytes.len(), |limit| limit.min(bytes.len())),
+        };
+        let taken = self.decoder.take_good(bytes, &room, &mut self.rows);
+        self.finish_record(taken.bytes, taken.rows as u64);
+        self.detour.tried(taken);
+        taken.rows > 0
+    }
+
+    /// Reads records, if they are here.
+    fn step(&mut self, batch_end: u64) -> Result<Step> {
         if self.start == self.filled {
             return Ok(if self.drained { Step::End } else { Step::Fill });
         }
@@ -376,6 +461,9 @@ impl<D: RecordDecoder> RecordReader<D> {
         }
         if self.byte >= self.portion.end {
             return Ok(Step::End);
+        }
+        if !self.detour.goes_on() && self.take_good(batch_end) {
+            return Ok(Step::Next);
         }
         let waiting = &self.buffer[self.start..self.filled];
         let length = match extent(self.decoder.length(waiting, self.drained), waiting, self.drained) {
@@ -419,7 +507,7 @@ impl<D: RecordDecoder> BatchReader for RecordReader<D> {
         let batch_end = self.report.bytes + BATCH_BYTES_MAX;
         // However many records are dropped, only the end of the input gives no batch.
         while self.rows.count < ROWS_PER_READ_MAX && (self.report.bytes < batch_end || self.rows.count == 0) {
-            match self.step()? {
+            match self.step(batch_end)? {
                 Step::Next => {}
                 Step::Fill => self.fill()?,
                 Step::End => break,

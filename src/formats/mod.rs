@@ -21,6 +21,7 @@ mod infer;
 mod input;
 mod json;
 mod lines;
+mod marks;
 mod options;
 #[cfg(feature = "parquet")]
 mod parquet;

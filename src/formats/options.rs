@@ -1,6 +1,6 @@
 //! What a user says about files, checked, and made into a [`Format`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -218,14 +218,14 @@ impl FormatOptions {
                         format!("column \"{}\" is a {}, which CSV cannot hold", field.name(), field.data_type());
                     return Err(invalid(message).advice("read it as text"));
                 }
-                Rows::new(&schema, BinaryText::Hex)?;
+                Rows::new(&schema, BinaryText::Hex, &BTreeSet::new())?;
                 let mut options = self.csv_options()?;
                 options.watches_columns = self.is_sampled(sample_file);
                 Ok(Arc::new(CsvFormat::new(schema, options)))
             }
             FormatKind::Ndjson => {
                 let schema = self.checked_schema(sample_file)?;
-                Rows::new(&schema, BinaryText::Hex)?;
+                Rows::new(&schema, BinaryText::Hex, &BTreeSet::new())?;
                 Ok(Arc::new(JsonFormat::new(schema, self.policies(), self.is_sampled(sample_file))))
             }
             FormatKind::Parquet | FormatKind::Arrow => {

@@ -11,10 +11,10 @@ use ::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Pa
 use ::parquet::basic::{Compression, ZstdLevel};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::properties::WriterProperties;
-use arrow_schema::FieldRef;
 
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
+use crate::formats::column::idle_columns;
 use crate::formats::container::{ContainerReader, Projection, first_new, guarded};
 use crate::formats::encode::{ParquetCompression, writer_failed};
 use crate::formats::input;
@@ -69,9 +69,7 @@ impl Format for ParquetFormat {
 
     /// Columns that may not be null are read all the same.
     fn narrowed(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
-        let is_idle =
-            |(index, field): (usize, &FieldRef)| (field.is_nullable() && !columns.contains(&index)).then_some(index);
-        let unread: BTreeSet<usize> = self.schema.fields().iter().enumerate().filter_map(is_idle).collect();
+        let unread = idle_columns(&self.schema, columns);
         if unread.is_empty() {
             return None;
         }

@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use crate::columnar::{DataType, Field, Schema, SchemaRef};
 use crate::error::{Error, Place, Result};
-use crate::formats::column::{BinaryText, Rows};
+use crate::formats::column::{Rows, Values};
 use crate::formats::input;
 use crate::formats::input::Input;
-use crate::formats::lines::{Fault, LineFormat, Outcome, Portion, RecordDecoder, RecordReader};
+use crate::formats::lines::{Fault, LineFormat, Outcome, Portion, RecordDecoder, RecordReader, Room, Taken};
 use crate::formats::lines::{line_length, shown, without_line_end};
+use crate::formats::marks::Marked;
 use crate::formats::{BadRecordPolicy, BatchReader, Format, Split};
+use crate::limits::RECORD_BYTES_MAX;
 
 /// The name of the column that holds the lines of a text file.
 pub const LINE_COLUMN: &str = "line";
@@ -35,7 +37,7 @@ impl TextFormat {
     }
 
     fn reader(&self, input: Input, portion: Portion) -> Result<Box<dyn BatchReader>> {
-        Ok(Box::new(RecordReader::new(input, LineDecoder, &self.schema, BinaryText::Hex, portion)?))
+        Ok(Box::new(RecordReader::new(input, LineDecoder, &self.schema, portion)?))
     }
 }
 
@@ -119,6 +121,27 @@ struct LineDecoder;
 impl RecordDecoder for LineDecoder {
     fn length(&mut self, bytes: &[u8], all: bool) -> Option<usize> {
         line_length(bytes, all)
+    }
+
+    fn take_good(&mut self, bytes: &[u8], room: &Room, rows: &mut Rows) -> Taken {
+        let mut taken = Taken::default();
+        let Some(Values::Text(values)) = rows.columns.first_mut().map(|column| &mut column.values) else {
+            return taken;
+        };
+        for end in Marked::new(bytes, [b'\n'; 3]) {
+            let start = taken.bytes;
+            if taken.rows == room.rows || start >= room.bytes || end - start > RECORD_BYTES_MAX {
+                break;
+            }
+            let has_return = end > start && bytes[end - 1] == b'\r';
+            values.push_within(bytes, start, end - usize::from(has_return));
+            taken = Taken { rows: taken.rows + 1, bytes: end + 1 };
+        }
+        if let Some(column) = rows.columns.first_mut() {
+            column.pushed_all(taken.rows);
+        }
+        rows.took(taken.rows);
+        taken
     }
 
     fn decode(&mut self, record: &[u8], rows: &mut Rows) -> Result<Outcome> {

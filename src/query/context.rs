@@ -20,6 +20,7 @@ use crate::limits::THREADS_MAX;
 use crate::plan::explain;
 use crate::plan::stage::{Registry, SourceId};
 use crate::plan::{self, LogicalPlan};
+use crate::profile::{self, Profile};
 use crate::runtime::executor::Executor;
 use crate::runtime::progress::Listener;
 use crate::runtime::quarantine;
@@ -27,6 +28,7 @@ use crate::runtime::{
     Backpressure, BadRecordsMax, BatchSize, CheckpointPlace, MemoryBudget, OnEnd, Progress, QueryDefinition,
     QueryOptions, RunningQuery, Trigger,
 };
+use crate::suggest;
 
 /// Where a streaming query begins.
 ///
@@ -67,6 +69,7 @@ pub(super) struct Draft {
     outputs: Vec<Output>,
     quarantine: Option<Box<dyn Sink>>,
     max_rows_per_second: BTreeMap<String, u64>,
+    profiled: Vec<(SourceId, Profile)>,
     started: bool,
 }
 
@@ -172,6 +175,29 @@ impl StreamingContext {
         let name = path.as_ref().display().to_string();
         let source = DirectorySource::new(path, format)?.clock(Arc::clone(&self.options.clock));
         self.source(name, source)
+    }
+
+    /// Has columns of a source profiled in the pass that reads them: of these names, or all of them. What they hold is in
+    /// each batch's [`Progress`](crate::runtime::Progress), and for all batches in [`RunningQuery::profiles`]. A source that
+    /// is named again has the columns profiled that are named last.
+    ///
+    /// # Errors
+    /// `InvalidOption` for a source or a column that there is not, `Closed` if the query has started.
+    pub fn profile(&self, source: &str, columns: Option<&[String]>) -> Result<()> {
+        let mut draft = self.draft();
+        if draft.started {
+            return Err(already_started());
+        }
+        let Some(index) = draft.sources.iter().position(|(name, _)| name == source) else {
+            let names = draft.sources.iter().map(|(name, _)| name.as_str());
+            let message = format!("there is no source \"{source}\" that could be profiled");
+            let advice = suggest::advice(source, "sources", names);
+            return Err(Error::new(ErrorKind::InvalidOption, message).advice(advice));
+        };
+        let schema = draft.sources[index].1.schema();
+        let empty = Profile::new(&schema, &profile::places(&schema, columns)?)?;
+        draft.profiled.push((SourceId(index), empty));
+        Ok(())
     }
 
     /// Where records go that are left out and kept: those of sources whose policy is
@@ -298,8 +324,9 @@ impl StreamingContext {
         if draft.started {
             return Err(already_started());
         }
-        let executor = prepare(&draft, &self.placement)?;
+        let mut executor = prepare(&draft, &self.placement)?;
         draft.started = true;
+        draft.profiled.drain(..).for_each(|(source, empty)| executor.profile(source, empty));
         let mut sources = std::mem::take(&mut draft.sources);
         for (index, (_, source)) in sources.iter_mut().enumerate() {
             source.narrow(&executor.columns_read(SourceId(index)));

@@ -36,6 +36,7 @@ use crate::plan::keep::Span;
 use crate::plan::operator::Operator;
 use crate::plan::rules::{TypedRule, Verdict};
 use crate::plan::stage::{End, NamedExpr, Registry, SourceId, Stage, StageInput};
+use crate::profile::Profile;
 
 /// Takes what an operator's state has become: its name, which part of it, and the rows.
 type SaveState<'a> = &'a mut dyn FnMut(&str, StatePart, Vec<RecordBatch>) -> Result<()>;
@@ -54,6 +55,8 @@ pub struct Executor {
     time: EventTime,
     /// What has been done of a batch that is not done: it may run again.
     attempt: Option<Attempt>,
+    /// What is to be known of the columns of sources: the profiles of no rows.
+    profiled: BTreeMap<SourceId, Profile>,
 }
 
 /// What stages that keep state gave in a batch. They have taken it in, and must not again if the batch runs again.
@@ -74,6 +77,7 @@ struct Done {
     flow: Option<Flow>,
     checksums: BTreeMap<SourceId, Checksum>,
     read: BTreeMap<SourceId, SourceRead>,
+    profiles: BTreeMap<SourceId, Profile>,
     /// How far event time was moved on, so that all that was open was closed.
     raised: Option<i64>,
 }
@@ -105,6 +109,8 @@ pub struct Computed {
     pub checksums: BTreeMap<SourceId, Checksum>,
     /// How much was read of each source.
     pub read: BTreeMap<SourceId, SourceRead>,
+    /// What the columns of sources hold of which that is asked.
+    pub profiles: BTreeMap<SourceId, Profile>,
     /// Where the rows of each stage went.
     pub flows: Vec<StageFlow>,
 }
@@ -127,6 +133,7 @@ struct TaskDone {
     findings: Findings,
     flow: Option<Flow>,
     source: Option<SourceId>,
+    profile: Option<Profile>,
 }
 
 /// What all tasks of a stage are given.
@@ -136,6 +143,7 @@ struct Surroundings<'a> {
     clock: &'a dyn Clock,
     abandon: &'a AtomicBool,
     aside: &'a AsideBytes,
+    profiled: &'a BTreeMap<SourceId, Profile>,
 }
 
 impl Executor {
@@ -149,7 +157,8 @@ impl Executor {
         let keep = |(stage, placed): (&Stage, &Placed)| stage.operator().map(|_| placed.stage.keep()).transpose();
         let kept = plan.stages.iter().zip(&placed).map(keep).collect::<Result<_>>()?;
         let (tables, states) = (Tables::new(registry, dispatcher), Arc::new(States::new(kept)));
-        Ok(Self { plan, placed, tables, states, time: EventTime::default(), attempt: None })
+        let time = EventTime::default();
+        Ok(Self { plan, placed, tables, states, time, attempt: None, profiled: BTreeMap::new() })
     }
 
     /// The stages that keep state from batch to batch: the name of each, and what it keeps.
@@ -267,7 +276,14 @@ impl Executor {
 
     /// The columns of a source that are looked at, by index.
     pub fn columns_read(&self, source: SourceId) -> BTreeSet<usize> {
-        self.plan.columns_read(source)
+        let mut columns = self.plan.columns_read(source);
+        columns.extend(self.profiled.get(&source).into_iter().flat_map(Profile::places));
+        columns
+    }
+
+    /// Has the columns of a source profiled that this profile of no rows is of.
+    pub fn profile(&mut self, source: SourceId, empty: Profile) {
+        self.profiled.insert(source, empty);
     }
 
     /// Whether a rule puts rows in quarantine.
@@ -321,6 +337,7 @@ impl Executor {
             computed.findings.absorb(done.findings.clone());
             computed.checksums.extend(done.checksums.clone());
             computed.read.extend(done.read.clone());
+            computed.profiles.extend(done.profiles.clone());
             computed.flows.extend(done.flow.map(|flow| StageFlow { stage: index, flow }));
             if let Some(to) = done.raised {
                 raised.push((self.plan.stages[index].asks(), to));
@@ -361,7 +378,7 @@ impl Executor {
             horizon: None,
         };
         let aside = AsideBytes::default();
-        let surroundings = Surroundings { moment: &moment, clock, abandon, aside: &aside };
+        let surroundings = Surroundings { moment: &moment, clock, abandon, aside: &aside, profiled: &self.profiled };
         let run_one = |feed| run_task(stage, placed.stage.as_ref(), feed, surroundings);
         let tasks: Vec<Result<TaskDone>> = match pool {
             Some(pool) if feeds.len() > 1 => pool.install(|| feeds.into_par_iter().map(run_one).collect()),
@@ -379,6 +396,9 @@ impl Executor {
                 let read = done.read.entry(source).or_default();
                 read.rows += task.report.rows;
                 read.bytes += task.report.bytes;
+                if let Some(part) = task.profile {
+                    done.profiles.entry(source).and_modify(|whole| whole.absorb(&part)).or_insert(part);
+                }
             }
             done.report.absorb(task.report);
             done.reading += task.reading;
@@ -535,7 +555,7 @@ fn run_task(
     stage: &Stage,
     prepared: &dyn PreparedStage,
     feed: Feed,
-    Surroundings { moment, clock, abandon, aside }: Surroundings<'_>,
+    Surroundings { moment, clock, abandon, aside, profiled }: Surroundings<'_>,
 ) -> Result<TaskDone> {
     let work = || {
         let mut task = prepared.begin_at(moment)?;
@@ -546,6 +566,7 @@ fn run_task(
         let mut broken = Vec::new();
         let mut given = 0;
         let source = if let Feed::Reader(source, _) = &feed { Some(*source) } else { None };
+        let mut profile = source.and_then(|source| profiled.get(&source)).cloned();
         let mut push = |batch: &RecordBatch| {
             if abandon.load(Ordering::Relaxed) {
                 return Err(Error::new(ErrorKind::Closed, "the query was stopped"));
@@ -574,6 +595,7 @@ fn run_task(
                         records.into_iter().map(|record| Quarantined { source: Some(source), rule: None, record });
                     quarantined.extend(bad.map(Arc::new));
                     let Some(batch) = batch else { break };
+                    profile.as_mut().map_or(Ok(()), |profile| profile.push(&batch))?;
                     push(&batch)?;
                 }
                 report = reader.report();
@@ -585,7 +607,18 @@ fn run_task(
         }
         let (seen, flow) = (task.sighting(), task.flow());
         flow.map_or(Ok(()), |flow| flow.check(given))?;
-        Ok(TaskDone { partial: task.finish()?, seen, report, reading, quarantined, broken, findings, flow, source })
+        Ok(TaskDone {
+            partial: task.finish()?,
+            seen,
+            report,
+            reading,
+            quarantined,
+            broken,
+            findings,
+            flow,
+            source,
+            profile,
+        })
     };
     guarded(work).map_err(|error| error.context(format!("in stage {}", stage.id.0)))
 }

@@ -13,7 +13,7 @@ use super::executor::{Computed, Readers};
 use super::journal::{Journal, Resumed};
 use super::micro_batch::MicroBatch;
 use super::pace::{Done, Pace, SourceRead};
-use super::progress::{Allowed, Memory, Phases, Progress, Queue, RuleCount};
+use super::progress::{Allowed, Memory, Phases, Progress, Queue, RuleCount, SourceProfile};
 use super::quarantine;
 use super::scheduler::{QueryDefinition, QueryOptions, Shared, Tick};
 use super::tables;
@@ -410,6 +410,11 @@ impl Life {
         let new = computed.report.notices.iter().filter(|notice| self.told.insert((*notice).clone()));
         progress.warnings.extend(new.cloned());
         progress.warnings.append(&mut self.to_tell);
+        for (source, profile) in &computed.profiles {
+            let Some((name, _)) = self.definition.sources.get(source.0) else { continue };
+            progress.profiles.push(SourceProfile { source: name.clone(), columns: profile.columns()? });
+            self.shared.log.add_profile(name, profile);
+        }
         let read = (0..self.definition.sources.len()).map(|source| computed.read.get(&SourceId(source)).copied());
         let read = read.map(Option::unwrap_or_default).collect();
         self.unsettled = Some(Unsettled { batch, progress, read, credit });

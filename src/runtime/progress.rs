@@ -1,6 +1,6 @@
 //! What is told about a batch.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,10 +8,12 @@ use serde::Serialize;
 
 use super::budget::MemoryBudget;
 use crate::connectors::ReadLimits;
+use crate::error::Result;
 use crate::formats::ReadReport;
 use crate::kernels::Flow;
 use crate::limits::PROGRESS_RECORDS_MAX;
 use crate::plan::rules::Verdict;
+use crate::profile::{ColumnProfile, Profile};
 
 /// What one micro-batch did and how long each part took.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -69,6 +71,17 @@ pub struct Progress {
     pub fallen_back: u64,
     /// What should be looked at, although every answer is right.
     pub warnings: Vec<String>,
+    /// What the columns hold that are profiled, of the sources that gave rows.
+    pub profiles: Vec<SourceProfile>,
+}
+
+/// What the profiled columns of a source hold.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SourceProfile {
+    /// The source.
+    pub source: String,
+    /// Its columns.
+    pub columns: Vec<ColumnProfile>,
 }
 
 /// Where the rows of a stage went.
@@ -215,9 +228,28 @@ pub(super) struct ProgressLog(Mutex<Records>);
 struct Records {
     latest: VecDeque<Progress>,
     totals: Totals,
+    /// Profiles over all batches, by the names of their sources.
+    profiles: BTreeMap<String, Profile>,
 }
 
 impl ProgressLog {
+    /// Adds what a batch held.
+    pub(super) fn add_profile(&self, source: &str, profile: &Profile) {
+        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match records.profiles.get_mut(source) {
+            Some(whole) => whole.absorb(profile),
+            None => drop(records.profiles.insert(source.to_owned(), profile.clone())),
+        }
+    }
+
+    pub(super) fn profiles(&self) -> Result<Vec<SourceProfile>> {
+        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = |(source, profile): (&String, &Profile)| {
+            Ok(SourceProfile { source: source.clone(), columns: profile.columns()? })
+        };
+        records.profiles.iter().map(shown).collect()
+    }
+
     pub(super) fn push(&self, progress: Progress) {
         let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let totals = &mut records.totals;

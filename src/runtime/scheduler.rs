@@ -14,7 +14,7 @@ use super::executor::Executor;
 use super::journal::{CheckpointPlace, Journal, Recovery};
 use super::life::Life;
 use super::pace::BatchSize;
-use super::progress::{Listener, Progress, ProgressLog, Totals};
+use super::progress::{Listener, Progress, ProgressLog, SourceProfile, Totals};
 use super::quarantine::{self, BadRecordsMax};
 use super::rate::Backpressure;
 use super::states::StateHandle;
@@ -302,6 +302,14 @@ impl RunningQuery {
     /// What the latest batches did, oldest first.
     pub fn progress(&self) -> Vec<Progress> {
         self.shared.log.latest()
+    }
+
+    /// What the profiled columns of its sources held so far, over all batches of this process.
+    ///
+    /// # Errors
+    /// A value that cannot be shown.
+    pub fn profiles(&self) -> Result<Vec<SourceProfile>> {
+        self.shared.log.profiles()
     }
 
     /// The sums over all batches.

@@ -183,6 +183,48 @@ fn bad_records_are_put_aside_and_too_many_stop_the_query() {
 }
 
 #[test]
+fn profiles_are_a_table_for_people_and_json_for_programs() {
+    let directory = with_pipeline(
+        r#"
+trigger = "available_now"
+[[source]]
+name = "visits"
+type = "files"
+path = "visits.csv"
+profile = ["city", "n"]
+schema = { city = "text", n = "bigint", note = "text" }
+[[stream]]
+name = "all"
+from = "visits"
+steps = [{ count = true }]
+[[sink]]
+type = "print"
+from = "all"
+"#,
+    );
+    fs::write(directory.path().join("visits.csv"), "city,n,note\nOslo,1,a\nRome,2,b\n,3,c\nOslo,4,d\n").unwrap();
+    let output = run(directory.path(), &["run", "p.toml"]);
+    let told = standard_error(&output);
+    assert!(output.status.success(), "{told}");
+    let row = |start: &str| told.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
+    assert!(told.contains("profile of \"visits\""), "{told}");
+    assert!(row("city").contains("Oslo (2), Rome (1)"), "{told}");
+    assert!(!row("n ").is_empty() && row("note").is_empty(), "{told}");
+    assert!(!standard_output(&output).contains("profile"), "answers alone are on standard output");
+
+    let output = run(directory.path(), &["run", "p.toml", "--progress", "json"]);
+    let told = standard_error(&output);
+    let record: serde_json::Value = serde_json::from_str(told.trim()).unwrap();
+    let city = &record["profiles"][0]["columns"][0];
+    assert_eq!((&city["nulls"], &city["distinct"], &city["min"]), (&1.into(), &2.into(), &"Oslo".into()), "{city}");
+    assert_eq!(standard_error(&run(directory.path(), &["run", "p.toml", "--progress", "none"])), "");
+
+    let output = run(directory.path(), &["run", "p.toml", "--set", "source.visits.profile=town"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(standard_error(&output).contains("there is no column \"town\" that could be profiled"));
+}
+
+#[test]
 fn once_takes_all_there_is_whatever_the_limits() {
     let directory = with_pipeline(&NUMBERS.replace("numbers.csv", "*.csv"));
     for name in ["a.csv", "b.csv", "c.csv"] {

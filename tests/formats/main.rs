@@ -3,12 +3,14 @@
 
 #![expect(clippy::unwrap_used, clippy::panic_in_result_fn, reason = "a test may fail where it stands")]
 
+mod at_once;
 mod bad_input;
 #[cfg(feature = "compression")]
 mod compressed;
 #[cfg(feature = "parquet")]
 mod containers;
 mod cuts;
+mod hostile;
 mod options;
 mod peers;
 mod policies;

@@ -7,6 +7,7 @@ mod changed_input;
 mod common;
 mod drift;
 mod ledger;
+mod profile;
 mod quarantine;
 mod rules;
 mod twins;

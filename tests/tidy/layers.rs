@@ -6,7 +6,7 @@ use super::TextFile;
 
 /// A module and what it may name, from the bottom up. A path stands for everything below it, except for modules that
 /// have a line of their own.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("limits", &[]),
     ("error", &[]),
     ("clock", &["error", "limits"]),
@@ -14,6 +14,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("columnar", &["error", "limits", "clock"]),
     ("expr", &["columnar", "error", "limits", "clock", "suggest"]),
     ("formats", &["columnar", "error", "limits", "clock", "suggest"]),
+    ("profile", &["columnar", "error", "limits", "suggest"]),
     ("generate", &["columnar", "error", "limits", "clock", "suggest"]),
     ("plan", &["expr", "columnar", "error", "limits", "clock"]),
     (
@@ -65,6 +66,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
             "kernels",
             "plan",
             "formats",
+            "profile",
             "expr",
             "columnar",
             "error",
@@ -85,11 +87,13 @@ const LAYERS: [(&str, &[&str]); 19] = [
             "plan",
             "generate",
             "formats",
+            "profile",
             "expr",
             "columnar",
             "error",
             "limits",
             "clock",
+            "suggest",
         ],
     ),
     (
@@ -107,6 +111,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
             "plan",
             "generate",
             "formats",
+            "profile",
             "expr",
             "columnar",
             "error",

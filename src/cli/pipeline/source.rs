@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::document::Node;
+use super::document::{Node, Value};
 use super::files;
 use super::keys::Keys;
 use super::stream::Names;
@@ -16,7 +16,7 @@ use crate::generate;
 use crate::generate::Skew;
 use crate::query::{StaticTable, StreamingContext};
 
-pub(super) const KEYS: &[&str] = &["name", "type", "max_rows_per_second"];
+pub(super) const KEYS: &[&str] = &["name", "type", "max_rows_per_second", "profile"];
 pub(super) const FILES_KEYS: &[&str] = &["recursive", "manifest", "settle", "split_bytes", "limits"];
 pub(super) const TAIL_KEYS: &[&str] = &["split_bytes"];
 pub(super) const SOCKET_KEYS: &[&str] = &["address", "buffer", "ends_with_peer", "attempts"];
@@ -51,10 +51,26 @@ pub(super) fn add(node: &Node, context: &StreamingContext, names: &mut Names) ->
         Type::Generator => generator(&keys, context)?,
     };
     names.add_stream(name, context.boxed_source(name.text()?, source)?)?;
-    match keys.whole("max_rows_per_second", 1)? {
-        Some(rows) => keys.built(context.max_rows_per_second(name.text()?, rows)),
+    if let Some(rows) = keys.whole("max_rows_per_second", 1)? {
+        keys.built(context.max_rows_per_second(name.text()?, rows))?;
+    }
+    match keys.optional("profile") {
+        Some(node) => profile(node, name.text()?, context),
         None => Ok(()),
     }
+}
+
+/// Has all columns of a source profiled, or those that are named.
+fn profile(node: &Node, source: &str, context: &StreamingContext) -> Result<()> {
+    let profiled = match &node.value {
+        Value::Boolean(false) => return Ok(()),
+        Value::Boolean(true) => context.profile(source, None),
+        _ => {
+            let columns = node.texts()?.into_iter().map(|column| column.text().map(str::to_owned));
+            context.profile(source, Some(&columns.collect::<Result<Vec<_>>>()?))
+        }
+    };
+    profiled.map_err(|error| node.spot.blame(error))
 }
 
 fn directory(keys: &Keys<'_>, context: &StreamingContext) -> Result<Box<dyn Source>> {

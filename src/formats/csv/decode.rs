@@ -10,9 +10,10 @@ use crate::formats::BadRecordPolicy;
 use crate::formats::cell::Wrong;
 use crate::formats::column::{Column, Rows};
 use crate::formats::csv::CsvOptions;
+use crate::formats::csv::at_once;
 use crate::formats::csv::header;
 use crate::formats::csv::scan::{Kind, Scanner, Span, unescape};
-use crate::formats::lines::{Fault, Outcome, RecordDecoder, shown};
+use crate::formats::lines::{Fault, Outcome, RecordDecoder, Room, Taken, shown};
 use crate::formats::wording::reason;
 
 /// Which field goes to which column.
@@ -87,12 +88,22 @@ impl RecordDecoder for CsvDecoder {
         "a quoted field is not closed"
     }
 
+    fn take_good(&mut self, bytes: &[u8], room: &Room, rows: &mut Rows) -> Taken {
+        match &self.layout {
+            Some(layout) => at_once::take_good(bytes, room, &self.options, layout, rows),
+            None => Taken::default(),
+        }
+    }
+
     fn decode(&mut self, record: &[u8], rows: &mut Rows) -> Result<Outcome> {
         let spans = self.scanner.spans.as_slice();
         if spans.is_empty() {
             return Ok(Outcome::Nothing);
         }
         let Some(layout) = &self.layout else {
+            if self.scanner.has_too_many() {
+                return Err(header::too_many());
+            }
             if !self.is_blank(0) {
                 let names = header::names(record, spans, self.options.marks.quote);
                 if self.options.watches_columns {
@@ -107,8 +118,11 @@ impl RecordDecoder for CsvDecoder {
         }
         if spans.len() != layout.targets.len() {
             let (has, needs) = (spans.len(), layout.targets.len());
-            let reason =
-                format!("the record has {has} fields where {needs} are expected: {}", shown(record.trim_ascii_end()));
+            let more = if self.scanner.has_too_many() { "at least " } else { "" };
+            let reason = format!(
+                "the record has {more}{has} fields where {needs} are expected: {}",
+                shown(record.trim_ascii_end())
+            );
             return Ok(Outcome::Bad(Box::new(Fault::new(0, reason))));
         }
         let check_text = self.has_text && std::str::from_utf8(record).is_err();

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::csv::decode::Layout;
 use crate::formats::csv::scan::{Kind, Marks, Scanner, Span, unescape};
 use crate::formats::input;
-use crate::limits::RECORD_BYTES_MAX;
+use crate::limits::{FIELDS_MAX, RECORD_BYTES_MAX};
 use crate::suggest;
 
 /// The texts of a record.
@@ -47,6 +47,12 @@ pub(super) fn layout(names: &[String], schema: &Schema, allow_missing: bool) -> 
     Ok(layout)
 }
 
+/// The error of a header with more fields than a record may have.
+pub(super) fn too_many() -> Error {
+    Error::new(ErrorKind::BadRecord, format!("the header has more than {FIELDS_MAX} fields"))
+        .advice("look whether the delimiter is right, and whether the file is CSV at all")
+}
+
 fn missing(names: &[String], column: &str, nullable: bool) -> Error {
     let message = format!("the header has no column \"{column}\"; it has \"{}\"", names.join("\", \""));
     let otherwise = if nullable {
@@ -81,6 +87,9 @@ pub(in crate::formats) fn first_record(path: &Path, marks: Marks) -> Result<Opti
         let mut rest = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         while !rest.is_empty() {
             let Some(length) = scanner.length(rest, all) else { break };
+            if scanner.has_too_many() {
+                return Err(too_many().at(Place::file(path).line(1)));
+            }
             let blank = rest[..length].trim_ascii().is_empty();
             if !scanner.spans.is_empty() && !blank {
                 let end = (bytes.len() - rest.len() + length) as u64;

@@ -6,12 +6,14 @@
 //!
 //! An empty field without quotes is null (or what `null_values` says); an empty field in quotes is an empty text.
 
+mod at_once;
 mod decode;
 pub(super) mod header;
 pub(super) mod scan;
 mod split;
 pub(super) mod write;
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,9 +21,10 @@ use std::sync::Arc;
 use crate::columnar::SchemaRef;
 use crate::error::{Place, Result};
 use crate::formats::bad_records::Policies;
-use crate::formats::column::BinaryText;
+use crate::formats::column::{BinaryText, Rows, idle_columns};
 use crate::formats::csv::decode::{CsvDecoder, Layout};
 use crate::formats::csv::scan::Marks;
+use crate::formats::csv::split::Cuts;
 use crate::formats::input;
 use crate::formats::input::Input;
 use crate::formats::lines::{LineFormat, Portion, RecordReader};
@@ -46,11 +49,14 @@ pub(super) struct CsvOptions {
 pub(super) struct CsvFormat {
     schema: SchemaRef,
     options: Arc<CsvOptions>,
+    /// Columns, by index, that nobody looks at: they are checked, and null.
+    idle: BTreeSet<usize>,
+    cuts: Arc<Cuts>,
 }
 
 impl CsvFormat {
     pub(super) fn new(schema: SchemaRef, options: CsvOptions) -> Self {
-        Self { schema, options: Arc::new(options) }
+        Self { schema, options: Arc::new(options), idle: BTreeSet::new(), cuts: Arc::default() }
     }
 
     /// How the fields lie for a reader that starts at this place; nothing if it will see the header itself.
@@ -72,7 +78,8 @@ impl CsvFormat {
     fn reader(&self, input: Input, portion: Portion) -> Result<Box<dyn BatchReader>> {
         let layout = self.layout_at(&portion.place)?;
         let decoder = CsvDecoder::new(&self.options, &self.schema, layout);
-        Ok(Box::new(RecordReader::new(input, decoder, &self.schema, self.options.binary, portion)?))
+        let rows = Rows::new(&self.schema, self.options.binary, &self.idle)?;
+        Ok(Box::new(RecordReader::with_rows(input, decoder, rows, portion)?))
     }
 }
 
@@ -85,6 +92,13 @@ impl Format for CsvFormat {
         Arc::clone(&self.schema)
     }
 
+    fn narrowed(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
+        let idle = idle_columns(&self.schema, columns);
+        let (schema, options) = (Arc::clone(&self.schema), Arc::clone(&self.options));
+        let cuts = Arc::clone(&self.cuts);
+        (!idle.is_empty()).then(|| Arc::new(Self { schema, options, idle, cuts }) as Arc<dyn Format>)
+    }
+
     fn may_quarantine(&self) -> bool {
         self.options.policies.may_quarantine()
     }
@@ -93,10 +107,12 @@ impl Format for CsvFormat {
         if file_bytes <= target_bytes || input::compression_of(path)?.is_some() {
             return Ok(vec![input::whole_split(path, file_bytes)]);
         }
-        // The header belongs to the first split, even if long comments stand before it.
-        let header = if self.options.header { header::first_record(path, self.options.marks)? } else { None };
-        let first_cut = header.map_or(0, |header| header.end);
-        split::split_between_records(path, file_bytes, target_bytes, first_cut, self.options.marks)
+        self.cuts.of(path, file_bytes, target_bytes, || {
+            // The header belongs to the first split, even if long comments stand before it.
+            let header = if self.options.header { header::first_record(path, self.options.marks)? } else { None };
+            let first_cut = header.map_or(0, |header| header.end);
+            split::split_between_records(path, file_bytes, target_bytes, first_cut, self.options.marks)
+        })
     }
 
     fn open(&self, split: &Split) -> Result<Box<dyn BatchReader>> {

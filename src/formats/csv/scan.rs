@@ -5,6 +5,7 @@
 //! character. A record ends with LF or CRLF outside of quotes, or with the file.
 
 use crate::formats::lines::line_length;
+use crate::limits::FIELDS_MAX;
 
 /// How the text of a field is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub(in crate::formats) struct Marks {
 #[derive(Debug)]
 pub(super) struct Scanner {
     pub(super) marks: Marks,
-    /// The fields of the record last measured; none for a comment.
+    /// The fields of the record last measured, one more than [`FIELDS_MAX`] at most; none for a comment.
     pub(super) spans: Vec<Span>,
     /// Line ends inside the fields of the record last measured.
     pub(super) inner_lines: u64,
@@ -73,6 +74,18 @@ impl Scanner {
     }
 
     #[inline]
+    fn found(&mut self, span: Span) {
+        if self.spans.len() <= FIELDS_MAX {
+            self.spans.push(span);
+        }
+    }
+
+    /// Whether the record last measured has more fields than a record may have.
+    pub(super) fn has_too_many(&self) -> bool {
+        self.spans.len() > FIELDS_MAX
+    }
+
+    #[inline]
     fn plain(&mut self, bytes: &[u8], start: usize, all: bool) -> Option<Next> {
         let delimiter = self.marks.delimiter;
         let end = bytes[start..].iter().position(|byte| *byte == delimiter || *byte == b'\n');
@@ -82,11 +95,11 @@ impl Scanner {
             None => return None,
         };
         if bytes.get(end) == Some(&delimiter) {
-            self.spans.push(Span { start, end, kind: Kind::Plain });
+            self.found(Span { start, end, kind: Kind::Plain });
             return Some(Next::Field(end + 1));
         }
         let text_end = if end > start && bytes[end - 1] == b'\r' { end - 1 } else { end };
-        self.spans.push(Span { start, end: text_end, kind: Kind::Plain });
+        self.found(Span { start, end: text_end, kind: Kind::Plain });
         Some(Next::Record(bytes.len().min(end + 1)))
     }
 
@@ -122,7 +135,7 @@ impl Scanner {
             }
         };
         let start = if kind == Kind::Broken { opening } else { start };
-        self.spans.push(Span { start, end, kind });
+        self.found(Span { start, end, kind });
         Some(next)
     }
 }

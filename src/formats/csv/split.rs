@@ -1,10 +1,15 @@
 //! Cutting a CSV file between records.
 //!
 //! A line end inside quotes is not a border, and whether one is inside quotes is known only from the start of the file.
-//! So the file is read once, at the speed of a search for quotes: only the records around quotes are taken apart.
+//! So the file is read once, at the speed of a search for quotes: on all cores until one is found, and if there is none,
+//! every line end is a border. Else from the start again, where only the records around quotes are taken apart.
 
-use std::io::Read;
-use std::path::Path;
+use std::collections::VecDeque;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use crate::error::{Error, Result};
 use crate::formats::Split;
@@ -13,6 +18,52 @@ use crate::formats::input;
 use crate::formats::lines::{Extent, extent};
 
 const BLOCK_BYTES: usize = 1 << 20;
+
+/// Bytes looked at for the end of one line: most are shorter.
+const LINE_BYTES: usize = 4 << 10;
+
+/// Bytes of a file for which another thread is worth starting.
+const BYTES_PER_THREAD_MIN: u64 = 16 << 20;
+
+/// The cuts of the latest files: a file is cut when a batch is planned, and again when it is read.
+#[derive(Debug, Default)]
+pub(super) struct Cuts(Mutex<VecDeque<(Cut, Vec<Split>)>>);
+
+/// A file as it was when it was cut, and how it was cut.
+#[derive(Debug, PartialEq)]
+struct Cut {
+    path: PathBuf,
+    bytes: u64,
+    modified: SystemTime,
+    target: u64,
+}
+
+impl Cuts {
+    /// Files that are remembered at most.
+    const FILES_MAX: usize = 64;
+
+    /// The splits of a file, found by `make` unless they are known.
+    pub(super) fn of(
+        &self,
+        path: &Path,
+        bytes: u64,
+        target: u64,
+        make: impl FnOnce() -> Result<Vec<Split>>,
+    ) -> Result<Vec<Split>> {
+        let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+        let Ok(modified) = modified else { return make() };
+        let cut = Cut { path: path.to_owned(), bytes, modified, target };
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, splits)) = lock().iter().find(|(known, _)| *known == cut) {
+            return Ok(splits.clone());
+        }
+        let splits = make()?;
+        let mut known = lock();
+        known.truncate(Self::FILES_MAX - 1);
+        known.push_front((cut, splits.clone()));
+        Ok(splits)
+    }
+}
 
 /// Cuts a file that is not compressed into splits of about `target` bytes, the first cut not before `first_cut`.
 pub(super) fn split_between_records(
@@ -23,11 +74,18 @@ pub(super) fn split_between_records(
     marks: Marks,
 ) -> Result<Vec<Split>> {
     let target = target.max(1);
+    let is_plain = match marks.quote {
+        Some(quote) => !holds(path, file_bytes, quote)?,
+        None => true,
+    };
     let mut borders = Borders::new(path, marks)?;
     let mut cuts = vec![0];
     let mut wanted = target.max(first_cut);
     while wanted < file_bytes {
-        let border = borders.first_from(wanted, file_bytes)?;
+        let border = match is_plain {
+            true => line_border(path, wanted, file_bytes)?,
+            false => borders.first_from(wanted, file_bytes)?,
+        };
         if border >= file_bytes {
             break;
         }
@@ -37,6 +95,61 @@ pub(super) fn split_between_records(
     cuts.push(file_bytes);
     let split = |pair: &[u64]| Split { path: path.to_owned(), range: pair[0]..pair[1], bytes: pair[1] - pair[0] };
     Ok(cuts.windows(2).map(split).collect())
+}
+
+/// The first end of a line at or after `wanted`, which is not 0; the end of the file if there is none.
+fn line_border(path: &Path, wanted: u64, file_bytes: u64) -> Result<u64> {
+    let failed = |error| Error::io(path, "read", error);
+    let mut file = input::open_file(path)?;
+    let mut at = wanted - 1;
+    file.seek(SeekFrom::Start(at)).map_err(failed)?;
+    let mut buffer = vec![0; LINE_BYTES];
+    loop {
+        let read = file.read(&mut buffer).map_err(failed)?;
+        if let Some(end) = memchr::memchr(b'\n', &buffer[..read]) {
+            return Ok(at + end as u64 + 1);
+        }
+        at += read as u64;
+        if read == 0 {
+            return Ok(file_bytes);
+        }
+    }
+}
+
+/// Whether the byte occurs in the file. Looked for by as many threads as there are cores, if the file is large.
+fn holds(path: &Path, file_bytes: u64, wanted: u8) -> Result<bool> {
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    let threads = (file_bytes / BYTES_PER_THREAD_MIN).clamp(1, threads);
+    let found = AtomicBool::new(false);
+    let search = |thread: u64| -> Result<()> {
+        let failed = |error| Error::io(path, "read", error);
+        let end = file_bytes * (thread + 1) / threads;
+        let mut at = file_bytes * thread / threads;
+        let mut file = input::open_file(path)?;
+        file.seek(SeekFrom::Start(at)).map_err(failed)?;
+        let mut buffer = vec![0; BLOCK_BYTES];
+        while at < end && !found.load(Ordering::Relaxed) {
+            let read = file.read(&mut buffer).map_err(failed)?;
+            if memchr::memchr(wanted, &buffer[..read]).is_some() {
+                found.store(true, Ordering::Relaxed);
+            }
+            if read == 0 {
+                break;
+            }
+            at += read as u64;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|thread| scope.spawn(move || search(thread))).collect();
+        let own = search(0);
+        let others = others.into_iter().map(|thread| match thread.join() {
+            Ok(result) => result,
+            Err(_) => Err(Error::internal("a thread that looked for quotes did not come back")),
+        });
+        others.fold(own, Result::and)
+    })?;
+    Ok(found.load(Ordering::Relaxed))
 }
 
 /// Walks over the borders of records.

@@ -14,12 +14,13 @@ use crate::formats::cell;
 use crate::formats::cell::Wrong;
 use crate::formats::column::{Column, Rows, Values};
 use crate::formats::json::syntax::{Cursor, NotJson};
-use crate::formats::lines::{Fault, Outcome, RecordDecoder, line_length, shown};
+use crate::formats::json::template::Template;
+use crate::formats::lines::{Fault, Outcome, RecordDecoder, Room, Taken, line_length, shown};
 use crate::formats::text::not_utf8;
 use crate::formats::wording;
 
 /// The names of an object's fields, and what lies within them.
-struct Names {
+pub(super) struct Names {
     names: Vec<Box<[u8]>>,
     index: HashMap<Box<[u8]>, usize, FixedState>,
     within: Vec<Within>,
@@ -30,7 +31,7 @@ struct Names {
 }
 
 /// What lies within a value.
-enum Within {
+pub(super) enum Within {
     Nothing,
     Items(Box<Within>),
     Fields(Names),
@@ -54,8 +55,13 @@ impl Names {
         names
     }
 
+    /// What lies within the values of a column.
+    pub(super) fn within(&self, index: usize) -> &Within {
+        &self.within[index]
+    }
+
     #[inline]
-    fn find(&self, name: &[u8], expected: usize) -> Option<usize> {
+    pub(super) fn find(&self, name: &[u8], expected: usize) -> Option<usize> {
         match self.names.get(expected) {
             Some(there) if **there == *name => Some(expected),
             _ => self.index.get(name).copied(),
@@ -74,7 +80,7 @@ impl Within {
 }
 
 /// Why a record gives no row.
-enum Stop {
+pub(super) enum Stop {
     /// It is not JSON.
     Syntax(NotJson),
     /// A value is not of its column's type.
@@ -87,20 +93,24 @@ impl From<NotJson> for Stop {
     }
 }
 
-type Parse<T> = Result<T, Stop>;
+pub(super) type Parse<T> = Result<T, Stop>;
 
 pub(super) struct JsonDecoder {
     names: Names,
     work: Work,
+    /// How records were written last.
+    template: Option<Template>,
+    /// Templates made of late that were good for nothing.
+    vain: u32,
 }
 
 /// What parsing a record needs besides the names.
-struct Work {
+pub(super) struct Work {
     /// For bad values of the field that is being read.
     policy: BadRecordPolicy,
-    unescaped: Vec<u8>,
+    pub(super) unescaped: Vec<u8>,
     /// The first value of the record that became null because it could not be read.
-    mended: Option<Box<Fault>>,
+    pub(super) mended: Option<Box<Fault>>,
     /// The first name that is not in the schema.
     new_column: Option<String>,
 }
@@ -113,9 +123,15 @@ impl JsonDecoder {
             names.policies = policies.of_columns(schema);
         }
         names.watched = watches_columns;
-        Self { names, work }
+        Self { names, work, template: None, vain: 0 }
     }
 }
+
+/// Rows at once by which a template was worth making.
+const WORTH_ROWS: usize = 16;
+
+/// Templates in a row that were good for nothing, until only one record in as many becomes one.
+const VAIN_MAX: u32 = 64;
 
 impl RecordDecoder for JsonDecoder {
     #[inline]
@@ -125,6 +141,15 @@ impl RecordDecoder for JsonDecoder {
 
     fn new_column(&self) -> Option<&str> {
         self.work.new_column.as_deref()
+    }
+
+    fn take_good(&mut self, bytes: &[u8], room: &Room, rows: &mut Rows) -> Taken {
+        let Some(template) = &self.template else { return Taken::default() };
+        let taken = template.take_good(bytes, room, &self.names, &mut self.work, rows);
+        if taken.rows >= WORTH_ROWS {
+            self.vain = 0;
+        }
+        taken
     }
 
     fn decode(&mut self, record: &[u8], rows: &mut Rows) -> Result<Outcome> {
@@ -143,7 +168,13 @@ impl RecordDecoder for JsonDecoder {
                 Some(_) => Ok(cursor.wrong("something follows the object")?),
             });
         Ok(match parsed {
-            Ok(()) => self.work.mended.take().map_or(Outcome::Row, Outcome::Mended),
+            Ok(()) => match self.work.mended.take() {
+                Some(fault) => Outcome::Mended(fault),
+                None => {
+                    self.learn(record, &rows.columns);
+                    Outcome::Row
+                }
+            },
             Err(Stop::Value(fault)) => Outcome::Bad(fault),
             Err(Stop::Syntax(NotJson { at, reason })) => {
                 let near = &record[at.min(record.len()).saturating_sub(20)..];
@@ -151,6 +182,16 @@ impl RecordDecoder for JsonDecoder {
                 Outcome::Bad(Box::new(Fault::new(at, reason)))
             }
         })
+    }
+}
+
+impl JsonDecoder {
+    /// Makes a template of a good record: records like it may follow. Seldom, where templates were good for nothing.
+    fn learn(&mut self, record: &[u8], columns: &[Column]) {
+        if self.vain < VAIN_MAX || self.vain.is_multiple_of(VAIN_MAX) {
+            self.template = Template::of(record, &self.names, columns);
+        }
+        self.vain = self.vain.wrapping_add(1);
     }
 }
 
@@ -227,7 +268,7 @@ impl Work {
         })
     }
 
-    fn value(&mut self, within: &Within, cursor: &mut Cursor<'_>, column: &mut Column) -> Parse<()> {
+    pub(super) fn value(&mut self, within: &Within, cursor: &mut Cursor<'_>, column: &mut Column) -> Parse<()> {
         let first = cursor.peek();
         let start = cursor.at;
         let wrong = match first {

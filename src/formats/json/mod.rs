@@ -5,8 +5,10 @@
 
 mod decode;
 mod syntax;
+mod template;
 pub(super) mod write;
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use crate::columnar::SchemaRef;
 use crate::error::{Place, Result};
 use crate::formats::bad_records::Policies;
-use crate::formats::column::BinaryText;
+use crate::formats::column::{BinaryText, Rows, idle_columns};
 use crate::formats::input::Input;
 use crate::formats::json::decode::JsonDecoder;
 use crate::formats::lines::{LineFormat, Portion, RecordReader};
@@ -28,16 +30,19 @@ pub(super) struct JsonFormat {
     policies: Policies,
     /// Whether fields that are not in the schema are told.
     watches_columns: bool,
+    /// Columns, by index, that nobody looks at: they are checked, and null.
+    idle: BTreeSet<usize>,
 }
 
 impl JsonFormat {
     pub(super) fn new(schema: SchemaRef, policies: Policies, watches_columns: bool) -> Self {
-        Self { schema, policies, watches_columns }
+        Self { schema, policies, watches_columns, idle: BTreeSet::new() }
     }
 
     fn reader(&self, input: Input, portion: Portion) -> Result<Box<dyn BatchReader>> {
         let decoder = JsonDecoder::new(&self.schema, &self.policies, self.watches_columns);
-        Ok(Box::new(RecordReader::new(input, decoder, &self.schema, BinaryText::Hex, portion)?))
+        let rows = Rows::new(&self.schema, BinaryText::Hex, &self.idle)?;
+        Ok(Box::new(RecordReader::with_rows(input, decoder, rows, portion)?))
     }
 }
 
@@ -48,6 +53,14 @@ impl Format for JsonFormat {
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn narrowed(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
+        let idle = idle_columns(&self.schema, columns);
+        let (schema, policies) = (Arc::clone(&self.schema), self.policies.clone());
+        (!idle.is_empty()).then(|| {
+            Arc::new(Self { schema, policies, watches_columns: self.watches_columns, idle }) as Arc<dyn Format>
+        })
     }
 
     fn may_quarantine(&self) -> bool {

@@ -2,6 +2,8 @@
 //!
 //! [`Cursor`] reads tokens strictly and knows nothing of columns.
 
+use crate::formats::marks::plain_run;
+
 /// Where a text stops being JSON, and why.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotJson {
@@ -235,44 +237,9 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// How many bytes at the front are neither quote, backslash nor control character. Eight bytes at a time.
-#[inline]
-fn plain_run(text: &[u8]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHS: u64 = ONES << 7;
-    let mut run = 0;
-    for chunk in text.as_chunks::<8>().0 {
-        let word = u64::from_le_bytes(*chunk);
-        // A byte is zero where its high bit appears; wrong hits come only behind a right one.
-        let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-        let quote = zero(word ^ (ONES * 0x22));
-        let backslash = zero(word ^ (ONES * 0x5c));
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let hits = (quote | backslash | control) & HIGHS;
-        if hits != 0 {
-            return run + hits.trailing_zeros() as usize / 8;
-        }
-        run += 8;
-    }
-    let rest = &text[run..];
-    run + rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plain_runs_end_at_every_special_byte_in_every_position() {
-        for length in 0..40 {
-            for special in 0..=255u8 {
-                let mut text = vec![b'x'; 40];
-                text[length] = special;
-                let expected = if matches!(special, b'"' | b'\\' | 0..0x20) { length } else { 40 };
-                assert_eq!(plain_run(&text), expected, "{special} at {length}");
-            }
-        }
-    }
 
     #[test]
     fn skipping_agrees_with_serde_json_on_what_is_json() {

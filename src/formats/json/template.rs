@@ -1,0 +1,267 @@
+//! Objects that are written like the one before: the same names in the same order, with the same blanks.
+//!
+//! Nearly all NDJSON is written by one program after one pattern. So what stands between two values is not taken apart
+//! again but compared with what stood there last, and each value goes straight to its column. An object that differs ends
+//! the walk and leaves no trace; the careful decoder reads it, and a new template may be made of it.
+
+use crate::formats::cell;
+use crate::formats::column::{Column, Rows, Values};
+use crate::formats::json::decode::{Names, Work};
+use crate::formats::json::syntax::Cursor;
+use crate::formats::lines::{Room, Taken};
+use crate::formats::marks::plain_run;
+use crate::limits::RECORD_BYTES_MAX;
+
+/// How an object is written.
+pub(super) struct Template {
+    values: Vec<Value>,
+    /// What stands behind the last value, with the line end.
+    end: Between,
+    /// Columns that the object does not have.
+    missing: Vec<usize>,
+}
+
+struct Value {
+    /// What stands before it, from the end of the value before.
+    before: Between,
+    goes_to: Target,
+}
+
+/// Where a value goes.
+enum Target {
+    /// Nowhere: any JSON will do.
+    Nothing,
+    /// Nowhere, but it must be a string.
+    IdleText,
+    Column(usize),
+}
+
+/// Bytes between two values.
+struct Between {
+    bytes: Box<[u8]>,
+    /// The first of them, and which bits these are: compared as one number.
+    head: u128,
+    mask: u128,
+}
+
+impl Between {
+    fn new(bytes: &[u8]) -> Self {
+        const HEAD_BYTES: usize = 16;
+        let mut head = [0; HEAD_BYTES];
+        let length = bytes.len().min(HEAD_BYTES);
+        head[..length].copy_from_slice(&bytes[..length]);
+        let mask = if length == HEAD_BYTES { u128::MAX } else { (1 << (8 * length)) - 1 };
+        Self { bytes: bytes.into(), head: u128::from_le_bytes(head), mask }
+    }
+
+    /// Where the value behind these bytes begins, if they stand here.
+    #[inline(always)]
+    fn pass(&self, text: &[u8], at: usize) -> Option<usize> {
+        let rest = text.get(at..)?;
+        let stands = match rest.first_chunk() {
+            Some(head) => {
+                u128::from_le_bytes(*head) & self.mask == self.head
+                    && (self.bytes.len() <= head.len() || rest[head.len()..].starts_with(&self.bytes[head.len()..]))
+            }
+            None => rest.starts_with(&self.bytes),
+        };
+        stands.then(|| at + self.bytes.len())
+    }
+}
+
+impl Template {
+    /// That of a good object, with its line end; nothing if a name comes twice or no line end is there.
+    pub(super) fn of(record: &[u8], names: &Names, columns: &[Column]) -> Option<Self> {
+        let mut cursor = Cursor::new(record);
+        let mut unescaped = Vec::new();
+        let (mut values, mut seen, mut from) = (Vec::new(), vec![false; columns.len()], 0);
+        cursor.expect(b'{', "").ok()?;
+        let mut more = !cursor.eat(b'}');
+        while more {
+            cursor.expect(b'"', "").ok()?;
+            let name = cursor.string(&mut unescaped).ok()?.unwrap_or(&unescaped);
+            let column = names.find(name, values.len());
+            cursor.expect(b':', "").ok()?;
+            cursor.peek();
+            let before = Between::new(&record[from..cursor.at]);
+            let goes_to = match column {
+                None => Target::Nothing,
+                Some(index) => {
+                    if std::mem::replace(seen.get_mut(index)?, true) {
+                        return None;
+                    }
+                    if columns[index].is_idle_text() { Target::IdleText } else { Target::Column(index) }
+                }
+            };
+            values.push(Value { before, goes_to });
+            cursor.skip(&mut unescaped).ok()?;
+            from = cursor.at;
+            more = cursor.eat(b',');
+            if !more {
+                cursor.expect(b'}', "").ok()?;
+            }
+        }
+        let end = record.get(from..).filter(|end| end.ends_with(b"\n"))?;
+        let missing = (0..columns.len()).filter(|index| !seen[*index]).collect();
+        Some(Self { values, end: Between::new(end), missing })
+    }
+
+    /// Appends the rows of as many objects as are written so.
+    pub(super) fn take_good(
+        &self,
+        bytes: &[u8],
+        room: &Room,
+        names: &Names,
+        work: &mut Work,
+        rows: &mut Rows,
+    ) -> Taken {
+        let mut taken = Taken::default();
+        while taken.rows < room.rows && taken.bytes < room.bytes {
+            match self.row(bytes, taken.bytes, names, work, &mut rows.columns) {
+                Some(end) if end - taken.bytes <= RECORD_BYTES_MAX => {
+                    taken = Taken { rows: taken.rows + 1, bytes: end };
+                }
+                _ => break,
+            }
+        }
+        rows.took(taken.rows);
+        taken
+    }
+
+    /// Appends the row of the object here, and gives where the next one begins. Nothing if it is written otherwise, or is
+    /// not good; then columns may hold parts of it.
+    #[inline(always)]
+    fn row(&self, bytes: &[u8], at: usize, names: &Names, work: &mut Work, columns: &mut [Column]) -> Option<usize> {
+        let mut at = at;
+        for value in &self.values {
+            at = value.before.pass(bytes, at)?;
+            at = match value.goes_to {
+                Target::Nothing if bytes.get(at) != Some(&b'"') => {
+                    within_line(bytes, at, |cursor| cursor.skip(&mut work.unescaped).ok())?
+                }
+                Target::Nothing | Target::IdleText => {
+                    let end = end_of_string(bytes, at)?;
+                    if bytes[end] == b'"' {
+                        end + 1
+                    } else {
+                        within_line(bytes, at, |cursor| cursor.skip(&mut work.unescaped).ok())?
+                    }
+                }
+                Target::Column(index) => match put(bytes, at, &mut columns[index])? {
+                    Put::Until(end) => end,
+                    Put::Unknown => {
+                        work.mended = None;
+                        let within = names.within(index);
+                        let end =
+                            within_line(bytes, at, |cursor| work.value(within, cursor, &mut columns[index]).ok())?;
+                        if work.mended.is_some() {
+                            return None;
+                        }
+                        end
+                    }
+                },
+            };
+        }
+        for missing in &self.missing {
+            if !columns[*missing].field.is_nullable() {
+                return None;
+            }
+            columns[*missing].push_null();
+        }
+        self.end.pass(bytes, at)
+    }
+}
+
+/// Where the string that begins here stops being plain: at its closing quote, if all is well.
+#[inline(always)]
+fn end_of_string(bytes: &[u8], at: usize) -> Option<usize> {
+    if bytes.get(at) != Some(&b'"') {
+        return None;
+    }
+    let end = at + 1 + plain_run(&bytes[at + 1..]);
+    (end < bytes.len()).then_some(end)
+}
+
+/// Reads a value that must end in this line, and gives its end.
+#[cold]
+fn within_line(bytes: &[u8], at: usize, read: impl FnOnce(&mut Cursor<'_>) -> Option<()>) -> Option<usize> {
+    let line = at + memchr::memchr(b'\n', bytes.get(at..)?)?;
+    let mut cursor = Cursor { text: &bytes[..line], at };
+    read(&mut cursor)?;
+    Some(cursor.at)
+}
+
+/// What became of a value.
+enum Put {
+    /// It is in its column, and ends here.
+    Until(usize),
+    /// It is of a type that only the careful decoder knows.
+    Unknown,
+}
+
+/// Appends the value here to its column. Nothing if it needs a closer look.
+#[inline(always)]
+fn put(bytes: &[u8], at: usize, column: &mut Column) -> Option<Put> {
+    let first = *bytes.get(at)?;
+    if first == b'n' {
+        if !(bytes[at..].starts_with(b"null") && column.field.is_nullable()) {
+            return None;
+        }
+        column.push_null();
+        return Some(Put::Until(at + 4));
+    }
+    macro_rules! integer {
+        ($values:ident) => {{
+            let (value, length) = cell::leading_integer(&bytes[at..])?;
+            $values.push(value.try_into().ok()?);
+            at + length
+        }};
+    }
+    let end = match &mut column.values {
+        Values::Text(values) => {
+            let end = end_of_string(bytes, at)?;
+            if bytes[end] == b'"' {
+                values.push_within(bytes, at + 1, end);
+                end + 1
+            } else {
+                let mut cursor = Cursor { text: bytes, at: at + 1 };
+                if cursor.string_into(&mut values.bytes).is_err() {
+                    values.abandon_value();
+                    return None;
+                }
+                values.end_value();
+                cursor.at
+            }
+        }
+        Values::Int64(values) | Values::Duration(values, _) => integer!(values),
+        Values::Timestamp(values, _, _) if first != b'"' => integer!(values),
+        Values::Int32(values) => integer!(values),
+        Values::Int16(values) => integer!(values),
+        Values::Int8(values) => integer!(values),
+        Values::UInt64(values) => integer!(values),
+        Values::UInt32(values) => integer!(values),
+        Values::UInt16(values) => integer!(values),
+        Values::UInt8(values) => integer!(values),
+        Values::Float64(values) => {
+            let (value, length) = cell::leading_float(&bytes[at..])?;
+            values.push(value);
+            at + length
+        }
+        Values::Boolean(values) => {
+            let value = bytes[at..].starts_with(b"true");
+            if !(value || bytes[at..].starts_with(b"false")) {
+                return None;
+            }
+            values.push(value);
+            at + if value { 4 } else { 5 }
+        }
+        Values::Timestamp(..) | Values::Date(_) => {
+            let end = end_of_string(bytes, at).filter(|end| bytes[*end] == b'"')?;
+            column.push_text(&bytes[at + 1..end]).ok()?;
+            return Some(Put::Until(end + 1));
+        }
+        _ => return Some(Put::Unknown),
+    };
+    column.pushed();
+    Some(Put::Until(end))
+}

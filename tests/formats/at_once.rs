@@ -1,0 +1,271 @@
+//! Records that are taken many at once give what each gives by itself, and columns that nobody looks at are checked.
+//!
+//! By itself a record is never taken at once: its reader has seen nothing yet that it could be like.
+
+use std::collections::BTreeSet;
+
+use pelton::columnar::{DataType, Field, Schema, TimeUnit};
+use pelton::error::{ErrorKind, Place};
+use pelton::formats::{BadRecordPolicy, FormatOptions, ReadReport, SetAside};
+use proptest::prelude::*;
+
+use crate::support::{csv, file, ndjson, rows, text};
+
+/// Rows, what was put aside, and the report.
+type Read = (Vec<String>, Vec<(Vec<u8>, String, Option<String>)>, ReadReport);
+
+fn read(options: &FormatOptions, bytes: &str) -> Read {
+    let lines = options.build_lines(None).unwrap();
+    let mut reader = lines.reader_of(Box::new(std::io::Cursor::new(bytes.to_owned())), Place::default());
+    let (mut all, mut aside) = (Vec::new(), Vec::new());
+    while let Some(batch) = reader.next_batch().unwrap() {
+        all.extend(rows(&batch));
+    }
+    let told = |one: SetAside| (one.bytes, one.record.reason, one.record.place.column);
+    aside.extend(reader.take_aside().into_iter().map(told));
+    (all, aside, reader.report())
+}
+
+/// Reads records together and each by itself, behind a header if there is one.
+fn holds(options: &FormatOptions, header: &str, records: &[String]) {
+    for policy in [BadRecordPolicy::Drop, BadRecordPolicy::Null, BadRecordPolicy::Quarantine] {
+        let options = options.clone().with_policy(policy);
+        let together = read(&options, &format!("{header}{}", records.concat()));
+        let (mut all, mut aside, mut report) = (Vec::new(), Vec::new(), ReadReport::default());
+        for record in records {
+            let (rows, set_aside, of_one) = read(&options, &format!("{header}{record}"));
+            all.extend(rows);
+            aside.extend(set_aside);
+            report.absorb(of_one);
+        }
+        assert_eq!((&together.0, &together.1), (&all, &aside), "{policy:?}: {records:?}");
+        let counts = |report: &ReadReport| (report.rows, report.dropped, report.nulled, report.quarantined);
+        assert_eq!(counts(&together.2), counts(&report), "{policy:?}: {records:?}");
+    }
+}
+
+fn columns() -> Vec<(&'static str, DataType)> {
+    vec![
+        ("t", DataType::Utf8),
+        ("i", DataType::Int32),
+        ("f", DataType::Float64),
+        ("b", DataType::Boolean),
+        ("d", DataType::Decimal128(15, 2)),
+        ("at", DataType::Timestamp(TimeUnit::Millisecond, None)),
+        ("day", DataType::Date32),
+    ]
+}
+
+/// JSON values of all kinds, fitting and not.
+fn json_value() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "\"plain\"",
+        "\"\"",
+        "\"longer than sixteen bytes\"",
+        "\"esc\\\\aped \\\"\\u00e9\"",
+        "\"é\"",
+        "\"bad \\q\"",
+        "\"ctrl\u{1}\"",
+        "1",
+        "-7",
+        "0",
+        "01",
+        "-",
+        "1.5",
+        "-0.25",
+        "1e3",
+        "1234567890123",
+        "99999999999999999999",
+        "0.1",
+        "2.",
+        "true",
+        "false",
+        "null",
+        "nul",
+        "\"2026-03-01\"",
+        "\"2026-03-01T09:30:00.5Z\"",
+        "\"12.25\"",
+        "[1,2]",
+        "{\"x\":[]}",
+        "[1,",
+        "\"open",
+    ])
+}
+
+/// Objects that mostly are written alike, and differ here and there.
+fn json_records() -> impl Strategy<Value = Vec<String>> {
+    let usual =
+        ["\"some text\"", "42", "1.5", "true", "\"12.25\"", "1700000000000", "\"2026-03-01\"", "{\"deep\":[1]}"];
+    let names = ["t", "i", "f", "b", "d", "at", "day", "other"];
+    let change = (0..40usize, 0..8usize, json_value(), 0..6u8);
+    (0..3usize, prop::collection::vec(change, 0..8)).prop_map(move |(style, changes)| {
+        let (colon, comma, end) = [(":", ",", "}\n"), (": ", ", ", "}\n"), (" :", " ,", " }\r\n")][style];
+        let record = |number: usize| {
+            let mut fields: Vec<(String, String)> =
+                names.iter().zip(usual).map(|(name, value)| ((*name).to_owned(), value.to_owned())).collect();
+            let mut tail = end.to_owned();
+            for (_, place, value, kind) in changes.iter().filter(|change| change.0 == number) {
+                match kind {
+                    0 | 1 => fields[*place].1 = (*value).to_owned(),
+                    2 => fields.swap(*place, 0),
+                    3 => fields[*place].0 = names[(*place + 1) % names.len()].to_owned(),
+                    4 => tail = "\n".to_owned(),
+                    _ => fields[*place].0 = "unknown".to_owned(),
+                }
+            }
+            let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\"{colon}{value}")).collect();
+            format!("{{{}{tail}", fields.join(comma))
+        };
+        (0..40).map(record).collect()
+    })
+}
+
+fn csv_value() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "",
+        "\"\"",
+        "\"quoted, with comma\"",
+        "\"doubled \"\" quote\"",
+        "\"broken\"x",
+        "5\" disk",
+        "é",
+        "longer than sixteen bytes",
+        "1",
+        "-7",
+        "+3",
+        "007",
+        "1.5",
+        "-12.25",
+        ".5",
+        "5.",
+        "1e3",
+        "1234567.25",
+        "NaN",
+        "inf",
+        "true",
+        "FALSE",
+        "x",
+        "2026-03-01",
+        "2026-02-30",
+        "2026-03-01 09:30:00.5",
+        "NA",
+        "1,2",
+        "#",
+    ])
+}
+
+fn csv_records() -> impl Strategy<Value = Vec<String>> {
+    let usual = ["some text", "42", "1.5", "true", "12.25", "2026-03-01 09:30", "2026-03-01"];
+    let change = (0..40usize, 0..7usize, csv_value(), 0..6u8);
+    (any::<bool>(), prop::collection::vec(change, 0..8)).prop_map(move |(returns, changes)| {
+        let record = |number: usize| {
+            let mut fields: Vec<&str> = usual.to_vec();
+            for (_, place, value, kind) in changes.iter().filter(|change| change.0 == number) {
+                match kind {
+                    0..=3 => {
+                        let place = *place % fields.len();
+                        fields[place] = value;
+                    }
+                    4 => fields.push(value),
+                    _ => fields.truncate(1),
+                }
+            }
+            format!("{}{}", fields.join(","), if returns { "\r\n" } else { "\n" })
+        };
+        (0..40).map(record).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(
+        std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200)
+    ))]
+
+    #[test]
+    fn objects_taken_at_once_are_those_read_alone(records in json_records()) {
+        holds(&ndjson(&columns()), "", &records);
+    }
+
+    #[test]
+    fn csv_records_taken_at_once_are_those_read_alone(records in csv_records(), words: bool, comments: bool) {
+        let mut options = csv(&columns());
+        if words {
+            options.null_values = Some(vec!["NA".into(), String::new()]);
+        }
+        options.comment = comments.then(|| "#".into());
+        holds(&options, "t,i,f,b,d,at,day\n", &records);
+    }
+
+    #[test]
+    fn lines_taken_at_once_are_those_of_the_standard_library(lines in "[ab\r\n]{0,200}b") {
+        // The last line ends with the text: of a return there the library thinks otherwise.
+        let expected: Vec<String> =
+            lines.lines().map(|line| serde_json::json!({ "line": line }).to_string()).collect();
+        assert_eq!(read(&text(), &lines).0, expected, "{lines:?}");
+    }
+}
+
+/// Rows, counts and reasons do not hang on which columns somebody looks at; the others are null.
+#[test]
+fn columns_that_nobody_looks_at_are_checked_and_null() {
+    let json = (0..100).map(|n| match n {
+        40 => "{\"t\":\"x\",\"i\":\"no number\",\"f\":1}\n".to_owned(),
+        50 => "{\"t\":7,\"i\":1,\"f\":1}\n".to_owned(),
+        60 => "{\"t\":\"\\q\",\"i\":1,\"f\":1}\n".to_owned(),
+        70 => "{\"i\":null,\"f\":2.5}\n".to_owned(),
+        n => format!("{{\"t\":\"text {n}\",\"i\":{n},\"f\":{n}.5}}\n"),
+    });
+    let fields = (0..100).map(|n| match n {
+        40 => "x,no number,1\n".to_owned(),
+        50 => "\"x\"y,1,1\n".to_owned(),
+        60 => "too,few\n".to_owned(),
+        70 => ",,2.5\n".to_owned(),
+        n => format!("text {n},{n},{n}.5\n"),
+    });
+    let columns = [("t", DataType::Utf8), ("i", DataType::Int64), ("f", DataType::Float64)];
+    for (options, bytes) in [
+        (ndjson(&columns), json.collect::<String>()),
+        (csv(&columns), format!("t,i,f\n{}", fields.collect::<String>())),
+    ] {
+        let file = file(&bytes);
+        for policy in [BadRecordPolicy::Drop, BadRecordPolicy::Null, BadRecordPolicy::Quarantine] {
+            let format = options.clone().with_policy(policy).build(None).unwrap();
+            let whole = format.splits(file.path(), bytes.len() as u64, u64::MAX).unwrap().remove(0);
+            let read = |format: &dyn pelton::formats::Format| {
+                let mut reader = format.open(&whole).unwrap();
+                let mut batches = Vec::new();
+                while let Some(batch) = reader.next_batch().unwrap() {
+                    batches.push(batch);
+                }
+                let aside: Vec<Vec<u8>> = reader.take_aside().into_iter().map(|aside| aside.bytes).collect();
+                (arrow_select::concat::concat_batches(&format.schema(), &batches).unwrap(), aside, reader.report())
+            };
+            let (all, aside, report) = read(&*format);
+            assert_eq!(report.bad_records(), 3);
+            for looked_at in 0u8..8 {
+                let looked_at: BTreeSet<usize> = (0..3).filter(|column| looked_at >> column & 1 == 1).collect();
+                let narrowed = format.narrowed(&looked_at).unwrap_or_else(|| std::sync::Arc::clone(&format));
+                let (some, some_aside, some_report) = read(&*narrowed);
+                assert_eq!((&some_aside, &some_report), (&aside, &report), "{looked_at:?}");
+                for column in 0..3 {
+                    if looked_at.contains(&column) {
+                        assert_eq!(some.column(column), all.column(column));
+                    } else {
+                        assert_eq!(some.column(column).null_count(), all.num_rows());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_required_column_is_read_even_if_nobody_looks() {
+    let mut options = ndjson(&[]);
+    options.schema = Some(Schema::new(vec![Field::new("a", DataType::Int64, false)]).into());
+    assert!(options.build(None).unwrap().narrowed(&BTreeSet::new()).is_none());
+    let many = "{\"a\":1}\n".repeat(50);
+    let file = file(format!("{many}{{\"a\":null}}\n"));
+    let error = crate::support::read(&options, file.path()).unwrap_err();
+    assert_eq!((error.kind(), error.place().line), (ErrorKind::BadRecord, Some(51)));
+}
