@@ -48,7 +48,10 @@ impl PaneStacks {
     /// Whether windows of these aggregates can be put together so, and gain by it.
     pub(super) fn suit(aggregates: &[TypedAggregate]) -> bool {
         aggregates.iter().all(|aggregate| match &aggregate.function {
-            AggregateFunction::OrderedSum | AggregateFunction::OrderedMean => false,
+            AggregateFunction::OrderedSum
+            | AggregateFunction::OrderedMean
+            | AggregateFunction::OrderedVariance(_)
+            | AggregateFunction::OrderedStdDev(_) => false,
             AggregateFunction::NUnique | AggregateFunction::Quantile(_) | AggregateFunction::Concat(_) => false,
             AggregateFunction::Len
             | AggregateFunction::Count
