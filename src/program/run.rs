@@ -14,7 +14,7 @@ use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::kernels;
 use crate::limits::{PARTIALS_HELD_MAX, ROWS_PER_ORDERED_CUT, ROWS_PER_THREAD_MIN};
-use crate::runtime::executor::{guarded, under_schema};
+use crate::runtime::task::{guarded, under_schema};
 
 /// Running.
 impl Program {

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::hash;
 use crate::kernels::stored::FORMAT_ENTRY;
 use crate::plan::explain;
-use crate::runtime::executor::guarded;
+use crate::runtime::task::guarded;
 
 /// The entry that holds the [`Program::fingerprint`].
 const FINGERPRINT_ENTRY: &str = "pelton.fingerprint";

@@ -4,6 +4,7 @@
 //! plan; output operations (`write`, `print`, `foreach_batch`) check it; `start` runs it and gives a
 //! [`RunningQuery`](crate::runtime::RunningQuery).
 
+pub mod builder;
 pub mod cell;
 pub mod context;
 pub mod dstream;
@@ -17,8 +18,9 @@ mod windows;
 #[cfg(feature = "polars")]
 mod frames;
 
+pub use builder::ContextBuilder;
 pub use cell::{Cell, Row};
-pub use context::{ContextBuilder, StreamingContext};
+pub use context::StreamingContext;
 pub use dstream::DStream;
 pub use keyed::KeyedDStream;
 pub use rule::Rule;

@@ -41,6 +41,7 @@ pub mod scheduler;
 mod scribe;
 pub mod states;
 mod tables;
+pub(crate) mod task;
 pub mod trigger;
 pub mod watermarks;
 

@@ -3,7 +3,7 @@
 use super::document::{Node, Value};
 use super::keys::Keys;
 use crate::error::Result;
-use crate::query::context::ContextBuilder;
+use crate::query::ContextBuilder;
 use crate::runtime::{Backpressure, BatchSize, MemoryBudget};
 
 pub(super) const BATCH_KEYS: &[&str] = &["max_latency", "max_bytes", "max_rows"];
