@@ -15,6 +15,7 @@
 //! | [`micro_batch`] | what a batch is: id, time, a range of each source |
 //! | [`scheduler`] | the loop above, retries, stopping |
 //! | [`executor`] | how stages run over a batch's partitions |
+//! | `task` | how one partition goes through one stage |
 //! | [`states`] | what others may see of what is kept |
 //! | `tables` | when static tables are read again |
 //! | [`progress`] | what is told about a batch |
@@ -24,9 +25,9 @@
 //! | `scribe` | the thread that writes it while the loop goes on |
 //!
 //! A batch is written only when all of it has been computed, and its ranges are committed only when all sinks have
-//! written it. With a checkpoint, what a batch reads is written down before it is computed, and that it is done after all
-//! sinks have it: a query that was killed runs the batches in between again, with the same cuts. If reading or computing fails in a way that may pass, the batch runs again from its ranges; if a sink
-//! fails so, that sink alone is tried again.
+//! written it. With a checkpoint, what a batch reads is on storage before a sink is written, and that it is done after all
+//! sinks have it: a query that was killed runs the batches in between again, with the same cuts. If reading or computing
+//! fails in a way that may pass, the batch runs again from its ranges; if a sink fails so, that sink alone is tried again.
 
 mod budget;
 pub mod executor;

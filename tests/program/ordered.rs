@@ -161,7 +161,7 @@ fn whole_numbers_need_no_order() {
     let batch = rows(1);
     let chain = Chain::new().aggregate([col("k").ordered_sum()]);
     let error = Program::compile(&batch.schema(), &chain, Device::Auto).unwrap_err().to_string();
-    assert!(error.contains("ordered_sum takes floats") && error.contains("use sum or mean"), "{error}");
+    assert!(error.contains("ordered_sum takes floats") && error.contains("use sum, mean"), "{error}");
 }
 
 #[test]
