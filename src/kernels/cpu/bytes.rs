@@ -67,13 +67,11 @@ impl Copied {
         match bytes.get(from..from + CHUNK) {
             Some(chunk) if len <= CHUNK && at + CHUNK <= self.out.capacity() => {
                 let end = self.out.as_mut_ptr().wrapping_add(at);
-                // SAFETY: behind the bytes so far there is room for a chunk, which lies in other memory; the first `len`
-                // bytes of what is there become part of the vector after they have been written. `extend_from_slice`
-                // and `truncate`, which do the same, take up to a third longer.
-                unsafe {
-                    end.copy_from_nonoverlapping(chunk.as_ptr(), CHUNK);
-                    self.out.set_len(at + len);
-                }
+                // SAFETY: behind the bytes so far there is room for a chunk, and it lies in other memory. `extend_from_slice`
+                // and `truncate`, which do the same as this and the next, take up to a third longer.
+                unsafe { end.copy_from_nonoverlapping(chunk.as_ptr(), CHUNK) };
+                // SAFETY: the first `len` bytes there, at most a chunk, have just been written.
+                unsafe { self.out.set_len(at + len) };
             }
             _ => self.out.extend_from_slice(&bytes[from..to]),
         }

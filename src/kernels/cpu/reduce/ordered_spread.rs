@@ -2,7 +2,7 @@
 //! so far and the squared distances from it.
 //!
 //! Row by row as B. P. Welford, *Note on a method for calculating corrected sums of squares and products* (1962); partitions
-//! are put together as T. F. Chan, G. H. Golub and R. J. LeVeque, *Updating formulae and a pairwise algorithm for
+//! are put together as T. F. Chan, G. H. Golub and R. J. `LeVeque`, *Updating formulae and a pairwise algorithm for
 //! computing sample variances* (1979). As for ordered sums, the answer hangs on the cuts between partitions.
 
 use std::marker::PhantomData;
