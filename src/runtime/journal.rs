@@ -1,7 +1,7 @@
 //! The checkpoint of a running query: what is written down around each batch, and how a query goes on from it.
 //!
 //! The loop in `life` calls `Journal::begin` when a batch has been cut and `Journal::commit` when all sinks have it. Both
-//! hand notes to a thread that writes them ([`super::scribe`]); the loop waits before a sink is written, for what the batch
+//! hand notes to a thread that writes them (`runtime/scribe.rs`); the loop waits before a sink is written, for what the batch
 //! reads and for the commit of the batch before, and before sources and listeners are told that a batch is done.
 
 use std::collections::BTreeMap;
