@@ -285,14 +285,7 @@ impl Pruner {
         let left_columns = input.schema.fields().len();
         let from_left = wanted.iter().copied().filter(|&index| index < left_columns).collect::<Columns>();
         let (input, mut moved) = self.prune(input, &union(&from_left, join.left_keys.iter().copied()));
-        let mut fields = input.schema.fields().to_vec();
-        let mut right_columns = Vec::new();
-        for &index in wanted.iter().filter(|&&index| index >= left_columns) {
-            moved.insert(index, fields.len());
-            fields.push(Arc::clone(&node.schema.fields()[index]));
-            right_columns.push(join.right_columns[index - left_columns]);
-        }
-        let schema = Arc::new(Schema::new(fields));
+        let (schema, right_columns) = beside(&input, node, (left_columns, &join.right_columns), wanted, &mut moved);
         let join = Join {
             left_keys: join.left_keys.iter().map(|index| moved[index]).collect(),
             right_columns,
@@ -315,14 +308,7 @@ impl Pruner {
         let (input, mut moved) = self.prune(input, &union(&from_left, join.reads()));
         let left_time = join.left_time.map_columns(&|index| moved[&index]);
         let left_keys = join.left_keys.iter().map(|index| moved[index]).collect();
-        let mut fields = input.schema.fields().to_vec();
-        let mut right_columns = Vec::new();
-        for &index in wanted.iter().filter(|&&index| index >= left_columns) {
-            moved.insert(index, fields.len());
-            fields.push(Arc::clone(&node.schema.fields()[index]));
-            right_columns.push(join.right_columns[index - left_columns]);
-        }
-        let schema = Arc::new(Schema::new(fields));
+        let (schema, right_columns) = beside(&input, node, (left_columns, &join.right_columns), wanted, &mut moved);
         let join = AsofJoin { left_time, left_keys, right_columns, schema: Arc::clone(&schema), ..join.clone() };
         (Arc::new(Node { op: Op::JoinAsof { input, join, name: name.to_owned() }, schema }), moved)
     }
@@ -404,4 +390,23 @@ fn unmoved(columns: &Columns) -> Moved {
 
 fn positions(columns: &Columns) -> Moved {
     columns.iter().enumerate().map(|(position, &index)| (index, position)).collect()
+}
+
+/// The columns of a join's table that are wanted beside those that are left of its input: the schema of all, and which of
+/// `right_columns`, which come after so many of the input, they are. `moved` learns where they lie.
+fn beside(
+    input: &Node,
+    node: &Node,
+    (left_columns, right_columns): (usize, &[usize]),
+    wanted: &Columns,
+    moved: &mut Moved,
+) -> (SchemaRef, Vec<usize>) {
+    let mut fields = input.schema.fields().to_vec();
+    let mut picked = Vec::new();
+    for &index in wanted.iter().filter(|&&index| index >= left_columns) {
+        moved.insert(index, fields.len());
+        fields.push(Arc::clone(&node.schema.fields()[index]));
+        picked.push(right_columns[index - left_columns]);
+    }
+    (Arc::new(Schema::new(fields)), picked)
 }
