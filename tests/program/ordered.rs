@@ -13,9 +13,15 @@ use pelton::prelude::*;
 const ROWS: usize = 2 * ROWS_PER_ORDERED_CUT + 12_345;
 
 fn rows(count: usize) -> RecordBatch {
+    rows_by(count, 500)
+}
+
+/// Rows of so many keys, far apart if they are many.
+fn rows_by(count: usize, keys: i64) -> RecordBatch {
+    let gap = if keys > 1_000 { 7_919 } else { 1 };
     let word = |row: usize| (row as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let keys: ArrayRef =
-        Arc::new((0..count).map(|row| i64::try_from(word(row) >> 40).unwrap() % 500).collect::<Int64Array>());
+        Arc::new((0..count).map(|row| i64::try_from(word(row) >> 40).unwrap() % keys * gap).collect::<Int64Array>());
     let value = |row: usize| {
         let size = 10_f64.powi(i32::try_from(word(row) >> 20 & 31).unwrap() - 16);
         (row % 11 != 3).then_some((word(row) >> 11) as f64 * size - size)
@@ -110,6 +116,29 @@ fn threads_and_batches_do_not_change_the_order_of_additions() {
     let (exact, ordered) = (bits(&exact), bits(&answers[0]));
     for column in 0..4 {
         assert!(exact.iter().zip(&ordered).any(|(exact, ordered)| exact.1[column] != ordered.1[column]), "{column}");
+    }
+}
+
+/// Nearly each row brings a group of its own, so that most are put off; still each cut is added up by itself.
+#[test]
+fn rows_that_are_put_off_are_added_up_in_their_cut() {
+    let batch = rows_by(ROWS_PER_ORDERED_CUT + 300_000, 700_000);
+    let program = Program::compile(&batch.schema(), &chain(), Device::Auto).unwrap();
+    let expected = by_hand(&batch);
+    let keys = batch.column(0).as_primitive::<Int64Type>().values().iter();
+    let mut seen = std::collections::HashSet::new();
+    let in_order: Vec<i64> = keys.copied().filter(|key| seen.insert(*key)).collect();
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let found = bits(&pool.install(|| program.run(&batch)).unwrap());
+        assert!(found.iter().map(|(key, _)| *key).eq(in_order.iter().copied()), "groups are not in order");
+        for (key, found) in found {
+            // Of no value, or one, there is no variance.
+            if let Some(&(total, Spread(count, _, squares))) = expected.get(&key).filter(|(_, spread)| spread.0 > 1.0) {
+                let wanted = [total, total / count, squares / (count - 1.0), (squares / count).sqrt()];
+                assert_eq!(found, wanted.map(f64::to_bits), "key {key}");
+            }
+        }
     }
 }
 

@@ -1,51 +1,7 @@
 //! Answers of a test on every row, as a bitmap: 64 tests into bytes, which compilers turn into vector code, then 8
-//! bytes into 8 bits by one multiplication.
-//!
-//! Comparisons of numbers have another form for AVX-512 and AVX2: each answer is shifted to its place, which becomes a
-//! comparison into a mask register, five to eight times as fast. Without these levels that form is no faster.
+//! bytes into 8 bits by one multiplication. Comparisons of numbers have a form of their own, `vectors`.
 
 use arrow_buffer::{BooleanBuffer, Buffer};
-
-use crate::kernels::cpu::simd::compiled_for;
-
-/// As [`test_each`], for a test of a few instructions.
-pub(crate) fn compare_each<A: Copy>(values: &[A], test: impl Fn(A) -> bool) -> BooleanBuffer {
-    compiled_for!([as_avx512, as_avx2], shift_each(values, test), else test_each(values, test))
-}
-
-/// As [`test_pairs`], for a test of a few instructions.
-pub(crate) fn compare_pairs<A: Copy>(left: &[A], right: &[A], test: impl Fn(A, A) -> bool) -> BooleanBuffer {
-    compiled_for!([as_avx512, as_avx2], shift_pairs(left, right, test), else test_pairs(left, right, test))
-}
-
-#[inline(always)]
-fn shift_each<A: Copy>(values: &[A], test: impl Fn(A) -> bool) -> BooleanBuffer {
-    let (chunks, rest) = values.as_chunks::<64>();
-    let mut bits = Vec::with_capacity(values.len().div_ceil(64));
-    for chunk in chunks {
-        let mut word = 0;
-        for (place, value) in chunk.iter().enumerate() {
-            word |= u64::from(test(*value)) << place;
-        }
-        bits.push(word);
-    }
-    finish(bits, rest.iter().map(|value| test(*value)), values.len())
-}
-
-#[inline(always)]
-fn shift_pairs<A: Copy>(left: &[A], right: &[A], test: impl Fn(A, A) -> bool) -> BooleanBuffer {
-    let (left_chunks, left_rest) = left.as_chunks::<64>();
-    let (right_chunks, right_rest) = right.as_chunks::<64>();
-    let mut bits = Vec::with_capacity(left.len().div_ceil(64));
-    for (left, right) in left_chunks.iter().zip(right_chunks) {
-        let mut word = 0;
-        for (place, (left, right)) in left.iter().zip(right).enumerate() {
-            word |= u64::from(test(*left, *right)) << place;
-        }
-        bits.push(word);
-    }
-    finish(bits, left_rest.iter().zip(right_rest).map(|(left, right)| test(*left, *right)), left.len())
-}
 
 /// One bit for each value.
 pub(crate) fn test_each<A: Copy>(values: &[A], test: impl Fn(A) -> bool) -> BooleanBuffer {

@@ -13,9 +13,9 @@ use arrow_cast::cast;
 use arrow_ord::cmp;
 use arrow_select::take::take;
 
-use super::bits::{compare_each, compare_pairs};
-use super::native::{Ordered, by_number};
+use super::native::by_number;
 use super::operand::{Operand, common_nulls, natives, physical, shape, shaped};
+use super::vectors::{Compared, Pairs, Question};
 use super::{Apply, Site};
 use crate::columnar::DataType;
 use crate::columnar::data_type::{is_binary, is_text};
@@ -88,32 +88,32 @@ fn swapped(op: BinaryOp) -> BinaryOp {
 
 fn numbers<T: ArrowPrimitiveType>(left: &Operand, op: BinaryOp, right: &Operand, site: &Site) -> Result<Operand>
 where
-    T::Native: Ordered,
+    T::Native: Compared,
 {
     let nulls = common_nulls(&[left.clone(), right.clone()]);
     // All six are one of two questions, or its opposite: two loops a type are compiled, not six.
     let bits = match op {
-        BinaryOp::Eq => rows::<T>(left, right, T::Native::same)?,
-        BinaryOp::NotEq => !&rows::<T>(left, right, T::Native::same)?,
-        BinaryOp::Lt => rows::<T>(left, right, T::Native::below)?,
-        BinaryOp::GtEq => !&rows::<T>(left, right, T::Native::below)?,
-        BinaryOp::Gt => rows::<T>(right, left, T::Native::below)?,
-        BinaryOp::LtEq => !&rows::<T>(right, left, T::Native::below)?,
+        BinaryOp::Eq => rows::<T>(left, right, Question::Same)?,
+        BinaryOp::NotEq => !&rows::<T>(left, right, Question::Same)?,
+        BinaryOp::Lt => rows::<T>(left, right, Question::Below)?,
+        BinaryOp::GtEq => !&rows::<T>(left, right, Question::Below)?,
+        BinaryOp::Gt => rows::<T>(right, left, Question::Below)?,
+        BinaryOp::LtEq => !&rows::<T>(right, left, Question::Below)?,
         other => return Err(site.unknown(&other)),
     };
     let answer: ArrayRef = Arc::new(BooleanArray::new(bits, nulls));
     Ok(shaped(answer, left.is_constant() && right.is_constant()))
 }
 
-fn rows<T: ArrowPrimitiveType>(
-    left: &Operand,
-    right: &Operand,
-    test: impl Fn(T::Native, T::Native) -> bool,
-) -> Result<BooleanBuffer> {
+fn rows<T: ArrowPrimitiveType>(left: &Operand, right: &Operand, question: Question) -> Result<BooleanBuffer>
+where
+    T::Native: Compared,
+{
     let (left_values, right_values) = (natives::<T>(left.array())?, natives::<T>(right.array())?);
-    Ok(match (left.is_constant(), right.is_constant()) {
-        (false, true) => compare_each(left_values, |value| test(value, right_values[0])),
-        (true, false) => compare_each(right_values, |value| test(left_values[0], value)),
-        _ => compare_pairs(left_values, right_values, test),
-    })
+    let pairs = match (left.is_constant(), right.is_constant()) {
+        (false, true) => Pairs::RightConstant(left_values, right_values[0]),
+        (true, false) => Pairs::LeftConstant(left_values[0], right_values),
+        _ => Pairs::Each(left_values, right_values),
+    };
+    Ok(T::Native::compare(question, &pairs))
 }

@@ -28,6 +28,7 @@ mod text_parts;
 mod time;
 mod time_cast;
 mod time_pattern;
+mod vectors;
 
 use std::fmt;
 use std::sync::Arc;

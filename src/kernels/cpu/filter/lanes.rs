@@ -5,9 +5,13 @@
 //! one begins behind it if it is kept. No branch depends on the data but the one that skips 64 rows without a kept one.
 
 use arrow_buffer::{ArrowNativeType, Buffer, MutableBuffer, ScalarBuffer};
+#[cfg(target_arch = "x86_64")]
+use fearless_simd::Avx2;
 use fearless_simd::{Level, Simd, SimdBase, SimdMask, dispatch};
 use fearless_simd_macros::simd;
 
+#[cfg(target_arch = "x86_64")]
+use super::avx2;
 use super::mask::Picker;
 
 /// A number as vector registers know it.
@@ -17,18 +21,26 @@ pub(super) trait Lane: ArrowNativeType {
 }
 
 macro_rules! lanes {
-    ($($lane:ty, $vector:ident);*) => { $(impl Lane for $lane {
+    ($($lane:ty, $vector:ident $(, $front:ident)?);*) => { $(impl Lane for $lane {
         fn compact(level: Level, values: &[Self], words: &[u64]) -> Buffer {
             #[simd]
             fn run<S: Simd>(simd: S, values: &[$lane], words: &[u64]) -> Buffer {
-                compact::<S, S::$vector>(simd, values, words)
+                $(
+                    #[cfg(target_arch = "x86_64")]
+                    if let (Some(avx2), None) = (simd.level().as_avx2(), simd.level().as_avx512()) {
+                        return compact::<Avx2, _>(avx2, values, words, |vector, bits| avx2::$front(avx2, vector, bits));
+                    }
+                )?
+                compact::<S, S::$vector>(simd, values, words, |vector, bits| {
+                    vector.compress(<S::$vector as SimdBase<S>>::Mask::from_bitmask(simd, bits))
+                })
             }
             dispatch!(level, simd => run(simd, values, words))
         }
     })* };
 }
 
-lanes!(u8, u8s; u16, u16s; u32, u32s; u64, u64s);
+lanes!(u8, u8s; u16, u16s; u32, u32s, front_of_eight; u64, u64s, front_of_four);
 
 /// The numbers of the kept rows.
 pub(super) fn pick<L: Lane>(picker: &Picker<'_>, values: &[L]) -> Buffer {
@@ -63,8 +75,14 @@ fn gather<N: ArrowNativeType>(values: &[N], numbers: &[u32]) -> Buffer {
     Buffer::from_vec(numbers.iter().map(|row| values[*row as usize]).collect::<Vec<N>>())
 }
 
-#[simd]
-fn compact<S: Simd, V: SimdBase<S>>(simd: S, values: &[V::Element], words: &[u64]) -> Buffer
+/// `front` moves the lanes whose bits are set to the front of a vector.
+#[inline(always)]
+fn compact<S: Simd, V: SimdBase<S>>(
+    simd: S,
+    values: &[V::Element],
+    words: &[u64],
+    front: impl Fn(V, u64) -> V,
+) -> Buffer
 where
     V::Element: ArrowNativeType,
 {
@@ -83,7 +101,7 @@ where
         }
         for (index, part) in chunk.chunks_exact(V::LEN).enumerate() {
             let bits = word >> (index * V::LEN) & (u64::MAX >> (64 - V::LEN));
-            let front = V::from_slice(simd, part).compress(V::Mask::from_bitmask(simd, bits));
+            let front = front(V::from_slice(simd, part), bits);
             let (from, to) = (front.as_slice().as_ptr(), start.wrapping_add(at));
             // SAFETY: `at` counts set bits of `words`, so it is at most `kept`, and behind `kept` values there is room
             // for a vector. The buffer is aligned for every number. Storing into slices instead needs the room to be

@@ -4,6 +4,8 @@
 //! go through vector registers (`lanes`), bits through the machine's own bit gathering (`bitmaps`), texts as runs of
 //! bytes (`texts`). A caller that reads only some columns of the kept rows asks for the mask and picks those.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod bitmaps;
 mod columns;
 mod lanes;

@@ -132,6 +132,8 @@ pub(super) struct PrimitiveTicket<N: KeyNative> {
     bounds: Option<(i128, i128)>,
     /// Whether keys lie too far apart for a range, for good.
     is_sparse: bool,
+    /// The values of a batch with a key in the place of each null; kept for its memory.
+    filled: Vec<N>,
 }
 
 enum Index<N: KeyNative> {
@@ -160,6 +162,7 @@ impl<N: KeyNative> PrimitiveTicket<N> {
             rows_seen: 0,
             bounds: None,
             is_sparse: !N::IS_RANGE,
+            filled: Vec::new(),
         }
     }
 
@@ -251,24 +254,46 @@ fn bounds_of_all<S: Simd, N: KeyNative>(_: S, values: &[N], first: N) -> (N, N) 
 }
 
 impl<N: KeyNative> Index<N> {
-    /// Appends the id of each value; false, and nothing appended, if that takes more than a look at a range.
-    fn look_up(&self, values: &[N], ids: &mut Vec<u32>) -> bool {
+    /// Appends the id of each value, or that of the null; false, and nothing appended, if that takes more than a look at a
+    /// range.
+    fn look_up(&self, values: &[N], nulls: Option<(&NullBuffer, u32)>, ids: &mut Vec<u32>) -> bool {
         let before = ids.len();
         ids.resize(before + values.len(), 0);
         let found = &mut ids[before..];
-        let all = match self {
-            Self::Places { low, count } => {
+        let all = match (self, nulls) {
+            (Self::Places { low, count }, None) => {
                 dispatch!(simd::level(), simd => places_all(simd, values, *low, *count, found))
             }
-            Self::Range { low, ids: range } => {
+            (Self::Range { low, ids: range }, None) => {
                 dispatch!(simd::level(), simd => look_up_all(simd, values, *low, range, found))
             }
-            Self::Hash(_) => false,
+            (Self::Range { low, ids: range }, Some((nulls, null_id))) => {
+                // What lies under a null may be found or not.
+                let _ = dispatch!(simd::level(), simd => look_up_all(simd, values, *low, range, found));
+                each_null(nulls, |row| found[row] = null_id);
+                found.iter().max().is_none_or(|&id| id != NONE)
+            }
+            (Self::Places { .. }, Some(_)) | (Self::Hash(_), _) => false,
         };
         if !all {
             ids.truncate(before);
         }
         all
+    }
+}
+
+/// Runs `with` on each row that is null, in order.
+fn each_null(nulls: &NullBuffer, mut with: impl FnMut(usize)) {
+    for (chunk, word) in nulls.inner().bit_chunks().iter_padded().enumerate() {
+        let mut left = !word;
+        while left != 0 {
+            let row = 64 * chunk + left.trailing_zeros() as usize;
+            if row >= nulls.len() {
+                return;
+            }
+            with(row);
+            left &= left - 1;
+        }
     }
 }
 
@@ -349,14 +374,15 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
         let values = native::values::<N>(column)?;
         let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
         self.rows_seen += values.len();
-        if nulls.is_none() && self.index.look_up(&values, ids) {
+        let known_nulls = nulls.zip(self.null_id);
+        if nulls.is_some() == known_nulls.is_some() && self.index.look_up(&values, known_nulls, ids) {
             return Ok(());
         }
         self.cover(&values, nulls);
         if let (Index::Places { .. }, Some((least, most))) = (&self.index, self.bounds) {
             self.range(least, most, None);
         }
-        let Self { keys, null_id, index, .. } = self;
+        let Self { keys, null_id, index, filled, .. } = self;
         match index {
             Index::Places { .. } => return Err(Error::internal("a range of keys was not known")),
             Index::Range { low, ids: range } => {
@@ -370,6 +396,18 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
                 });
             }
             Index::Hash(table) if nulls.is_none() => hash_ids(&values, table, keys, ids),
+            Index::Hash(table)
+                if let Some((nulls, null_id)) = known_nulls
+                    && let Some(first) = nulls.valid_indices().next() =>
+            {
+                // The first key stands in for nulls: rows before it bring no other, so that keys keep their order.
+                filled.clear();
+                filled.extend_from_slice(&values);
+                each_null(nulls, |row| filled[row] = values[first]);
+                let before = ids.len();
+                hash_ids(filled, table, keys, ids);
+                each_null(nulls, |row| ids[before + row] = null_id);
+            }
             Index::Hash(table) => {
                 assign(&values, nulls, keys, null_id, ids, |value, next| table.find_or_insert(value.word(), next));
             }

@@ -5,11 +5,19 @@ use std::ops::Range;
 use arrow_array::ArrayRef;
 use arrow_buffer::BooleanBuffer;
 
+use fearless_simd::{Simd, dispatch};
+use fearless_simd_macros::simd;
+
 use super::lane_least::LaneLeast;
+use super::lane_ordered::LaneOrdered;
 use super::lane_sum::{Fed, LaneSum};
-use super::lanes::Lanes;
+use super::lanes::{Lanes, ROWS};
 use super::state::{Ids, needed};
 use crate::error::Result;
+use crate::kernels::cpu::simd;
+
+/// Rows of a word of a selection.
+const WORD_ROWS: usize = u64::BITS as usize;
 
 /// What of the same values under the same filter is kept in lanes.
 pub(super) struct Feed {
@@ -17,16 +25,20 @@ pub(super) struct Feed {
     pub(super) place: usize,
     /// The sum, and the first of its lanes.
     pub(super) sum: Option<(Box<dyn LaneSum>, usize)>,
+    /// The ordered sum, and its lane.
+    pub(super) ordered: Option<(Box<dyn LaneOrdered>, usize)>,
     pub(super) min: Option<(Box<dyn LaneLeast>, usize)>,
     pub(super) max: Option<(Box<dyn LaneLeast>, usize)>,
     /// The lane of the rows that do not count, if there can be some.
     pub(super) missed: Option<usize>,
-    /// The rows of the present batch that count; all if none.
-    selection: Option<BooleanBuffer>,
+    /// Whether rows of the present batch do not count.
+    misses_rows: bool,
+    /// A bit for each row of such a batch, set if it counts.
+    selection: Vec<u64>,
     /// Of the rows worked on: all bits set for each that counts, none for another.
-    keep: Vec<i64>,
+    keep: Vec<[i64; WORD_ROWS]>,
     /// Of the rows worked on: one for each that does not count.
-    misses: Vec<i64>,
+    misses: Vec<[i64; WORD_ROWS]>,
 }
 
 impl Feed {
@@ -34,10 +46,12 @@ impl Feed {
         Self {
             place,
             sum: None,
+            ordered: None,
             min: None,
             max: None,
             missed: None,
-            selection: None,
+            misses_rows: false,
+            selection: Vec::new(),
             keep: Vec::new(),
             misses: Vec::new(),
         }
@@ -48,10 +62,20 @@ impl Feed {
         if let Some((sum, _)) = &mut self.sum {
             sum.start(needed(input)?)?;
         }
+        if let Some((ordered, _)) = &mut self.ordered {
+            ordered.start(needed(input)?)?;
+        }
         for (least, _) in self.min.iter_mut().chain(&mut self.max) {
             least.start(needed(input)?)?;
         }
-        self.selection = selection;
+        self.misses_rows = selection.is_some();
+        if let Some(selection) = selection {
+            let words = selection.len().div_ceil(WORD_ROWS);
+            self.selection.clear();
+            self.selection.extend(selection.bit_chunks().iter_padded().take(words));
+            self.keep.resize(ROWS / WORD_ROWS, [0; WORD_ROWS]);
+            self.misses.resize(ROWS / WORD_ROWS, [0; WORD_ROWS]);
+        }
         Ok(())
     }
 
@@ -60,30 +84,34 @@ impl Feed {
         if let Some((sum, _)) = &mut self.sum {
             sum.clear();
         }
+        if let Some((ordered, _)) = &mut self.ordered {
+            ordered.clear();
+        }
         for (least, _) in self.min.iter_mut().chain(&mut self.max) {
             least.clear();
         }
-        self.selection = None;
+        self.misses_rows = false;
     }
 
     /// Whether rows of the present batch do not count.
     pub(super) fn misses_rows(&self) -> bool {
-        self.selection.is_some()
+        self.misses_rows
     }
 
-    /// Computes the numbers for up to [`ROWS`](super::lanes::ROWS) rows from row `from` of the batch on.
+    /// Computes the numbers for up to [`ROWS`] rows from row `from` of the batch on, which is a multiple of 64.
     pub(super) fn work(&mut self, ids: Ids<'_>, from: usize, rows: usize, lanes: &mut Lanes) {
-        let keep = match &self.selection {
-            None => None,
-            Some(selection) => {
-                expand(&selection.slice(from, rows), &mut self.keep);
-                self.misses.clear();
-                self.misses.extend(self.keep.iter().map(|keep| keep + 1));
-                Some(&self.keep[..rows])
-            }
+        let keep = if self.misses_rows {
+            let words = &self.selection[from / WORD_ROWS..][..rows.div_ceil(WORD_ROWS)];
+            dispatch!(simd::level(), simd => expand(simd, words, &mut self.keep, &mut self.misses));
+            Some(&self.keep.as_flattened()[..rows])
+        } else {
+            None
         };
         if let Some((sum, first)) = &mut self.sum {
             sum.feed(&Fed { rows: from..from + rows, ids, keep }, lanes, *first);
+        }
+        if let Some((ordered, _)) = &mut self.ordered {
+            ordered.feed(from..from + rows, keep);
         }
         for (least, _) in self.min.iter_mut().chain(&mut self.max) {
             least.feed(from..from + rows, keep);
@@ -93,6 +121,11 @@ impl Feed {
     /// The numbers of the rows worked on, for the lanes that keep the least.
     pub(super) fn leasts(&self) -> impl Iterator<Item = &[i64]> {
         self.min.iter().chain(&self.max).map(|(least, _)| least.numbers())
+    }
+
+    /// The numbers of the rows worked on, for the lane of the ordered sum.
+    pub(super) fn floats(&self) -> Option<&[i64]> {
+        self.ordered.as_ref().map(|(ordered, _)| ordered.numbers())
     }
 
     /// The numbers of the `rows` worked on, for the lanes of the sum.
@@ -105,14 +138,18 @@ impl Feed {
 
     /// The numbers of the rows worked on, for the lane of rows that do not count, if there is one: `none` if all count.
     pub(super) fn misses<'a>(&'a self, none: &'a [i64]) -> Option<&'a [i64]> {
-        self.missed.map(|_| if self.selection.is_some() { &self.misses[..] } else { none })
+        self.missed.map(|_| if self.misses_rows { self.misses.as_flattened() } else { none })
     }
 }
 
-/// All bits set for each bit that is set.
-fn expand(bits: &BooleanBuffer, masks: &mut Vec<i64>) {
-    masks.clear();
-    for word in bits.bit_chunks().iter_padded() {
-        masks.extend((0..64).map(|bit| ((word >> bit) & 1).cast_signed().wrapping_neg()));
+/// For each bit: all bits set if it is, and one if it is not.
+#[simd]
+fn expand<S: Simd>(_: S, words: &[u64], keep: &mut [[i64; WORD_ROWS]], misses: &mut [[i64; WORD_ROWS]]) {
+    for ((word, keep), misses) in words.iter().zip(keep).zip(misses) {
+        // Arrays of a fixed size: compilers turn their loops into shifts of whole vectors.
+        for (bit, (keep, miss)) in keep.iter_mut().zip(misses).enumerate() {
+            let counts = ((word >> bit) & 1).cast_signed();
+            (*keep, *miss) = (-counts, 1 - counts);
+        }
     }
 }

@@ -67,6 +67,16 @@ fn bits_of_all<S: Simd>(_: S, values: &[i64]) -> i64 {
     values.iter().fold(0, |bits, &value| bits | (value ^ (value >> 63)))
 }
 
+/// The same of the numbers that are kept, which are written down; the others are zero.
+#[simd]
+fn keep_all<S: Simd>(_: S, values: &[i64], keep: &[i64], numbers: &mut [i64]) -> i64 {
+    let kept = values.iter().zip(keep).zip(numbers);
+    kept.fold(0, |bits, ((&value, &keep), number)| {
+        *number = value & keep;
+        bits | (*number ^ (*number >> 63))
+    })
+}
+
 impl WholeNative for u64 {
     #[inline(always)]
     fn number(self) -> (i64, bool) {
@@ -149,14 +159,16 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
     fn feed(&mut self, fed: &Fed<'_>, lanes: &mut Lanes, first: usize) {
         prefetch_rows(&self.values, fed.rows.end, fed.rows.len());
         let values = &self.values[fed.rows.clone()];
-        let plain = N::plain(values).filter(|_| fed.keep.is_none());
-        let bits = plain.map(|numbers| dispatch!(simd::level(), simd => bits_of_all(simd, numbers)));
-        let direct = bits.filter(|&bits| bits < NUMBER_MAX);
-        self.is_direct = direct.is_some();
-        if let Some(bits) = direct {
+        let numbers = &mut self.numbers[..values.len()];
+        let bits = N::plain(values).map(|plain| match fed.keep {
+            None => dispatch!(simd::level(), simd => bits_of_all(simd, plain)),
+            Some(keep) => dispatch!(simd::level(), simd => keep_all(simd, plain, keep, numbers)),
+        });
+        let small = bits.filter(|&bits| bits < NUMBER_MAX);
+        self.is_direct = small.is_some() && fed.keep.is_none();
+        if let Some(bits) = small {
             return self.make_room(Bound::of(bits as u64 + 1, fed.rows.len()), lanes, first);
         }
-        let numbers = &mut self.numbers[..values.len()];
         let (bits, all_fit) = dispatch!(simd::level(), simd => number_all(simd, values, numbers));
         if let Some(keep) = fed.keep {
             numbers.iter_mut().zip(keep).for_each(|(number, keep)| *number &= keep);

@@ -14,6 +14,7 @@ use super::absorb::{Reduced, absorb_least, foreign_totals};
 use super::feed::Feed;
 use super::lane_float::FloatLaneSum;
 use super::lane_least::{LaneLeast, LeastOf};
+use super::lane_ordered::{self, LaneOrdered, OrderedLane};
 use super::lane_sum::LaneSum;
 use super::lane_whole::WholeLaneSum;
 use super::lanes::{Act, Lanes, ROWS, ZEROS};
@@ -49,6 +50,8 @@ enum What {
     Count,
     Sum,
     Mean,
+    OrderedSum,
+    OrderedMean,
     Min,
     Max,
 }
@@ -59,9 +62,13 @@ impl Laned {
         let mut feeds = Vec::new();
         let parts: Vec<_> = (0..aggregates.len()).map(|place| part(aggregates, place, &mut feeds)).collect();
         let can_miss: Vec<bool> = feeds.iter().map(|feed| can_miss(&aggregates[feed.place])).collect();
-        let counts = |part: &Option<Part>| part.is_some_and(|part| matches!(part.what, What::Count | What::Mean));
+        let counts = |part: &Option<Part>| {
+            part.is_some_and(|part| {
+                matches!(part.what, What::Count | What::Mean | What::OrderedSum | What::OrderedMean)
+            })
+        };
         let needs_rows = !has_keys || can_miss.contains(&true) || parts.iter().any(counts);
-        let (mut leasts, mut adds) = (0, 0);
+        let (mut leasts, mut floats, mut adds) = (0, 0, 0);
         let next = |lanes: &mut usize, more: usize| {
             *lanes += more;
             *lanes - more
@@ -69,6 +76,9 @@ impl Laned {
         for feed in &mut feeds {
             for (_, lane) in feed.min.iter_mut().chain(&mut feed.max) {
                 *lane = next(&mut leasts, 1);
+            }
+            if let Some((_, lane)) = &mut feed.ordered {
+                *lane = next(&mut floats, 1);
             }
             if let Some((sum, lane)) = &mut feed.sum {
                 *lane = next(&mut adds, sum.lanes());
@@ -78,7 +88,7 @@ impl Laned {
         for (feed, _) in feeds.iter_mut().zip(can_miss).filter(|(_, can_miss)| *can_miss) {
             feed.missed = Some(next(&mut adds, 1));
         }
-        Self { lanes: Lanes::new(leasts, adds), feeds, rows, parts }
+        Self { lanes: Lanes::new(leasts, floats, adds), feeds, rows, parts }
     }
 
     /// Whether an aggregate is kept here.
@@ -126,6 +136,8 @@ impl Laned {
         }
         let leasts = self.feeds.iter().flat_map(Feed::leasts).map(|numbers| &numbers[..rows]);
         self.lanes.take_in(Act::Least, ids, leasts);
+        let floats = self.feeds.iter().filter_map(Feed::floats).map(|numbers| &numbers[..rows]);
+        self.lanes.take_in(Act::AddFloat, ids, floats);
         let sums = self.feeds.iter().flat_map(|feed| feed.sums(from..from + rows));
         let sums = sums.chain(self.rows.map(|_| &ONES[..rows]));
         if self.feeds.iter().any(Feed::misses_rows) {
@@ -185,6 +197,10 @@ impl Laned {
         };
         let feed = &self.feeds[part.feed];
         let counts = self.counts(feed, groups);
+        if let (What::OrderedSum | What::OrderedMean, Some((_, lane))) = (part.what, &feed.ordered) {
+            let counts = counts.unwrap_or_default();
+            return Ok(lane_ordered::finish(&self.lanes, *lane, &counts, part.what == What::OrderedMean)?);
+        }
         let column = match (part.what, &feed.sum, &feed.min, &feed.max) {
             (What::Count, ..) => {
                 return Ok(native::column(&DataType::Int64, counts.unwrap_or_default(), None)?);
@@ -233,7 +249,7 @@ pub(super) fn values(data_type: &DataType) -> &DataType {
 fn part(aggregates: &[TypedAggregate], place: usize, feeds: &mut Vec<Feed>) -> Option<Part> {
     let aggregate = &aggregates[place];
     let input = aggregate.input.as_ref().map(|input| values(&input.data_type));
-    let (mut sum, mut least) = (None, None);
+    let (mut sum, mut ordered, mut least) = (None, None, None);
     let what = match &aggregate.function {
         AggregateFunction::Len | AggregateFunction::Count => What::Count,
         AggregateFunction::Sum => {
@@ -244,6 +260,14 @@ fn part(aggregates: &[TypedAggregate], place: usize, feeds: &mut Vec<Feed>) -> O
             scale(input?)?;
             sum = Some(lane_sum(input?)?);
             What::Mean
+        }
+        AggregateFunction::OrderedSum => {
+            ordered = Some(lane_ordered(input?)?);
+            What::OrderedSum
+        }
+        AggregateFunction::OrderedMean => {
+            ordered = Some(lane_ordered(input?)?);
+            What::OrderedMean
         }
         AggregateFunction::Min => {
             least = Some(lane_least::<false>(input?)?);
@@ -268,6 +292,9 @@ fn part(aggregates: &[TypedAggregate], place: usize, feeds: &mut Vec<Feed>) -> O
     let feed = &mut feeds[found];
     if let Some(sum) = sum {
         feed.sum.get_or_insert((sum, 0));
+    }
+    if let Some(ordered) = ordered {
+        feed.ordered.get_or_insert((ordered, 0));
     }
     if let Some(least) = least {
         let slot = if what == What::Max { &mut feed.max } else { &mut feed.min };
@@ -295,6 +322,14 @@ fn lane_sum(values: &DataType) -> Option<Box<dyn LaneSum>> {
         DataType::Float64 => Box::new(FloatLaneSum::<f64>::new()),
         _ => return None,
     })
+}
+
+fn lane_ordered(values: &DataType) -> Option<Box<dyn LaneOrdered>> {
+    match values {
+        DataType::Float32 => Some(Box::new(OrderedLane::<f32>::new())),
+        DataType::Float64 => Some(Box::new(OrderedLane::<f64>::new())),
+        _ => None,
+    }
 }
 
 fn lane_least<const IS_MAX: bool>(values: &DataType) -> Option<Box<dyn LaneLeast>> {

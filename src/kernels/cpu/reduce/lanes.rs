@@ -6,7 +6,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use fearless_simd::{Avx2, SimdInto, i64x4};
-use fearless_simd::{Simd, SimdBase, dispatch, i64x2};
+use fearless_simd::{Bytes, Simd, SimdBase, dispatch, f64x2, i64x2};
 use fearless_simd_macros::simd;
 
 use super::state::{Ids, Mapping};
@@ -29,10 +29,12 @@ const AT_ONCE: usize = 4;
 /// What rows that all count add to the lane of those that do not, and to a lane that nobody reads.
 pub(super) static ZEROS: [i64; ROWS] = [0; ROWS];
 
-/// Lanes of all groups: first those that keep the least number, then those that add.
+/// Lanes of all groups: first those that keep the least number, then those that add floats, then those that add whole
+/// numbers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lanes {
     leasts: usize,
+    floats: usize,
     adds: usize,
     groups: usize,
     /// `groups` rows of `width()` numbers.
@@ -43,18 +45,68 @@ pub(super) struct Lanes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
     Add,
+    /// Numbers are the bits of floats.
+    AddFloat,
     Least,
+}
+
+/// An [`Act`] that a loop is compiled for.
+trait Step {
+    /// Whether it adds whole numbers.
+    const ADDS: bool = false;
+    /// What is in the lane afterwards.
+    fn number(present: i64, number: i64) -> i64;
+    /// The same for two lanes.
+    fn pair<S: Simd>(present: i64x2<S>, numbers: i64x2<S>) -> i64x2<S>;
+}
+
+struct Adds;
+struct AddsFloats;
+struct KeepsLeast;
+
+impl Step for Adds {
+    const ADDS: bool = true;
+    #[inline(always)]
+    fn number(present: i64, number: i64) -> i64 {
+        present.wrapping_add(number)
+    }
+    #[inline(always)]
+    fn pair<S: Simd>(present: i64x2<S>, numbers: i64x2<S>) -> i64x2<S> {
+        present + numbers
+    }
+}
+
+impl Step for AddsFloats {
+    #[inline(always)]
+    fn number(present: i64, number: i64) -> i64 {
+        (f64::from_bits(present.cast_unsigned()) + f64::from_bits(number.cast_unsigned())).to_bits().cast_signed()
+    }
+    #[inline(always)]
+    fn pair<S: Simd>(present: i64x2<S>, numbers: i64x2<S>) -> i64x2<S> {
+        (present.bitcast::<f64x2<S>>() + numbers.bitcast::<f64x2<S>>()).bitcast()
+    }
+}
+
+impl Step for KeepsLeast {
+    #[inline(always)]
+    fn number(present: i64, number: i64) -> i64 {
+        present.min(number)
+    }
+    #[inline(always)]
+    fn pair<S: Simd>(present: i64x2<S>, numbers: i64x2<S>) -> i64x2<S> {
+        present.min(numbers)
+    }
 }
 
 impl Lanes {
     /// Lanes for no groups yet.
-    pub(super) fn new(leasts: usize, adds: usize) -> Self {
-        Self { leasts, adds, groups: 0, slots: Vec::new() }
+    pub(super) fn new(leasts: usize, floats: usize, adds: usize) -> Self {
+        Self { leasts, floats, adds, groups: 0, slots: Vec::new() }
     }
 
     /// Numbers a group, some of them unused where that makes rows of a size for which there is a loop.
     fn width(&self) -> usize {
-        match self.leasts + self.adds {
+        match self.leasts + self.floats + self.adds {
             lanes @ 0..=2 => lanes,
             lanes => lanes.next_multiple_of(if (5..=8).contains(&lanes) { 2 } else { 4 }),
         }
@@ -89,14 +141,30 @@ impl Lanes {
         }
     }
 
+    /// The first of the lanes that add whole numbers.
+    fn first_add(&self) -> usize {
+        self.leasts + self.floats
+    }
+
     /// The number in an adding lane of a group.
     pub(super) fn sum(&self, group: usize, lane: usize) -> i64 {
-        self.slots[group * self.width() + self.leasts + lane]
+        self.slots[group * self.width() + self.first_add() + lane]
+    }
+
+    /// The float in a lane that adds floats.
+    pub(super) fn float(&self, group: usize, lane: usize) -> f64 {
+        f64::from_bits(self.slots[group * self.width() + self.leasts + lane].cast_unsigned())
+    }
+
+    /// The bits of the float in a lane that adds floats, of each group; they may be changed.
+    pub(super) fn floats_mut(&mut self, lane: usize) -> impl Iterator<Item = &mut i64> {
+        let (width, lane) = (self.width(), self.leasts + lane);
+        self.slots.chunks_exact_mut(width.max(1)).map(move |slot| &mut slot[lane])
     }
 
     /// The number in an adding lane of each group; they may be changed.
     pub(super) fn sums_mut(&mut self, lane: usize) -> impl Iterator<Item = &mut i64> {
-        let (width, lane) = (self.width(), self.leasts + lane);
+        let (width, lane) = (self.width(), self.first_add() + lane);
         self.slots.chunks_exact_mut(width.max(1)).map(move |slot| &mut slot[lane])
     }
 
@@ -109,7 +177,7 @@ impl Lanes {
     /// Adds to the adding lane of a group.
     #[cfg(feature = "gpu")]
     pub(super) fn add(&mut self, group: usize, lane: usize, more: i64) {
-        let at = group * self.width() + self.leasts + lane;
+        let at = group * self.width() + self.first_add() + lane;
         self.slots[at] = self.slots[at].wrapping_add(more);
     }
 
@@ -127,7 +195,11 @@ impl Lanes {
 
     /// Gives the numbers of up to [`ROWS`] rows to the lanes of a kind, from the first one to as many as there are sources.
     pub(super) fn take_in<'a>(&mut self, act: Act, ids: Ids<'_>, sources: impl Iterator<Item = &'a [i64]>) {
-        let mut lane = if act == Act::Add { self.leasts } else { 0 };
+        let mut lane = match act {
+            Act::Least => 0,
+            Act::AddFloat => self.leasts,
+            Act::Add => self.first_add(),
+        };
         let mut sources = sources.peekable();
         while sources.peek().is_some() {
             let mut some: [&[i64]; AT_ONCE] = [&[]; AT_ONCE];
@@ -153,6 +225,8 @@ impl Lanes {
         for (slot, source) in self.slots[first..].iter_mut().zip(sources) {
             *slot = dispatch!(simd::level(), simd => match act {
                 Act::Add => sum(simd, *slot, source),
+                // In the order of the rows.
+                Act::AddFloat => source.iter().fold(*slot, |sum, &number| AddsFloats::number(sum, number)),
                 Act::Least => least(simd, *slot, source),
             });
         }
@@ -164,8 +238,13 @@ impl Lanes {
             ($($width:literal)*) => {
                 match (self.width(), act) {
                     $(
-                        ($width, Act::Add) => scatter::<S, $width, false>(simd, &mut self.slots, first, ids, sources),
-                        ($width, Act::Least) => scatter::<S, $width, true>(simd, &mut self.slots, first, ids, sources),
+                        ($width, Act::Add) => scatter::<S, Adds, $width>(simd, &mut self.slots, first, ids, sources),
+                        ($width, Act::AddFloat) => {
+                            scatter::<S, AddsFloats, $width>(simd, &mut self.slots, first, ids, sources);
+                        }
+                        ($width, Act::Least) => {
+                            scatter::<S, KeepsLeast, $width>(simd, &mut self.slots, first, ids, sources);
+                        }
                     )*
                     (width, act) => scatter_any(&mut self.slots, width, act, first, ids, sources),
                 }
@@ -177,14 +256,18 @@ impl Lanes {
     /// Takes the groups of later lanes of the same kind in.
     pub(super) fn merge(&mut self, later: &Self, mapping: &Mapping<'_>) {
         self.grow(mapping.groups);
-        let (width, leasts) = (self.width(), self.leasts);
+        let (width, leasts, first_add) = (self.width(), self.leasts, self.first_add());
         if width == 0 {
             return;
         }
         for (from, to) in mapping.pairs() {
             let (slot, later) = (&mut self.slots[to * width..][..width], &later.slots[from * width..][..width]);
             for (lane, (number, &later)) in slot.iter_mut().zip(later).enumerate() {
-                *number = if lane < leasts { (*number).min(later) } else { number.wrapping_add(later) };
+                *number = match lane {
+                    lane if lane < leasts => KeepsLeast::number(*number, later),
+                    lane if lane < first_add => AddsFloats::number(*number, later),
+                    _ => Adds::number(*number, later),
+                };
             }
         }
     }
@@ -202,7 +285,7 @@ fn least<S: Simd>(_: S, start: i64, numbers: &[i64]) -> i64 {
 
 /// Chooses the loop for the number of sources.
 #[simd]
-fn scatter<S: Simd, const WIDTH: usize, const IS_LEAST: bool>(
+fn scatter<S: Simd, A: Step, const WIDTH: usize>(
     simd: S,
     slots: &mut [i64],
     first: usize,
@@ -211,16 +294,18 @@ fn scatter<S: Simd, const WIDTH: usize, const IS_LEAST: bool>(
 ) {
     let (slots, _) = slots.as_chunks_mut::<WIDTH>();
     match *sources {
-        [a] => scatter_some::<WIDTH, 1, IS_LEAST>(slots, first, ids, [a]),
-        [a, b] => scatter_pairs::<S, WIDTH, IS_LEAST>(simd, slots, first, ids, [a, b]),
-        [a, b, c] => scatter_some::<WIDTH, 3, IS_LEAST>(slots, first, ids, [a, b, c]),
+        [a] => scatter_some::<A, WIDTH, 1>(slots, first, ids, [a]),
+        [a, b] => scatter_pairs::<S, A, WIDTH>(simd, slots, first, ids, [a, b]),
+        [a, b, c] => scatter_some::<A, WIDTH, 3>(slots, first, ids, [a, b, c]),
         [a, b, c, d] => {
             #[cfg(target_arch = "x86_64")]
-            if !IS_LEAST && let Some(avx2) = simd.level().as_avx2() {
+            if A::ADDS
+                && let Some(avx2) = simd.level().as_avx2()
+            {
                 return scatter_fours::<WIDTH>(avx2, slots, first, ids, [a, b, c, d]);
             }
-            scatter_pairs::<S, WIDTH, IS_LEAST>(simd, slots, first, ids, [a, b]);
-            scatter_pairs::<S, WIDTH, IS_LEAST>(simd, slots, first + 2, ids, [c, d]);
+            scatter_pairs::<S, A, WIDTH>(simd, slots, first, ids, [a, b]);
+            scatter_pairs::<S, A, WIDTH>(simd, slots, first + 2, ids, [c, d]);
         }
         _ => {}
     }
@@ -228,7 +313,7 @@ fn scatter<S: Simd, const WIDTH: usize, const IS_LEAST: bool>(
 
 /// Two sources: two rows at once are turned from columns into a vector each.
 #[inline(always)]
-fn scatter_pairs<S: Simd, const WIDTH: usize, const IS_LEAST: bool>(
+fn scatter_pairs<S: Simd, A: Step, const WIDTH: usize>(
     simd: S,
     slots: &mut [[i64; WIDTH]],
     first: usize,
@@ -245,12 +330,10 @@ fn scatter_pairs<S: Simd, const WIDTH: usize, const IS_LEAST: bool>(
         let (a, b) = (i64x2::load_array_ref(simd, a), i64x2::load_array_ref(simd, b));
         for (id, numbers) in ids.iter().zip([a.zip_low(b), a.zip_high(b)]) {
             let Some(slot) = slots[*id as usize][first..].first_chunk_mut::<2>() else { return };
-            let present = i64x2::load_array_ref(simd, slot);
-            let next = if IS_LEAST { present.min(numbers) } else { present + numbers };
-            next.store_array(slot);
+            A::pair(i64x2::load_array_ref(simd, slot), numbers).store_array(slot);
         }
     }
-    scatter_some::<WIDTH, 2, IS_LEAST>(slots, first, rest, [a_rest, b_rest]);
+    scatter_some::<A, WIDTH, 2>(slots, first, rest, [a_rest, b_rest]);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -279,7 +362,7 @@ fn scatter_fours<const WIDTH: usize>(
             (i64x4::load_array_ref(avx2, slot) + numbers).store_array(slot);
         }
     }
-    scatter_some::<WIDTH, 4, false>(slots, first, rest, sources.map(|(_, rest)| rest));
+    scatter_some::<Adds, WIDTH, 4>(slots, first, rest, sources.map(|(_, rest)| rest));
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -301,7 +384,7 @@ fearless_simd::kernel!(
 );
 
 #[inline(always)]
-fn scatter_some<const WIDTH: usize, const SOURCES: usize, const IS_LEAST: bool>(
+fn scatter_some<A: Step, const WIDTH: usize, const SOURCES: usize>(
     slots: &mut [[i64; WIDTH]],
     first: usize,
     ids: &[u32],
@@ -314,7 +397,7 @@ fn scatter_some<const WIDTH: usize, const SOURCES: usize, const IS_LEAST: bool>(
     for (row, &id) in ids.iter().enumerate() {
         let Some(slot) = slots[id as usize][first..].first_chunk_mut::<SOURCES>() else { return };
         for (number, source) in slot.iter_mut().zip(sources) {
-            *number = if IS_LEAST { (*number).min(source[row]) } else { number.wrapping_add(source[row]) };
+            *number = A::number(*number, source[row]);
         }
     }
 }
@@ -325,8 +408,9 @@ fn scatter_any(slots: &mut [i64], width: usize, act: Act, first: usize, ids: &[u
         let slot = &mut slots[id as usize * width + first..][..sources.len()];
         for (number, source) in slot.iter_mut().zip(sources) {
             *number = match act {
-                Act::Add => number.wrapping_add(source[row]),
-                Act::Least => (*number).min(source[row]),
+                Act::Add => Adds::number(*number, source[row]),
+                Act::AddFloat => AddsFloats::number(*number, source[row]),
+                Act::Least => KeepsLeast::number(*number, source[row]),
             };
         }
     }

@@ -7,7 +7,6 @@ use super::extreme_bytes::ExtremeBytes;
 use super::extreme_decimal::ExtremeDecimal;
 use super::n_unique::NUnique;
 use super::nothing::Nothing;
-use super::ordered::OrderedTotal;
 use super::ordered_spread::OrderedSpread;
 use super::pick::Pick;
 use super::quantile::Quantile;
@@ -38,14 +37,6 @@ pub(super) fn make(aggregate: &TypedAggregate) -> Result<Box<dyn State>> {
         Function::Last => Some(Box::new(Pick::<true>::new(input.clone()))),
         Function::NUnique => Some(Box::new(NUnique::new(values)?)),
         _ if *values == DataType::Null => Some(Box::new(Nothing::new(aggregate.data_type.clone()))),
-        Function::OrderedSum | Function::OrderedMean => {
-            let is_mean = aggregate.function == Function::OrderedMean;
-            match values {
-                DataType::Float32 => Some(Box::new(OrderedTotal::<f32>::new(is_mean))),
-                DataType::Float64 => Some(Box::new(OrderedTotal::<f64>::new(is_mean))),
-                _ => None,
-            }
-        }
         Function::OrderedVariance(ddof) => {
             ordered_spread(values, variance::Wanted { ddof: *ddof, is_deviation: false })
         }

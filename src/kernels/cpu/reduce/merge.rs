@@ -157,6 +157,9 @@ fn deal_groups(partial: &Groups, shares: usize) -> Result<Vec<Hand>> {
 }
 
 fn reduce_share(groups: &mut Groups, partials: &[&Groups], hands: &[Hands], share: usize) -> Result<Share> {
+    if groups.prepared.is_ordered {
+        return reduce_share_in_order(groups, partials, hands, share);
+    }
     let mut origins: Vec<(u32, u32)> = Vec::new();
     for (partition, (partial, hands)) in partials.iter().zip(hands).enumerate() {
         let hand = &hands.groups[share];
@@ -178,6 +181,39 @@ fn reduce_share(groups: &mut Groups, partials: &[&Groups], hands: &[Hands], shar
                 }
             }
         }
+    }
+    Ok(Share { answer: groups.answer()?, origins })
+}
+
+/// As [`reduce_share`], but each partition is added up for itself before it is added to those before it.
+fn reduce_share_in_order(groups: &mut Groups, partials: &[&Groups], hands: &[Hands], share: usize) -> Result<Share> {
+    let mut origins: Vec<(u32, u32)> = Vec::new();
+    let mut of_one = KeyedReduce(Arc::clone(&groups.prepared)).begin()?;
+    for (partition, (partial, hands)) in partials.iter().zip(hands).enumerate() {
+        of_one.may_defer = false;
+        let hand = &hands.groups[share];
+        let mut firsts = hand.groups.clone();
+        take_in(&mut of_one, partial, &hand.groups, &hand.keys)?;
+        for dealt in &hands.rows {
+            let (from, piece) = dealt.share(share);
+            if piece.rows == 0 {
+                continue;
+            }
+            of_one.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows)?;
+            for (&id, &number) in of_one.row_ids.iter().zip(&dealt.numbers[from..]) {
+                if id as usize == firsts.len() {
+                    firsts.push(number);
+                }
+            }
+        }
+        let all: Vec<u32> = (0..of_one.len() as u32).collect();
+        let to = take_in(groups, &of_one, &all, &of_one.ids.keys()?)?;
+        for (first, to) in firsts.into_iter().zip(to) {
+            if to as usize == origins.len() {
+                origins.push((partition as u32, first));
+            }
+        }
+        of_one.clear()?;
     }
     Ok(Share { answer: groups.answer()?, origins })
 }

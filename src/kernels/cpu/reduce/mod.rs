@@ -4,7 +4,7 @@
 //! aggregate knows nothing of keys, a key nothing of aggregates.
 //!
 //! Counts, sums, means, minima and maxima of numbers live in `laned`: `lanes` holds a row of 64-bit numbers a group,
-//! `feed` knows the values under one filter, `lane_whole`, `lane_float` and `lane_least` say what numbers a row brings, `total` makes the
+//! `feed` knows the values under one filter, `lane_whole`, `lane_float`, `lane_ordered` and `lane_least` say what numbers a row brings, `total` makes the
 //! results. The other aggregates have a file each, over the loop in `state`. `merge` puts the groups of partitions
 //! together, and the rows that were `deferred`; `stored` turns groups into columns that can leave the process, and back;
 //! `select` takes groups out of others.
@@ -21,6 +21,7 @@ mod feed;
 mod float_split;
 mod lane_float;
 mod lane_least;
+mod lane_ordered;
 mod lane_sum;
 mod lane_whole;
 mod laned;
@@ -29,7 +30,6 @@ mod make;
 mod merge;
 mod n_unique;
 mod nothing;
-mod ordered;
 mod ordered_spread;
 mod pick;
 mod quantile;
@@ -104,7 +104,7 @@ struct Prepared {
     /// Inputs and filters of no rows.
     no_inputs: Vec<Option<ArrayRef>>,
     no_filters: Vec<Option<BooleanArray>>,
-    /// Whether sums are ordered. Rows are then not put off: sums of other partitions would be added in between.
+    /// Whether sums are ordered. Partitions are then added up each for itself, whatever else would be faster.
     is_ordered: bool,
 }
 
@@ -246,7 +246,7 @@ impl Groups {
             self.ids.assign(keys, &mut self.row_ids)?;
         }
         let groups = self.len();
-        let can_defer = self.may_defer && has_keys && !self.prepared.is_ordered;
+        let can_defer = self.may_defer && has_keys;
         self.defers = can_defer && deferred::is_worth_it(groups, groups - before, len);
         // Rows of a single group are added up in registers, not one after the other in its lanes.
         let ids = if has_keys && groups != 1 { Ids::Each(&self.row_ids) } else { Ids::One };

@@ -1,7 +1,7 @@
 //! What lanes hold as columns, and back.
 //!
 //! The number of rows of each group, if somebody counts them; then for each feed the number of its values, if rows can
-//! be missed, the total of its sum, its least and its greatest value. Names are those of the first aggregate that asked.
+//! be missed, the total of its sum, its ordered sum, its least and its greatest value. Names are those of the first aggregate that asked.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -9,6 +9,7 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 
 use super::lane_least::LaneLeast;
+use super::lane_ordered;
 use super::laned::{Laned, values};
 use super::lanes::ROWS;
 use super::stored_total;
@@ -37,6 +38,9 @@ impl Laned {
             if let Some((sum, first)) = &feed.sum {
                 let totals = (0..groups).map(|group| sum.total(&self.lanes, *first, group));
                 push("total", stored_total::column(totals, input()?.is_floating())?);
+            }
+            if let Some((_, lane)) = &feed.ordered {
+                push("ordered total", lane_ordered::store(&self.lanes, *lane, groups)?);
             }
             let present = counts.map_or_else(|| vec![true; groups], |counts| counts.iter().map(|&n| n > 0).collect());
             for (what, least) in [("least", &feed.min), ("greatest", &feed.max)] {
@@ -69,6 +73,9 @@ impl Laned {
             }
             if let Some((sum, first)) = &mut feed.sum {
                 sum.restore(&stored_total::totals(next()?)?, &mut self.lanes, *first)?;
+            }
+            if let Some((_, lane)) = &feed.ordered {
+                lane_ordered::restore(&mut self.lanes, *lane, next()?)?;
             }
             for (least, lane) in feed.min.iter_mut().chain(&mut feed.max) {
                 let numbers = numbers(&mut **least, next()?)?;
