@@ -1,6 +1,7 @@
 //! The state of operators on storage: Arrow batches, written after each batch as changes or as a whole.
 
-use arrow_ipc::reader::StreamReader;
+use arrow_buffer::Buffer;
+use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
 
 use super::entries::number;
@@ -89,8 +90,8 @@ pub(super) fn delete(store: &dyn Store, operator: &str, batch: u64) -> Result<()
 pub(super) fn read_file(store: &dyn Store, operator: &str, batch: u64, part: StatePart) -> Result<Vec<RecordBatch>> {
     let name = file(operator, batch, part);
     let place = store.place(&name);
-    let bytes = frame::open(&part.kind(), &place, &store.read(&name)?)?;
-    from_bytes(&bytes).map_err(|error| error.at(place))
+    let bytes = frame::open_in_place(&part.kind(), &place, store.read(&name)?)?;
+    from_bytes(bytes).map_err(|error| error.at(place))
 }
 
 /// The state of an operator after a batch.
@@ -123,10 +124,17 @@ fn to_bytes(rows: &[RecordBatch]) -> Result<Vec<u8>> {
     Ok(writer.into_inner()?)
 }
 
-fn from_bytes(bytes: &[u8]) -> Result<Vec<RecordBatch>> {
-    if bytes.is_empty() {
-        return Ok(Vec::new());
+/// The batches, whose columns stay where the bytes lie.
+fn from_bytes(bytes: Vec<u8>) -> Result<Vec<RecordBatch>> {
+    let mut bytes = Buffer::from_vec(bytes);
+    let mut decoder = StreamDecoder::new();
+    let mut batches = Vec::new();
+    while let Some(batch) = decoder.decode(&mut bytes)? {
+        batches.push(batch);
     }
-    let batches = StreamReader::try_new(bytes, None)?.collect::<Result<Vec<_>, _>>()?;
+    // Nothing was written for no batches.
+    if decoder.schema().is_some() {
+        decoder.finish()?;
+    }
     Ok(batches)
 }

@@ -91,6 +91,11 @@ pub trait Kept: Send {
     /// `InvalidOption` for columns of another stage, `Corrupt` for what nothing can have stored.
     fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()>;
 
+    /// Whether taking a batch in, or being restored, gains by the threads of a pool.
+    fn uses_threads(&self) -> bool {
+        false
+    }
+
     /// The time of batches at which something is due even without rows, in microseconds since the Unix epoch.
     fn due(&self) -> Option<i64> {
         None

@@ -183,13 +183,19 @@ impl Executor {
     pub(super) fn restore(
         &mut self,
         event_time: EventTime,
+        pool: Option<&rayon::ThreadPool>,
         mut load: impl FnMut(&str) -> Result<StateParts>,
     ) -> Result<()> {
         self.time = event_time;
         for (stage, kept) in self.plan.stages.iter().zip(self.states.hold().all_mut()) {
             if let (Some(operator), Some(kept)) = (stage.operator(), kept) {
                 let StateParts { snapshot, changes } = load(operator.name())?;
-                kept.restore(&snapshot.unwrap_or_default(), &changes)
+                let restore = || kept.restore(&snapshot.unwrap_or_default(), &changes);
+                let restored = match pool {
+                    Some(pool) => pool.install(restore),
+                    None => restore(),
+                };
+                restored
                     .map_err(|error| error.context(format!("while restoring the state of \"{}\"", operator.name())))?;
             }
         }
@@ -395,8 +401,9 @@ impl Executor {
                     moment.horizon = moment.horizon.max(Some(end));
                     done.raised = moment.horizon;
                 }
+                let in_pool = uses_threads(&stage.end) || kept.uses_threads();
                 let absorb = || guarded(|| kept.absorb(partials, &moment));
-                let absorbed = match pool.filter(|_| uses_threads(&stage.end)) {
+                let absorbed = match pool.filter(|_| in_pool) {
                     Some(pool) => pool.install(absorb),
                     None => absorb(),
                 };

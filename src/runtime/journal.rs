@@ -109,7 +109,8 @@ impl Journal {
                 let message = format!("the event time of batch {committed} is not what this release writes: {error}");
                 Error::new(ErrorKind::Corrupt, message).because(error)
             })?;
-            definition.executor.restore(event_time, |operator| checkpoint.load_state(operator, committed))?;
+            let load = |operator: &str| checkpoint.load_state(operator, committed);
+            definition.executor.restore(event_time, options.pool.as_deref(), load)?;
         }
         let is_new = resumption.next_batch == 0 && pending.is_empty();
         for (name, sink) in definition.all_sinks().filter(|_| !is_new) {
