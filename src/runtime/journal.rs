@@ -162,9 +162,14 @@ impl Journal {
     }
 
     /// Notes what a batch made of the state: after it was computed, before it is committed.
-    pub(super) fn save_state(&mut self, batch: &MicroBatch, executor: &mut Executor) -> Result<()> {
+    pub(super) fn save_state(
+        &mut self,
+        batch: &MicroBatch,
+        executor: &mut Executor,
+        pool: Option<&rayon::ThreadPool>,
+    ) -> Result<()> {
         let is_snapshot_due = self.options.is_snapshot_due(batch.id);
-        executor.save(is_snapshot_due, &mut |operator, part, rows| {
+        executor.save(is_snapshot_due, pool, &mut |operator, part, rows| {
             self.scribe.note(Note::State { operator: operator.to_owned(), batch: batch.id, part, rows });
             Ok(())
         })

@@ -64,7 +64,7 @@ impl KeptGroups {
         if self.panes.get(&0).is_some_and(|groups| groups.len() > 2 * alive + OVER_WORTH_CLEARING) {
             let all = self.ages()?.all();
             let cleared = self.chosen(&all)?;
-            self.panes.insert(0, KeyGroups::of_one(cleared, false));
+            self.panes.insert(0, KeyGroups::of_one(&self.ground, cleared));
         }
         Ok(())
     }
@@ -91,7 +91,7 @@ impl KeptGroups {
         let all = self.ages()?.all();
         let keys = self.numbered(&all)?;
         let Some(groups) = self.panes.get(&0) else { return Ok(RecordBatch::new_empty(Arc::clone(&self.schema))) };
-        let groups = groups.one()?;
+        let groups = &*groups.one()?;
         // Ids are looked up in a copy: that of the groups themselves would have to change.
         let everything: Vec<u32> = (0_u32..).take(groups.len()).collect();
         let mut copy = self.reduce.select(groups, &everything, &groups.keys()?)?;
@@ -129,7 +129,7 @@ impl KeptGroups {
         let rows = filter_record_batch(&rows, &until.iter().map(|until| Some(lives(until))).collect::<BooleanArray>())?;
         let stored = under(&groups, rows.columns()[..columns].to_vec(), rows.num_rows())?;
         self.panes.clear();
-        self.panes.insert(0, KeyGroups::of_one(self.reduce.restore(&stored)?.settled()?, false));
+        self.panes.insert(0, KeyGroups::of_one(&self.ground, self.reduce.restore(&stored)?.settled()?));
         let fields = schema.fields();
         let fields = fields.iter().take(keys).chain(fields.iter().skip(columns)).cloned().collect::<Vec<_>>();
         let of_ages = rows.columns()[..keys].iter().chain(&rows.columns()[columns..]).cloned().collect();

@@ -22,7 +22,7 @@ use arrow_select::take::take_record_batch;
 
 use super::group_ids::GroupIds;
 use super::held_keys::HeldKeys;
-use super::key_groups::{KeyGroups, Touched, taken};
+use super::key_groups::{Ground, KeyGroups, Touched, taken};
 use super::pane_stacks::{PaneStacks, merged, set_pane};
 use super::reduce::{Groups, KeyedReduce};
 use super::stage::combined;
@@ -31,6 +31,7 @@ use crate::error::{Error, Result};
 use crate::expr::{AggregateFunction, TypedAggregate};
 use crate::kernels::keep::{Kept, Moment, fields, first_open_pane, has_key, has_slid, under, windowed};
 use crate::kernels::map_state::micros;
+use crate::kernels::spill::Room;
 use crate::kernels::{Partial, Partitions, stored};
 use crate::plan::keep::{Keep, OutputMode, Span, Windows};
 
@@ -49,8 +50,8 @@ pub(super) struct KeptGroups {
     pub(super) panes: BTreeMap<i64, KeyGroups>,
     /// The groups that the latest batch touched, as they are now, by pane.
     touched: BTreeMap<i64, Touched>,
-    /// Whether many groups are dealt out to key groups.
-    may_deal: bool,
+    /// How the groups of all panes lie.
+    pub(super) ground: Arc<Ground>,
     /// What windows that overlap have in common, where that is of use.
     stacks: Option<PaneStacks>,
     /// Panes before this one are over; of groups with a time to live, those that were due by then.
@@ -71,7 +72,9 @@ impl KeptGroups {
             Span::Batches { .. } => true,
             Span::Always | Span::Sessions(_) | Span::Rows(_) => false,
         };
-        let may_deal = keep.ttl.is_none() && may_be_dealt(keep, reduce.stored_schema()?.as_ref());
+        let stored = reduce.stored_schema()?;
+        let may_deal = keep.may_spill() && may_be_dealt(keep, &stored);
+        let ground = Ground { reduce: reduce.clone(), schema: stored, may_deal, room: None };
         let stacks = (overlaps && PaneStacks::suit(&keep.aggregates)).then(PaneStacks::default);
         Ok(Self {
             keep: keep.clone(),
@@ -79,7 +82,7 @@ impl KeptGroups {
             schema: Arc::clone(schema),
             panes: BTreeMap::new(),
             touched: BTreeMap::new(),
-            may_deal,
+            ground: Arc::new(ground),
             stacks,
             over_before: None,
             ages: keep.ttl.map(|_| HeldKeys::new(keys)).transpose()?,
@@ -94,9 +97,9 @@ impl KeptGroups {
         for (pane, from, keys) in self.dealt(groups, moment)? {
             let kept = match self.panes.entry(pane) {
                 Entry::Occupied(kept) => kept.into_mut(),
-                Entry::Vacant(free) => free.insert(KeyGroups::new(&self.reduce, self.may_deal)?),
+                Entry::Vacant(free) => free.insert(KeyGroups::new(&self.ground)?),
             };
-            self.touched.insert(pane, kept.take_in(&self.reduce, groups, &from, &keys)?);
+            self.touched.insert(pane, kept.take_in(groups, &from, &keys)?);
             if let Some(stacks) = &mut self.stacks {
                 stacks.touch(pane);
             }
@@ -322,7 +325,7 @@ impl Kept for KeptGroups {
         if self.keep.span == Span::Always {
             let all = all.collect::<Vec<_>>();
             if !all.is_empty() {
-                self.panes.insert(0, KeyGroups::restore(&self.reduce, &schema, &all, self.may_deal)?);
+                self.panes.insert(0, KeyGroups::restore(&self.ground, &all)?);
             }
             return Ok(());
         }
@@ -341,9 +344,19 @@ impl Kept for KeptGroups {
             }
         }
         for (pane, rows) in by_pane {
-            self.panes.insert(pane, KeyGroups::restore(&self.reduce, &schema, &rows, self.may_deal)?);
+            self.panes.insert(pane, KeyGroups::restore(&self.ground, &rows)?);
         }
         Ok(())
+    }
+
+    fn can_spill(&self) -> bool {
+        self.keep.may_spill()
+    }
+
+    fn spill_to(&mut self, room: &Room) {
+        if self.can_spill() {
+            self.ground = Arc::new(Ground { room: Some(room.clone()), ..Ground::clone(&self.ground) });
+        }
     }
 
     fn uses_threads(&self) -> bool {
@@ -401,7 +414,7 @@ impl Kept for KeptGroups {
         let groups = groups.near(key)?;
         let keys = groups.keys()?;
         let ids = has_key(&keys, key, groups.len())?.values().set_indices().map(|id| id as u32).collect::<Vec<_>>();
-        self.finished(&self.reduce.select(groups, &ids, &taken(&keys, &ids.clone().into())?)?.finish()?)
+        self.finished(&self.reduce.select(&groups, &ids, &taken(&keys, &ids.clone().into())?)?.finish()?)
     }
 }
 

@@ -7,16 +7,20 @@
 //!
 //! Whatever comes out comes in the order in which keys came first, as if there were one table: each group has a rank.
 
+use std::sync::Arc;
+
 use arrow_array::{Array, ArrayRef, RecordBatchOptions, UInt32Array};
 use arrow_select::concat::concat;
 use arrow_select::take::take;
 use rayon::prelude::*;
 
 use super::hash::hash_rows;
+use super::key_group::{Look, Part, bytes_per_group};
 use super::reduce::{Groups, KeyedReduce};
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::row_number;
+use crate::kernels::spill::Room;
 use crate::limits::GROUPS_MAX;
 
 /// Into how many key groups many groups are dealt out: one for each value of the highest byte of a hash.
@@ -34,19 +38,25 @@ const ROWS_AT_ONCE: usize = if cfg!(debug_assertions) { 64 } else { 1 << 16 };
 /// Marks a rank that no group has.
 const NO_GROUP: u32 = u32::MAX;
 
+/// What the groups of all panes of an operator have in common.
+#[derive(Clone)]
+pub(super) struct Ground {
+    pub(super) reduce: KeyedReduce,
+    /// Of stored groups.
+    pub(super) schema: SchemaRef,
+    /// Whether many groups are dealt out; if not they stay in one table, see [`KeyGroups::one`].
+    pub(super) may_deal: bool,
+    /// How much memory the groups may take, if there is a bound.
+    pub(super) room: Option<Room>,
+}
+
 /// The groups of a pane.
 pub(super) struct KeyGroups {
+    ground: Arc<Ground>,
     /// One, or one for each key group.
     parts: Vec<Part>,
     /// The rank of the next group that is new.
     next_rank: usize,
-    may_deal: bool,
-}
-
-struct Part {
-    groups: Groups,
-    /// When each group came, among all. Empty as long as there is one part: then ids are ranks.
-    ranks: Vec<u32>,
 }
 
 /// Some groups as they were left by a batch, in the order in which the batch gave them.
@@ -92,20 +102,20 @@ fn key_group(hash: u64) -> usize {
 }
 
 impl KeyGroups {
-    /// None yet. Those that may not be dealt out stay in one table, see [`KeyGroups::one`].
-    pub(super) fn new(reduce: &KeyedReduce, may_deal: bool) -> Result<Self> {
-        Ok(Self::of_one(reduce.begin()?.settled()?, may_deal && !reduce.keys().is_empty()))
+    /// None yet.
+    pub(super) fn new(ground: &Arc<Ground>) -> Result<Self> {
+        Ok(Self::of_one(ground, ground.reduce.begin()?.settled()?))
     }
 
     /// Those of one table.
-    pub(super) fn of_one(groups: Groups, may_deal: bool) -> Self {
+    pub(super) fn of_one(ground: &Arc<Ground>, groups: Groups) -> Self {
         let next_rank = groups.len();
-        Self { parts: vec![Part { groups, ranks: Vec::new() }], next_rank, may_deal }
+        Self { ground: Arc::clone(ground), parts: vec![Part::new(groups, Vec::new())], next_rank }
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.groups.len()).sum()
+        self.parts.iter().map(Part::len).sum()
     }
 
     /// Whether they are many, so that threads are of use.
@@ -114,9 +124,9 @@ impl KeyGroups {
     }
 
     /// The one table of groups that may not be dealt out.
-    pub(super) fn one(&self) -> Result<&Groups> {
+    pub(super) fn one(&self) -> Result<Look<'_>> {
         match &self.parts[..] {
-            [part] => Ok(&part.groups),
+            [part] => part.look(&self.ground),
             _ => Err(Error::internal("groups in key groups were taken for one table")),
         }
     }
@@ -124,25 +134,22 @@ impl KeyGroups {
     /// As [`KeyGroups::one`].
     pub(super) fn one_mut(&mut self) -> Result<&mut Groups> {
         match &mut self.parts[..] {
-            [part] => Ok(&mut part.groups),
+            [part] => part.here(&self.ground),
             _ => Err(Error::internal("groups in key groups were taken for one table")),
         }
     }
 
     /// Takes the groups `from` of a batch in, under these keys; gives them as they are now. Costs follow `from`.
-    pub(super) fn take_in(
-        &mut self,
-        reduce: &KeyedReduce,
-        batch: &Groups,
-        from: &[u32],
-        keys: &[ArrayRef],
-    ) -> Result<Touched> {
+    pub(super) fn take_in(&mut self, batch: &Groups, from: &[u32], keys: &[ArrayRef]) -> Result<Touched> {
+        let ground = Arc::clone(&self.ground);
+        if from.is_empty() {
+            return Ok(Touched { parts: vec![ground.reduce.begin()?.settled()?], order: None });
+        }
         if let [part] = &mut self.parts[..] {
-            let ids = part.groups.take_groups(batch, from, keys)?;
-            let touched = reduce.select(&part.groups, &ids, keys)?;
-            self.next_rank = part.groups.len();
-            if self.may_deal && self.next_rank >= GROUPS_WORTH_DEALING {
-                self.deal(reduce)?;
+            let touched = merge(part, &ground, batch, from, keys)?.0;
+            self.next_rank = part.len();
+            if ground.may_deal && self.next_rank >= GROUPS_WORTH_DEALING && !ground.reduce.keys().is_empty() {
+                self.deal()?;
             }
             return Ok(Touched { parts: vec![touched], order: None });
         }
@@ -155,21 +162,17 @@ impl KeyGroups {
                 return Ok(None);
             }
             let keys = keys.iter().map(|key| key.slice(rows.start, rows.len())).collect::<Vec<_>>();
-            let before = part.groups.len();
-            let ids = part.groups.take_groups(batch, &from[rows.clone()], &keys)?;
+            let before = part.len();
+            let (touched, ids) = merge(part, &ground, batch, &from[rows.clone()], &keys)?;
             let is_new = ids.iter().zip(&dealt.order[rows]).filter(|(id, _)| **id as usize >= before);
             let new = is_new.map(|(_, &row)| row).collect::<Vec<_>>();
-            Ok(Some((group, reduce.select(&part.groups, &ids, &keys)?, new)))
+            Ok(Some((group, touched, new)))
         };
-        let done: Vec<Result<Option<(usize, Groups, Vec<u32>)>>> = if from.len() < GROUPS_WORTH_THREADS {
-            self.parts.iter_mut().enumerate().map(one).collect()
-        } else {
-            self.parts.par_iter_mut().enumerate().map(one).collect()
-        };
+        let done =
+            on_all(self.parts.iter_mut().enumerate().collect::<Vec<_>>(), from.len() >= GROUPS_WORTH_THREADS, one)?;
         let mut parts = Vec::new();
         let mut new = Vec::new();
-        for done in done {
-            let Some((group, touched, rows)) = done? else { continue };
+        for (group, touched, rows) in done.into_iter().flatten() {
             parts.push(touched);
             new.push((group, rows));
         }
@@ -199,20 +202,26 @@ impl KeyGroups {
     }
 
     /// Deals the groups of the one table out.
-    fn deal(&mut self, reduce: &KeyedReduce) -> Result<()> {
-        let [part] = &self.parts[..] else { return Ok(()) };
-        let groups = &part.groups;
-        let keys = groups.keys()?;
-        let dealt = Dealt::of(&keys, groups.len())?;
+    fn deal(&mut self) -> Result<()> {
+        let ground = Arc::clone(&self.ground);
+        let [part] = &mut self.parts[..] else { return Ok(()) };
+        let whole = &*part.here(&ground)?;
+        let keys = whole.keys()?;
+        let dealt = Dealt::of(&keys, whole.len())?;
         let keys = taken(&keys, &UInt32Array::from(dealt.order.clone()))?;
         let one = |group: usize| {
             let rows = dealt.rows(group);
             let keys = keys.iter().map(|key| key.slice(rows.start, rows.len())).collect::<Vec<_>>();
-            let mut part = reduce.begin()?.settled()?.scattered();
-            part.take_groups(groups, &dealt.order[rows.clone()], &keys)?;
-            Ok(Part { groups: part, ranks: dealt.order[rows].to_vec() })
+            let mut groups = ground.reduce.begin()?.settled()?.scattered();
+            groups.take_groups(whole, &dealt.order[rows.clone()], &keys)?;
+            let mut part = Part::new(groups, dealt.order[rows].to_vec());
+            if let Some(room) = &ground.room {
+                let bytes = bytes_per_group(part.store()?.columns(), part.len())?;
+                part.settle(room, bytes)?;
+            }
+            Ok(part)
         };
-        self.parts = in_order((0..KEY_GROUPS).into_par_iter().map(one).collect())?;
+        self.parts = on_all(0..KEY_GROUPS, true, one)?;
         Ok(())
     }
 
@@ -230,26 +239,26 @@ impl KeyGroups {
 
     /// The keys of all groups.
     pub(super) fn keys(&self) -> Result<Vec<ArrayRef>> {
-        keys_in_order(&self.parts.iter().map(|part| &part.groups).collect::<Vec<_>>(), self.order().as_ref())
+        let parts = self.parts.iter().map(|part| part.look(&self.ground)?.keys());
+        keys_in_order(&parts.collect::<Result<Vec<_>>>()?, self.order().as_ref())
     }
 
     /// One row a group; the groups stay as they are.
     pub(super) fn rows(&self) -> Result<RecordBatch> {
-        let rows = self.parts.par_iter().map(|part| part.groups.copied_rows()).collect();
-        together(in_order(rows)?, self.order().as_ref())
+        let rows = |part: &Part| part.look(&self.ground)?.copied_rows();
+        together(on_all(&self.parts, self.is_dealt(), rows)?, self.order().as_ref())
     }
 
     /// The groups as columns, for storage.
     pub(super) fn store(&mut self) -> Result<RecordBatch> {
-        let rows = self.parts.par_iter_mut().map(|part| part.groups.store()).collect();
-        together(in_order(rows)?, self.order().as_ref())
+        let is_dealt = self.is_dealt();
+        together(on_all(&mut self.parts, is_dealt, Part::store)?, self.order().as_ref())
     }
 
     /// The groups of the key group that this key belongs to.
-    pub(super) fn near(&self, key: &[ArrayRef]) -> Result<&Groups> {
-        let group =
-            if self.is_dealt() { hash_rows(key, 1)?.values().first().map_or(0, |hash| key_group(*hash)) } else { 0 };
-        Ok(&self.parts[group].groups)
+    pub(super) fn near(&self, key: &[ArrayRef]) -> Result<Look<'_>> {
+        let hash = if self.is_dealt() { hash_rows(key, 1)?.values().first().copied() } else { None };
+        self.parts[hash.map_or(0, key_group)].look(&self.ground)
     }
 
     /// Takes all groups into others, under these keys, which are those of [`KeyGroups::keys`] but for the pane.
@@ -262,8 +271,9 @@ impl KeyGroups {
         }
         let mut rest = &to[..];
         for part in &self.parts {
-            let (to, later) = rest.split_at(part.groups.len());
-            all.take_at(&part.groups, to)?;
+            let (to, later) = rest.split_at(part.len());
+            let groups = part.look(&self.ground)?;
+            all.take_at(&groups, to)?;
             rest = later;
         }
         Ok(())
@@ -271,19 +281,18 @@ impl KeyGroups {
 
     /// The groups of stored rows, which have passed [`crate::kernels::stored::check`]: of several rows of a key the last one
     /// counts, and the first one says when it came.
-    pub(super) fn restore(
-        reduce: &KeyedReduce,
-        schema: &SchemaRef,
-        stored: &[RecordBatch],
-        may_deal: bool,
-    ) -> Result<Self> {
+    pub(super) fn restore(ground: &Arc<Ground>, stored: &[RecordBatch]) -> Result<Self> {
+        let Ground { reduce, schema, may_deal, room } = &**ground;
         let rows = stored.iter().map(RecordBatch::num_rows).sum::<usize>();
         row_number(rows)?;
-        let may_deal = may_deal && !reduce.keys().is_empty();
-        if !may_deal || rows < GROUPS_WORTH_DEALING {
+        if !may_deal || reduce.keys().is_empty() || rows < GROUPS_WORTH_DEALING {
             let columns = concatenated(stored, schema.fields().len())?;
             let (groups, _) = reduce.restore_latest(&columns, rows)?;
-            return Ok(Self::of_one(groups, may_deal));
+            let mut one = Self::of_one(ground, groups);
+            if let (Some(room), [part]) = (room, &mut one.parts[..]) {
+                part.settle(room, bytes_per_group(&columns, rows)?)?;
+            }
+            return Ok(one);
         }
         let mut blocks = Vec::new();
         let mut first = 0;
@@ -301,7 +310,7 @@ impl KeyGroups {
             let columns = taken(rows.columns(), &order)?;
             Ok((columns, order.values().iter().map(|row| first + row).collect::<Vec<_>>(), ends))
         };
-        let blocks = in_order(blocks.into_par_iter().map(dealt).collect())?;
+        let blocks = on_all(blocks, true, dealt)?;
         let part = |group: usize| {
             let pieces =
                 || blocks.iter().map(|(columns, numbers, ends)| (columns, numbers, ends[group]..ends[group + 1]));
@@ -315,10 +324,14 @@ impl KeyGroups {
             let (groups, firsts) = reduce.restore_share(&columns, numbers.len())?;
             let ranks =
                 firsts.map_or(numbers.clone(), |firsts| firsts.iter().map(|&row| numbers[row as usize]).collect());
-            Ok(Part { groups, ranks })
+            let mut part = Part::new(groups, ranks);
+            if let Some(room) = room {
+                part.settle(room, bytes_per_group(&columns, numbers.len())?)?;
+            }
+            Ok(part)
         };
-        let parts = in_order((0..KEY_GROUPS).into_par_iter().map(part).collect())?;
-        Ok(Self { parts, next_rank: rows, may_deal })
+        let parts = on_all(0..KEY_GROUPS, true, part)?;
+        Ok(Self { ground: Arc::clone(ground), parts, next_rank: rows })
     }
 }
 
@@ -330,7 +343,7 @@ impl Touched {
 
     /// Their keys.
     pub(super) fn keys(&self) -> Result<Vec<ArrayRef>> {
-        keys_in_order(&self.parts.iter().collect::<Vec<_>>(), self.order.as_ref())
+        keys_in_order(&self.parts.iter().map(Groups::keys).collect::<Result<Vec<_>>>()?, self.order.as_ref())
     }
 
     /// One row a group; the groups stay as they are.
@@ -344,17 +357,42 @@ impl Touched {
     }
 
     fn each(&mut self, rows: fn(&mut Groups) -> Result<RecordBatch>) -> Result<RecordBatch> {
-        let rows = if self.len() < GROUPS_WORTH_THREADS {
-            self.parts.iter_mut().map(rows).collect::<Result<_>>()?
-        } else {
-            in_order(self.parts.par_iter_mut().map(rows).collect())?
-        };
+        let is_worth = self.len() >= GROUPS_WORTH_THREADS;
+        let rows = on_all(&mut self.parts, is_worth, rows)?;
         together(rows, self.order.as_ref())
     }
 }
 
-/// All answers, or the first error, whichever thread was the first to fail.
-fn in_order<T>(results: Vec<Result<T>>) -> Result<Vec<T>> {
+/// Takes groups of a batch into a part; gives them as they are now, and their ids.
+fn merge(
+    part: &mut Part,
+    ground: &Ground,
+    batch: &Groups,
+    from: &[u32],
+    keys: &[ArrayRef],
+) -> Result<(Groups, Vec<u32>)> {
+    let groups = part.here(ground)?;
+    let ids = groups.take_groups(batch, from, keys)?;
+    let mut touched = ground.reduce.select(groups, &ids, keys)?;
+    if let Some(room) = &ground.room
+        && !touched.is_empty()
+    {
+        part.settle(room, bytes_per_group(touched.store()?.columns(), touched.len())?)?;
+    }
+    Ok((touched, ids))
+}
+
+/// Does something with each item: on the threads of the pool that this runs in, if it runs in one and that is worth it.
+/// Of several errors gives that of the first item, whichever thread was the first to fail.
+fn on_all<T: Send, R: Send>(
+    items: impl IntoParallelIterator<Item = T> + IntoIterator<Item = T>,
+    is_worth_threads: bool,
+    work: impl Fn(T) -> Result<R> + Send + Sync,
+) -> Result<Vec<R>> {
+    if !is_worth_threads || rayon::current_thread_index().is_none() {
+        return items.into_iter().map(work).collect();
+    }
+    let results: Vec<Result<R>> = items.into_par_iter().map(work).collect();
     results.into_iter().collect()
 }
 
@@ -362,8 +400,7 @@ pub(super) fn taken(columns: &[ArrayRef], rows: &UInt32Array) -> Result<Vec<Arra
     Ok(columns.iter().map(|column| take(column, rows, None)).collect::<Result<_, _>>()?)
 }
 
-fn keys_in_order(parts: &[&Groups], order: Option<&UInt32Array>) -> Result<Vec<ArrayRef>> {
-    let parts = parts.iter().map(|groups| groups.keys()).collect::<Result<Vec<_>>>()?;
+fn keys_in_order(parts: &[Vec<ArrayRef>], order: Option<&UInt32Array>) -> Result<Vec<ArrayRef>> {
     let columns = parts.first().map_or(0, Vec::len);
     (0..columns)
         .map(|place| gathered(&parts.iter().map(|part| part[place].as_ref()).collect::<Vec<_>>(), order))
@@ -377,11 +414,7 @@ fn together(mut parts: Vec<RecordBatch>, order: Option<&UInt32Array>) -> Result<
     };
     let column =
         |place: usize| gathered(&parts.iter().map(|part| part.column(place).as_ref()).collect::<Vec<_>>(), Some(order));
-    let columns = if order.len() < GROUPS_WORTH_THREADS {
-        (0..first.num_columns()).map(column).collect::<Result<_>>()?
-    } else {
-        in_order((0..first.num_columns()).into_par_iter().map(column).collect())?
-    };
+    let columns = on_all(0..first.num_columns(), order.len() >= GROUPS_WORTH_THREADS, column)?;
     let options = RecordBatchOptions::new().with_row_count(Some(order.len()));
     Ok(RecordBatch::try_new_with_options(first.schema(), columns, &options)?)
 }
@@ -398,9 +431,9 @@ fn gathered(parts: &[&dyn Array], order: Option<&UInt32Array>) -> Result<ArrayRe
 
 fn concatenated(stored: &[RecordBatch], columns: usize) -> Result<Vec<ArrayRef>> {
     let column = |place: usize| {
-        let parts = stored.iter().map(|rows| std::sync::Arc::clone(rows.column(place))).collect::<Vec<_>>();
+        let parts = stored.iter().map(|rows| Arc::clone(rows.column(place))).collect::<Vec<_>>();
         match &parts[..] {
-            [one] => Ok(std::sync::Arc::clone(one)),
+            [one] => Ok(Arc::clone(one)),
             _ => Ok(concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>())?),
         }
     };
@@ -418,7 +451,7 @@ fn concatenated_column(parts: &[ArrayRef], schema: &SchemaRef, place: usize) -> 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
 
     use arrow_array::cast::AsArray;
     use arrow_array::types::Int64Type;
@@ -427,6 +460,7 @@ mod tests {
     use super::*;
     use crate::columnar::{DataType, Field};
     use crate::expr::{AggregateFunction, TypedAggregate, TypedExpr, TypedNode};
+    use crate::kernels::spill::Shelf;
 
     fn aggregate(function: AggregateFunction, input: DataType, data_type: DataType) -> TypedAggregate {
         let node = TypedNode::Column(0, "x".to_owned());
@@ -446,6 +480,12 @@ mod tests {
             aggregate(Variance(1), float.clone(), float),
         ];
         KeyedReduce::prepare(&keys, &aggregates).unwrap()
+    }
+
+    fn ground(may_deal: bool, room: Option<Room>) -> Arc<Ground> {
+        let reduce = reduce();
+        let schema = reduce.stored_schema().unwrap();
+        Arc::new(Ground { reduce, schema, may_deal, room })
     }
 
     type Key = (Option<String>, Option<i64>);
@@ -518,22 +558,51 @@ mod tests {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
     }
 
+    /// A shelf in memory, which holds what lies on it to what was put there.
+    #[derive(Debug, Default)]
+    struct Drawer(Mutex<BTreeMap<u64, RecordBatch>>);
+
+    impl Shelf for Drawer {
+        fn put(&self, number: u64, rows: &RecordBatch) -> Result<u64> {
+            assert!(self.0.lock().unwrap().insert(number, rows.clone()).is_none(), "numbers are new");
+            Ok(1 + rows.num_rows() as u64)
+        }
+
+        fn get(&self, number: u64) -> Result<RecordBatch> {
+            Ok(self.0.lock().unwrap()[&number].clone())
+        }
+
+        fn remove(&self, number: u64) {
+            self.0.lock().unwrap().remove(&number).unwrap();
+        }
+    }
+
     #[test]
     fn groups_come_in_the_order_of_their_first_rows_however_they_are_dealt_out() {
-        let reduce = reduce();
-        let schema = reduce.stored_schema().unwrap();
+        let room = || Room::new(400, Box::<Drawer>::default());
+        let (ground, plain) = (ground(true, None), ground(false, None));
+        let reduce = &ground.reduce;
         let mut model = Model::default();
-        let mut dealt = KeyGroups::new(&reduce, true).unwrap();
-        let mut whole = KeyGroups::new(&reduce, false).unwrap();
+        let mut dealt = KeyGroups::new(&ground).unwrap();
+        let mut whole = KeyGroups::new(&plain).unwrap();
+        // With room for next to nothing.
+        let rooms = [room(), room()];
+        let cramped = rooms.clone().map(|room| Arc::new(Ground { room: Some(room), ..Ground::clone(&ground) }));
+        let mut away = KeyGroups::new(&cramped[0]).unwrap();
         // What each batch changed, since the groups were stored as a whole.
         let (mut snapshot, mut changes) = (Vec::new(), Vec::new());
         for number in 0..12 {
             let rows = rows(number, 10 + 17 * usize::try_from(number).unwrap());
-            let groups = batch(&reduce, &rows);
+            let groups = batch(reduce, &rows);
             let from = (0..u32::try_from(groups.len()).unwrap()).collect::<Vec<_>>();
             let keys = groups.keys().unwrap();
-            let mut touched = dealt.take_in(&reduce, &groups, &from, &keys).unwrap();
-            let mut by_one = whole.take_in(&reduce, &groups, &from, &keys).unwrap();
+            let mut touched = dealt.take_in(&groups, &from, &keys).unwrap();
+            let mut by_one = whole.take_in(&groups, &from, &keys).unwrap();
+            let mut from_away = in_pool(2, || away.take_in(&groups, &from, &keys).unwrap());
+            assert_eq!(from_away.store().unwrap(), touched.store().unwrap(), "batch {number}");
+            assert_eq!(away.store().unwrap(), dealt.store().unwrap(), "batch {number}");
+            assert_eq!(away.rows().unwrap(), dealt.rows().unwrap(), "batch {number}");
+            assert_eq!(away.keys().unwrap(), dealt.keys().unwrap(), "batch {number}");
             let expected = model.take_in(&rows);
             assert_eq!(keys_and_sums(&touched.rows().unwrap()), expected, "batch {number}");
             assert_eq!(touched.rows().unwrap(), by_one.rows().unwrap(), "batch {number}");
@@ -548,28 +617,34 @@ mod tests {
             }
             let stored = snapshot.iter().chain(&changes).cloned().collect::<Vec<_>>();
             for threads in [1, 3] {
-                let restored = || KeyGroups::restore(&reduce, &schema, &stored, true).unwrap();
+                let restored = || KeyGroups::restore(&ground, &stored).unwrap();
                 let mut restored = in_pool(threads, restored);
                 assert_eq!(restored.rows().unwrap(), whole.rows().unwrap(), "batch {number}, {threads} threads");
                 assert_eq!(restored.store().unwrap(), dealt.store().unwrap(), "batch {number}, {threads} threads");
             }
             // One life in two: what was restored goes on as what was not.
             if number % 2 == 1 {
-                dealt = in_pool(2, || KeyGroups::restore(&reduce, &schema, &stored, true).unwrap());
+                dealt = in_pool(2, || KeyGroups::restore(&ground, &stored).unwrap());
+                away = in_pool(2, || KeyGroups::restore(&cramped[1], &stored).unwrap());
             }
         }
         assert!(dealt.is_dealt() && !whole.is_dealt());
+        // Nothing is left of groups that are gone; of those that are there, few are in memory.
+        let [before, now] = rooms.map(|room| room.spilled());
+        assert_eq!((before.key_groups, before.bytes, before.in_memory), (0, 0, 0));
+        assert!(now.key_groups > 100 && now.in_memory <= 400 && now.read_back > 0, "{now:?}");
     }
 
     #[test]
     fn groups_are_dealt_out_when_there_are_enough_and_a_key_is_near_its_like() {
-        let reduce = reduce();
+        let ground = ground(true, None);
+        let reduce = &ground.reduce;
         for count in [0, GROUPS_WORTH_DEALING - 1, GROUPS_WORTH_DEALING, GROUPS_WORTH_DEALING + 1] {
             let rows = (0_i64..).take(count).map(|n| ((Some(n.to_string()), Some(n)), n)).collect::<Vec<_>>();
-            let groups = batch(&reduce, &rows);
+            let groups = batch(reduce, &rows);
             let from = (0_u32..).take(count).collect::<Vec<_>>();
-            let mut kept = KeyGroups::new(&reduce, true).unwrap();
-            kept.take_in(&reduce, &groups, &from, &groups.keys().unwrap()).unwrap();
+            let mut kept = KeyGroups::new(&ground).unwrap();
+            kept.take_in(&groups, &from, &groups.keys().unwrap()).unwrap();
             assert_eq!((kept.len(), kept.is_dealt()), (count, count >= GROUPS_WORTH_DEALING));
             assert_eq!(keys_and_sums(&kept.rows().unwrap()), rows);
             for row in 0..count {
