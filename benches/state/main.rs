@@ -132,11 +132,20 @@ fn stage(rows: &RecordBatch, describe: impl FnOnce(&DStream) -> DStream) -> Arc<
     CpuBackend::new().prepare(stage, &Registry::default()).unwrap()
 }
 
+/// The threads that a query on this machine would have.
+fn pool() -> &'static rayon::ThreadPool {
+    static POOL: std::sync::LazyLock<rayon::ThreadPool> =
+        std::sync::LazyLock::new(|| rayon::ThreadPoolBuilder::new().build().unwrap());
+    &POOL
+}
+
 /// Runs a batch of rows through the stage and into what it keeps.
 fn absorb(stage: &Arc<dyn PreparedStage>, kept: &mut dyn Kept, rows: &RecordBatch, moment: &Moment) -> usize {
     let mut task = stage.begin_at(moment).unwrap();
     task.push(rows).unwrap();
-    kept.absorb(vec![task.finish().unwrap()], moment).unwrap().iter().flatten().map(RecordBatch::num_rows).sum()
+    let partials = vec![task.finish().unwrap()];
+    let given = pool().install(|| kept.absorb(partials, moment)).unwrap();
+    given.iter().flatten().map(RecordBatch::num_rows).sum()
 }
 
 /// Rows of keys that lie anywhere in a range.
@@ -237,10 +246,10 @@ fn stored_state(folder: &std::path::Path, stage: &Arc<dyn PreparedStage>, held: 
     for from in (0..held).step_by(1_000_000) {
         absorb(stage, kept.as_mut(), &all_keys(from..held.min(from + 1_000_000)), &moment);
     }
-    checkpoint.save_state("keys", 0, StatePart::Snapshot, &kept.snapshot().unwrap()).unwrap();
+    checkpoint.save_state("keys", 0, StatePart::Snapshot, &pool().install(|| kept.snapshot()).unwrap()).unwrap();
     for batch in 1..6 {
         absorb(stage, kept.as_mut(), &keyed(held, held / 100, batch * 1_000_003), &moment);
-        checkpoint.save_state("keys", batch, StatePart::Changes, &kept.changes().unwrap()).unwrap();
+        checkpoint.save_state("keys", batch, StatePart::Changes, &pool().install(|| kept.changes()).unwrap()).unwrap();
     }
     let files = std::fs::read_dir(folder.join("state/keys")).unwrap();
     files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
@@ -261,7 +270,7 @@ fn recovery(criterion: &mut Criterion) {
         bencher.iter(|| {
             let state = read_state(&store, "keys", 5).unwrap();
             let mut kept = stage.keep().unwrap();
-            kept.restore(&state.snapshot.unwrap(), &state.changes).unwrap();
+            pool().install(|| kept.restore(&state.snapshot.unwrap(), &state.changes)).unwrap();
             assert_eq!(kept.groups(), held as u64);
             kept
         });

@@ -54,6 +54,14 @@ pub fn seal(kind: &str, content: &[u8]) -> Vec<u8> {
 /// `Corrupt`, with the byte from which on the file is not what was written; `Unsupported` for a form of another
 /// release.
 pub fn open(kind: &str, place: &Place, file: &[u8]) -> Result<Vec<u8>> {
+    open_in_place(kind, place, file.to_vec())
+}
+
+/// As [`open`]; the content stays in the memory of the file, moved together.
+///
+/// # Errors
+/// As for [`open`].
+pub fn open_in_place(kind: &str, place: &Place, mut file: Vec<u8>) -> Result<Vec<u8>> {
     let corrupt = |byte: usize, message: String| {
         let place = place.clone().byte(byte as u64);
         Error::new(ErrorKind::Corrupt, message).at(place)
@@ -63,28 +71,38 @@ pub fn open(kind: &str, place: &Place, file: &[u8]) -> Result<Vec<u8>> {
         return Err(corrupt(0, "this is no file of a checkpoint: its first line is missing".to_owned()));
     };
     check_opening(kind, opening, place)?;
-    let mut content = Vec::with_capacity(file.len());
+    let mut all = crc32fast::Hasher::new();
+    all.update(&file[..=end]);
+    let mut content = 0;
     let mut at = end + 1;
     loop {
-        let Some((length, checksum)) = head(file, at) else {
+        let Some((length, checksum)) = head(&file, at) else {
             return Err(corrupt(at, format!("the file ends after {} bytes, before its end was written", file.len())));
         };
         if length == 0 {
-            if crc32fast::hash(&file[..at]) != checksum || file.len() != at + HEAD_BYTES {
+            if all.finalize() != checksum || file.len() != at + HEAD_BYTES {
                 return Err(corrupt(at, "the end of the file does not fit what comes before".to_owned()));
             }
-            return Ok(content);
+            file.truncate(content);
+            return Ok(file);
         }
-        let block = file.get(at + HEAD_BYTES..).and_then(|rest| rest.get(..length));
+        let begin = at + HEAD_BYTES;
+        let block = file.get(begin..).and_then(|rest| rest.get(..length));
         let Some(block) = block.filter(|_| length <= BLOCK_BYTES) else {
             return Err(corrupt(at, format!("a block of {length} bytes does not fit the file")));
         };
-        if crc32fast::hash(block) != checksum {
+        let mut of_block = crc32fast::Hasher::new();
+        of_block.update(block);
+        if of_block.clone().finalize() != checksum {
             let message = format!("a byte among the {length} from here on is damaged: the checksum does not fit");
-            return Err(corrupt(at + HEAD_BYTES, message));
+            return Err(corrupt(begin, message));
         }
-        content.extend(block);
-        at += HEAD_BYTES + length;
+        all.update(&file[at..begin]);
+        // The checksum of all is put together from those of the parts: no byte is read twice.
+        all.combine(&of_block);
+        file.copy_within(begin..begin + length, content);
+        content += length;
+        at = begin + length;
     }
 }
 

@@ -27,6 +27,7 @@ pub mod store;
 pub use entries::{CommitEntry, Identity, OffsetEntry, Positions};
 pub use examine::{Damage, Report, rollback, verify};
 pub use state::{StatePart, StateParts, read_state};
+pub(crate) use state::{open_rows, seal_rows};
 pub use store::{FolderStore, Store, StoreStep};
 
 use std::fmt;

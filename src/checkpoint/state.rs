@@ -1,13 +1,14 @@
 //! The state of operators on storage: Arrow batches, written after each batch as changes or as a whole.
 
-use arrow_ipc::reader::StreamReader;
+use arrow_buffer::Buffer;
+use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
 
 use super::entries::number;
 use super::frame;
 use super::store::Store;
 use crate::columnar::RecordBatch;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Place, Result};
 
 /// How much of the state a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +79,21 @@ pub(super) fn write(
     part: StatePart,
     rows: &[RecordBatch],
 ) -> Result<()> {
-    store.write(&file(operator, batch, part), &frame::seal(&part.kind(), &to_bytes(rows)?))
+    store.write(&file(operator, batch, part), &seal_rows(&part.kind(), rows)?)
+}
+
+/// A file of this kind with batches of one schema.
+pub(crate) fn seal_rows(kind: &str, rows: &[RecordBatch]) -> Result<Vec<u8>> {
+    Ok(frame::seal(kind, &to_bytes(rows)?))
+}
+
+/// The batches of a file of this kind, which lies at `place`.
+///
+/// # Errors
+/// `Corrupt` if it is not what was written.
+pub(crate) fn open_rows(kind: &str, place: &Place, file: Vec<u8>) -> Result<Vec<RecordBatch>> {
+    let bytes = frame::open_in_place(kind, place, file)?;
+    from_bytes(bytes).map_err(|error| error.at(place.clone()))
 }
 
 /// Removes what was written for a batch.
@@ -89,8 +104,7 @@ pub(super) fn delete(store: &dyn Store, operator: &str, batch: u64) -> Result<()
 pub(super) fn read_file(store: &dyn Store, operator: &str, batch: u64, part: StatePart) -> Result<Vec<RecordBatch>> {
     let name = file(operator, batch, part);
     let place = store.place(&name);
-    let bytes = frame::open(&part.kind(), &place, &store.read(&name)?)?;
-    from_bytes(&bytes).map_err(|error| error.at(place))
+    open_rows(&part.kind(), &place, store.read(&name)?)
 }
 
 /// The state of an operator after a batch.
@@ -123,10 +137,17 @@ fn to_bytes(rows: &[RecordBatch]) -> Result<Vec<u8>> {
     Ok(writer.into_inner()?)
 }
 
-fn from_bytes(bytes: &[u8]) -> Result<Vec<RecordBatch>> {
-    if bytes.is_empty() {
-        return Ok(Vec::new());
+/// The batches, whose columns stay where the bytes lie.
+fn from_bytes(bytes: Vec<u8>) -> Result<Vec<RecordBatch>> {
+    let mut bytes = Buffer::from_vec(bytes);
+    let mut decoder = StreamDecoder::new();
+    let mut batches = Vec::new();
+    while let Some(batch) = decoder.decode(&mut bytes)? {
+        batches.push(batch);
     }
-    let batches = StreamReader::try_new(bytes, None)?.collect::<Result<Vec<_>, _>>()?;
+    // Nothing was written for no batches.
+    if decoder.schema().is_some() {
+        decoder.finish()?;
+    }
     Ok(batches)
 }

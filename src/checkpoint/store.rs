@@ -118,6 +118,19 @@ impl FolderStore {
         self
     }
 
+    /// The lock, if nobody holds it at this moment.
+    pub(crate) fn try_lock(&self) -> Result<Option<Box<dyn Send + Sync>>> {
+        let path = self.root.join(LOCK);
+        let failed = |error| Error::io(&path, "lock a folder", error);
+        fs::create_dir_all(&self.root).map_err(failed)?;
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
     fn step(&self, step: StoreStep, path: &Path) -> io::Result<()> {
         self.on_step.as_ref().map_or(Ok(()), |hook| hook(step, path))
     }

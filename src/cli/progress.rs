@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::figures::{counted, grouped, rough, time};
 use super::pipeline::Surroundings;
 use super::tell;
+use crate::kernels::spill::Spilled;
 use crate::runtime::progress::{Allowed, Memory, Queue, RuleCount, SourceProfile, StageFlow};
 use crate::runtime::{Progress, Totals};
 
@@ -229,6 +230,8 @@ struct Record<'a> {
     waiting: Queue,
     allowed: Allowed,
     memory: Option<Memory>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spilled: Option<Spilled>,
     retries: u32,
     fallen_back: u64,
     warnings: &'a [String],
@@ -270,6 +273,7 @@ impl<'a> Record<'a> {
             waiting: progress.queue,
             allowed: progress.allowed,
             memory: progress.memory,
+            spilled: progress.spilled,
             retries: progress.retries,
             fallen_back: progress.fallen_back,
             warnings: &progress.warnings,

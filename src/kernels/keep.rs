@@ -24,6 +24,7 @@ use arrow_select::concat::concat_batches;
 use arrow_select::filter::{filter, filter_record_batch};
 
 use super::reduce::{self, ReduceInput};
+use super::spill::Room;
 use super::{Partial, Partitions, count_windows, group_ids, sessions};
 use crate::columnar::{DataType, Field, RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
@@ -90,6 +91,19 @@ pub trait Kept: Send {
     /// # Errors
     /// `InvalidOption` for columns of another stage, `Corrupt` for what nothing can have stored.
     fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()>;
+
+    /// Whether what has no room in memory may be put away.
+    fn can_spill(&self) -> bool {
+        false
+    }
+
+    /// Puts what has no room in memory away from now on. Nothing is kept yet.
+    fn spill_to(&mut self, _: &Room) {}
+
+    /// Whether what is done to it gains by the threads of a pool.
+    fn uses_threads(&self) -> bool {
+        false
+    }
 
     /// The time of batches at which something is due even without rows, in microseconds since the Unix epoch.
     fn due(&self) -> Option<i64> {

@@ -29,6 +29,7 @@ pub mod repartition;
 pub mod sessions;
 mod site;
 pub mod sort;
+pub mod spill;
 pub mod stored;
 pub mod user_function;
 pub mod validate;

@@ -45,6 +45,8 @@ impl ContextBuilder {
             backpressure: None,
             max_rows_per_second: BTreeMap::new(),
             memory: None,
+            state_memory: None,
+            spill_folder: None,
         };
         Self { options, placement: Placement::default(), threads: None, partitions: None }
     }
@@ -170,6 +172,23 @@ impl ContextBuilder {
     #[must_use]
     pub fn memory_budget(mut self, budget: MemoryBudget) -> Self {
         self.options.memory = Some(budget);
+        self
+    }
+
+    /// About how many bytes running aggregates and windows may keep in memory from batch to batch; what is more goes to the
+    /// [spill folder](Self::spill_folder), by key group. Default: half of the [memory budget](Self::memory_budget), beside what
+    /// is in flight; any number without a budget.
+    #[must_use]
+    pub fn state_memory(mut self, bytes: u64) -> Self {
+        self.options.state_memory = Some(bytes);
+        self
+    }
+
+    /// The folder for what is kept from batch to batch and has no room in memory. The query has a folder of its own in it,
+    /// which is emptied when it starts and gone when it ends. Default: `pelton-spill` in the system's temporary folder.
+    #[must_use]
+    pub fn spill_folder(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
+        self.options.spill_folder = Some(folder.into());
         self
     }
 

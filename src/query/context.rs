@@ -269,6 +269,15 @@ impl StreamingContext {
         for (output, stage) in draft.outputs.iter().zip(&plan.outputs) {
             text.push_str(&format!("output \"{}\" takes stage {}\n", output.name, stage.0));
         }
+        let may_spill = plan.stages.iter().filter_map(|stage| Some((stage.id.0, stage.keep()?)));
+        for (stage, _) in may_spill.filter(|(_, keep)| keep.may_spill()) {
+            if let Some((bytes, folder)) = self.options.room() {
+                let folder = folder.display();
+                text.push_str(&format!(
+                    "stage {stage} keeps about {bytes} bytes in memory, and what is more in \"{folder}\"\n"
+                ));
+            }
+        }
         Ok(text)
     }
 

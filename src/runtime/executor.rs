@@ -27,6 +27,7 @@ use crate::columnar::{Field, RecordBatch, SchemaRef};
 use crate::dispatch::{Device, Dispatcher, Placed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::{BatchReader, Checksum, ReadReport};
+use crate::kernels::spill::{Room, Spilled};
 use crate::kernels::{Findings, Flow, Moment, Notice, Partial, Partitions, Sighting};
 use crate::plan::QueryPlan;
 use crate::plan::keep::Span;
@@ -54,6 +55,8 @@ pub struct Executor {
     attempt: Option<Attempt>,
     /// What is to be known of the columns of sources: the profiles of no rows.
     profiled: BTreeMap<SourceId, Profile>,
+    /// How much memory what stages keep may take, if there is a bound.
+    room: Option<Room>,
 }
 
 /// What stages that keep state gave in a batch. They have taken it in, and must not again if the batch runs again.
@@ -96,6 +99,8 @@ pub struct Computed {
     pub seen: Sighting,
     /// Groups that are kept from batch to batch.
     pub groups: u64,
+    /// What of them is put away, if that may be.
+    pub spilled: Option<Spilled>,
     /// How far event time has come with the batch.
     pub event_time: EventTime,
     /// What was left out and is kept.
@@ -124,7 +129,7 @@ impl Executor {
         let kept = plan.stages.iter().zip(&placed).map(keep).collect::<Result<_>>()?;
         let (tables, states) = (Tables::new(registry, dispatcher), Arc::new(States::new(kept)));
         let time = EventTime::default();
-        Ok(Self { plan, placed, tables, states, time, attempt: None, profiled: BTreeMap::new() })
+        Ok(Self { plan, placed, tables, states, time, attempt: None, profiled: BTreeMap::new(), room: None })
     }
 
     /// The stages that keep state from batch to batch: the name of each, and what it keeps.
@@ -179,17 +184,34 @@ impl Executor {
         kept.map(define).collect()
     }
 
+    /// Whether something that is kept may be put away.
+    pub(super) fn can_spill(&self) -> bool {
+        self.states.hold().all().iter().flatten().any(|kept| kept.can_spill())
+    }
+
+    /// Puts away what is kept and has no room in memory. Nothing is kept yet.
+    pub(super) fn spill_to(&mut self, room: Room) {
+        self.states.hold().all_mut().iter_mut().flatten().for_each(|kept| kept.spill_to(&room));
+        self.room = Some(room);
+    }
+
     /// Becomes what it was after a batch: `load` gives what was stored of an operator.
     pub(super) fn restore(
         &mut self,
         event_time: EventTime,
+        pool: Option<&rayon::ThreadPool>,
         mut load: impl FnMut(&str) -> Result<StateParts>,
     ) -> Result<()> {
         self.time = event_time;
         for (stage, kept) in self.plan.stages.iter().zip(self.states.hold().all_mut()) {
             if let (Some(operator), Some(kept)) = (stage.operator(), kept) {
                 let StateParts { snapshot, changes } = load(operator.name())?;
-                kept.restore(&snapshot.unwrap_or_default(), &changes)
+                let restore = || kept.restore(&snapshot.unwrap_or_default(), &changes);
+                let restored = match pool {
+                    Some(pool) => pool.install(restore),
+                    None => restore(),
+                };
+                restored
                     .map_err(|error| error.context(format!("while restoring the state of \"{}\"", operator.name())))?;
             }
         }
@@ -197,12 +219,24 @@ impl Executor {
     }
 
     /// Gives what the batch changed of the state of each operator, and all of it if a snapshot is due, to `save`.
-    pub(super) fn save(&mut self, is_snapshot_due: bool, save: SaveState<'_>) -> Result<()> {
+    pub(super) fn save(
+        &mut self,
+        is_snapshot_due: bool,
+        pool: Option<&rayon::ThreadPool>,
+        save: SaveState<'_>,
+    ) -> Result<()> {
         for (stage, kept) in self.plan.stages.iter().zip(self.states.hold().all_mut()) {
             if let (Some(operator), Some(kept)) = (stage.operator(), kept) {
-                save(operator.name(), StatePart::Changes, kept.changes()?)?;
-                if is_snapshot_due {
-                    save(operator.name(), StatePart::Snapshot, kept.snapshot()?)?;
+                let pool = pool.filter(|_| kept.uses_threads());
+                let mut take =
+                    || -> Result<_> { Ok((kept.changes()?, is_snapshot_due.then(|| kept.snapshot()).transpose()?)) };
+                let (changes, snapshot) = match pool {
+                    Some(pool) => pool.install(take),
+                    None => take(),
+                }?;
+                save(operator.name(), StatePart::Changes, changes)?;
+                if let Some(snapshot) = snapshot {
+                    save(operator.name(), StatePart::Snapshot, snapshot)?;
                 }
             }
         }
@@ -323,6 +357,7 @@ impl Executor {
         }
         raised.iter().for_each(|(asked, to)| computed.event_time.raise(asked, *to));
         computed.groups = self.states.hold().all().iter().flatten().map(|kept| kept.groups()).sum();
+        computed.spilled = self.room.as_ref().map(Room::spilled);
         Ok(computed)
     }
 
@@ -395,8 +430,9 @@ impl Executor {
                     moment.horizon = moment.horizon.max(Some(end));
                     done.raised = moment.horizon;
                 }
+                let in_pool = uses_threads(&stage.end) || kept.uses_threads();
                 let absorb = || guarded(|| kept.absorb(partials, &moment));
-                let absorbed = match pool.filter(|_| uses_threads(&stage.end)) {
+                let absorbed = match pool.filter(|_| in_pool) {
                     Some(pool) => pool.install(absorb),
                     None => absorb(),
                 };

@@ -109,7 +109,8 @@ impl Journal {
                 let message = format!("the event time of batch {committed} is not what this release writes: {error}");
                 Error::new(ErrorKind::Corrupt, message).because(error)
             })?;
-            definition.executor.restore(event_time, |operator| checkpoint.load_state(operator, committed))?;
+            let load = |operator: &str| checkpoint.load_state(operator, committed);
+            definition.executor.restore(event_time, options.pool.as_deref(), load)?;
         }
         let is_new = resumption.next_batch == 0 && pending.is_empty();
         for (name, sink) in definition.all_sinks().filter(|_| !is_new) {
@@ -161,9 +162,14 @@ impl Journal {
     }
 
     /// Notes what a batch made of the state: after it was computed, before it is committed.
-    pub(super) fn save_state(&mut self, batch: &MicroBatch, executor: &mut Executor) -> Result<()> {
+    pub(super) fn save_state(
+        &mut self,
+        batch: &MicroBatch,
+        executor: &mut Executor,
+        pool: Option<&rayon::ThreadPool>,
+    ) -> Result<()> {
         let is_snapshot_due = self.options.is_snapshot_due(batch.id);
-        executor.save(is_snapshot_due, &mut |operator, part, rows| {
+        executor.save(is_snapshot_due, pool, &mut |operator, part, rows| {
             self.scribe.note(Note::State { operator: operator.to_owned(), batch: batch.id, part, rows });
             Ok(())
         })

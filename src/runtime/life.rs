@@ -361,7 +361,7 @@ impl Life {
         }
         if let Some(journal) = &mut self.journal {
             journal.note_read(&batch, &computed.checksums)?;
-            journal.save_state(&batch, &mut self.definition.executor)?;
+            journal.save_state(&batch, &mut self.definition.executor, self.options.pool.as_deref())?;
             journal.wait_until_begun()?;
         }
         let saved_at = self.now();
@@ -391,6 +391,7 @@ impl Life {
             stages: computed.flows.clone(),
             untimed: computed.seen.untimed,
             groups: computed.groups,
+            spilled: computed.spilled,
             queue: self.queue(),
             allowed: std::mem::take(&mut self.allowed),
             memory: self.options.memory.as_ref().map(Memory::of),

@@ -17,6 +17,7 @@
 //! | [`executor`] | how stages run over a batch's partitions |
 //! | `task` | how one partition goes through one stage |
 //! | [`states`] | what others may see of what is kept |
+//! | `spill` | where that lies which is kept and has no room in memory |
 //! | `tables` | when static tables are read again |
 //! | [`progress`] | what is told about a batch |
 //! | [`quarantine`] | what is kept of what a batch leaves out, and when there is too much of it |
@@ -40,6 +41,7 @@ pub mod quarantine;
 mod rate;
 pub mod scheduler;
 mod scribe;
+mod spill;
 pub mod states;
 mod tables;
 pub(crate) mod task;

@@ -11,6 +11,7 @@ use crate::connectors::ReadLimits;
 use crate::error::Result;
 use crate::formats::ReadReport;
 use crate::kernels::Flow;
+use crate::kernels::spill::Spilled;
 use crate::limits::PROGRESS_RECORDS_MAX;
 use crate::plan::rules::Verdict;
 use crate::profile::{ColumnProfile, Profile};
@@ -65,6 +66,8 @@ pub struct Progress {
     pub allowed: Allowed,
     /// How much of the memory budget was in use when the batch had been written, if there is a budget.
     pub memory: Option<Memory>,
+    /// What of the groups has no room in memory and lies on disk, if there is a budget and something that may lie there.
+    pub spilled: Option<Spilled>,
     /// How often something failed and was tried again.
     pub retries: u32,
     /// Pieces of the batch that a device could not finish and that were run again on the CPU.

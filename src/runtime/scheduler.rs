@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::pace::BatchSize;
 use super::progress::{Listener, Progress, ProgressLog, SourceProfile, Totals};
 use super::quarantine::{self, BadRecordsMax};
 use super::rate::Backpressure;
+use super::spill;
 use super::states::StateHandle;
 use super::trigger::{OnEnd, Trigger};
 use crate::clock::{Clock, Wake};
@@ -59,6 +61,19 @@ pub struct QueryOptions {
     pub max_rows_per_second: BTreeMap<String, u64>,
     /// How many bytes may be in flight; none: any number.
     pub memory: Option<MemoryBudget>,
+    /// How many bytes running aggregates and windows may keep in memory; none: half of `memory`, or any number without it.
+    pub state_memory: Option<u64>,
+    /// The folder for what they keep beyond that; none: one of the system's temporary folder.
+    pub spill_folder: Option<PathBuf>,
+}
+
+impl QueryOptions {
+    /// How many bytes of state may be in memory, and the folder for what is more; none if there is no bound.
+    pub fn room(&self) -> Option<(u64, PathBuf)> {
+        let bytes = self.state_memory.or(self.memory.as_ref().map(|memory| memory.total() / 2))?;
+        let folder = self.spill_folder.clone();
+        Some((bytes, folder.unwrap_or_else(|| std::env::temp_dir().join(spill::FOLDER))))
+    }
 }
 
 impl fmt::Debug for QueryOptions {
@@ -176,6 +191,9 @@ impl RunningQuery {
             ended: Mutex::new(None),
             end: Condvar::new(),
         });
+        if let Some((bytes, folder)) = options.room().filter(|_| definition.executor.can_spill()) {
+            definition.executor.spill_to(spill::room(bytes, &folder)?);
+        }
         let place = options.checkpoint.as_ref();
         let resumed = place.map(|place| Journal::open(place, &options, &shared, &mut definition)).transpose()?;
         if let Some(resumed) = &resumed {

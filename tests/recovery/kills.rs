@@ -20,13 +20,14 @@ fn a_child_runs_the_query_it_is_told() {
     let mut orders = orders.split('\n');
     let mut next = || orders.next().unwrap();
     let (query, input, folder) = (next(), next(), next());
-    let site = Site::new(Path::new(input), Path::new(folder));
+    let mut site = Site::new(Path::new(input), Path::new(folder));
+    site.state_memory = (next() == "cramped").then_some(1);
     site.run(queries::by_name(query), site.store()).unwrap();
 }
 
 /// Starts the child and kills it after a while; whether it came to its end before.
-fn run_and_kill(query: &Query, input: &Path, folder: &Path, after: Duration) -> bool {
-    let orders = format!("{}\n{}\n{}", query.name, input.display(), folder.display());
+fn run_and_kill(query: &Query, input: &Path, folder: &Path, memory: &str, after: Duration) -> bool {
+    let orders = format!("{}\n{}\n{}\n{memory}", query.name, input.display(), folder.display());
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "kills::a_child_runs_the_query_it_is_told", "--test-threads=1"])
         .env(CHILD, orders)
@@ -53,10 +54,12 @@ fn a_killed_process_goes_on_and_writes_the_same_bytes() {
             seed += 1;
             let folder = tempfile::tempdir().unwrap();
             let site = Site::new(input.path(), folder.path());
+            // In every other site state has no room in memory.
+            let memory = if seed % 2 == 0 { "cramped" } else { "roomy" };
             // A few deaths in a row; then it may come to its end.
             for _ in 0..4 {
                 let after = Duration::from_micros(random.below(25_000) as u64);
-                killed += u64::from(!run_and_kill(query, input.path(), folder.path(), after));
+                killed += u64::from(!run_and_kill(query, input.path(), folder.path(), memory, after));
             }
             site.run(query, site.store()).unwrap();
             assert_eq!(site.written(), expected, "{}, seed {seed}", query.name);

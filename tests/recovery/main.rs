@@ -3,7 +3,7 @@
 //!
 //! `faults` fails at each step that a checkpoint makes on its folder, `sink_faults` at each step of the output; `kills` kills a child process; `damage` changes
 //! bytes of files; `changes` starts changed queries on old checkpoints; `positions` looks at sources that go on; `restarts` stops
-//! after every batch and goes on with another number of partitions; `simulation` lets queries live in made-up worlds.
+//! after every batch and goes on with another number of partitions; `spilled` gives state no room in memory; `simulation` lets queries live in made-up worlds.
 
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -16,6 +16,7 @@ mod queries;
 mod restarts;
 mod simulation;
 mod sink_faults;
+mod spilled;
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -41,6 +42,9 @@ struct Site {
     output: PathBuf,
     /// What happens before each step of the sink.
     on_sink_step: Option<OnSinkStep>,
+    /// How many bytes state may take in memory, if there is a bound; what is more goes to `spill`.
+    state_memory: Option<u64>,
+    spill: PathBuf,
 }
 
 type OnSinkStep = Arc<dyn Fn(FilesStep, &Path) -> std::io::Result<()> + Send + Sync>;
@@ -53,6 +57,8 @@ impl Site {
             checkpoint: folder.join("checkpoint"),
             output: folder.join("output"),
             on_sink_step: None,
+            state_memory: None,
+            spill: folder.join("spill"),
         }
     }
 
@@ -78,6 +84,10 @@ impl Site {
         options: CheckpointOptions,
         builder: ContextBuilder,
     ) -> Result<RunningQuery> {
+        let builder = match self.state_memory {
+            Some(bytes) => builder.state_memory(bytes).spill_folder(&self.spill),
+            None => builder,
+        };
         let context = builder
             .limits(ReadLimits { files_max: Some(1), ..ReadLimits::default() })
             .retries(0, std::time::Duration::ZERO)

@@ -30,6 +30,15 @@ pub(crate) const ALL: &[Query] = &[
         name: "everything",
         stream: |visits| Ok(visits.key_by([col("city")]).output_mode(OutputMode::Complete).running(many_aggregates())),
     },
+    Query { name: "wide", stream: |visits| Ok(visits.key_by([col("n"), col("city")]).running(wide_aggregates())) },
+    Query {
+        name: "wide windows",
+        stream: |visits| {
+            let windows = sliding_window(col("time"), seconds(12), seconds(4));
+            let visits = visits.with_watermark("time", seconds(3));
+            Ok(visits.key_by([col("n"), col("city"), windows]).aggregate(wide_aggregates()))
+        },
+    },
     Query {
         name: "total",
         stream: |visits| Ok(visits.key_by([]).running([len().alias("visits"), col("n").sum().alias("n")])),
@@ -139,6 +148,19 @@ pub(crate) const ALL: &[Query] = &[
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+/// Aggregates whose groups may lie in key groups.
+fn wide_aggregates() -> Vec<Aggregate> {
+    let n = || col("n");
+    vec![
+        len().alias("visits"),
+        n().sum().alias("sum"),
+        n().cast(DataType::Float64).mean().alias("mean"),
+        n().std(1).alias("std"),
+        col("time").max().alias("latest"),
+        n().last().alias("last"),
+    ]
 }
 
 fn many_aggregates() -> Vec<Aggregate> {

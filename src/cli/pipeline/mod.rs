@@ -61,6 +61,7 @@ const KEYS: &[&str] = &[
     "batch",
     "backpressure",
     "memory",
+    "spill",
 ];
 const BAD_RECORDS_KEYS: &[&str] = &["records", "share"];
 const TABLES: &[&str] = &["source", "table", "stream", "sink"];
@@ -291,6 +292,7 @@ mod tests {
             BAD_RECORDS_KEYS,
             pace::BATCH_KEYS,
             pace::BACKPRESSURE_KEYS,
+            pace::SPILL_KEYS,
             files::KEYS,
             files::READER_KEYS,
             files::WRITER_KEYS,

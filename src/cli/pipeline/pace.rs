@@ -1,4 +1,4 @@
-//! `batch`, `backpressure` and `memory`: how much a batch may take.
+//! `batch`, `backpressure`, `memory` and `spill`: how much a batch may take, and what is kept may.
 
 use super::document::{Node, Value};
 use super::keys::Keys;
@@ -7,6 +7,7 @@ use crate::query::ContextBuilder;
 use crate::runtime::{Backpressure, BatchSize, MemoryBudget};
 
 pub(super) const BATCH_KEYS: &[&str] = &["max_latency", "max_bytes", "max_rows"];
+pub(super) const SPILL_KEYS: &[&str] = &["folder", "above"];
 pub(super) const BACKPRESSURE_KEYS: &[&str] = &["proportional", "integral", "derivative", "min_rate", "initial_rate"];
 
 /// Gives the query what the keys above all tables say.
@@ -26,7 +27,32 @@ pub(super) fn set(keys: &Keys<'_>, mut builder: ContextBuilder) -> Result<Contex
     if let Some(node) = keys.optional("memory") {
         builder = builder.memory_budget(MemoryBudget::new(node.bytes()?));
     }
+    if let Some(node) = keys.optional("spill") {
+        builder = spill(node, builder, keys.optional("memory").is_some())?;
+    }
     Ok(builder)
+}
+
+/// The path of a folder, or a table that says what may stay in memory, too.
+fn spill(node: &Node, mut builder: ContextBuilder, has_memory: bool) -> Result<ContextBuilder> {
+    let (folder, above) = if let Value::Text(_) = node.value {
+        (Some(node.text()?), None)
+    } else {
+        let keys = Keys::of(node, "spill")?;
+        keys.only(&[SPILL_KEYS])?;
+        (keys.optional("folder").map(Node::text).transpose()?, keys.bytes("above")?)
+    };
+    if above.is_none() && !has_memory {
+        let message = "without \"memory\" or \"above\" all state stays in memory: say how much may, such as { above = \"1 GiB\" }";
+        return Err(node.spot.mistake(message));
+    }
+    if let Some(folder) = folder {
+        builder = builder.spill_folder(folder);
+    }
+    Ok(match above {
+        Some(above) => builder.state_memory(above),
+        None => builder,
+    })
 }
 
 fn batch_size(node: &Node) -> Result<BatchSize> {

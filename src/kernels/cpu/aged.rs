@@ -13,6 +13,7 @@ use arrow_select::filter::filter_record_batch;
 
 use super::held_keys::{Due, HeldKeys};
 use super::keep::{KeptGroups, latest_rows, over_entry};
+use super::key_groups::KeyGroups;
 use super::reduce::Groups;
 use crate::columnar::{RecordBatch, Schema, SchemaRef};
 use crate::error::{Error, Result};
@@ -63,7 +64,7 @@ impl KeptGroups {
         if self.panes.get(&0).is_some_and(|groups| groups.len() > 2 * alive + OVER_WORTH_CLEARING) {
             let all = self.ages()?.all();
             let cleared = self.chosen(&all)?;
-            self.panes.insert(0, cleared);
+            self.panes.insert(0, KeyGroups::of_one(&self.ground, cleared));
         }
         Ok(())
     }
@@ -72,6 +73,7 @@ impl KeptGroups {
     pub(super) fn chosen(&mut self, slots: &[u32]) -> Result<Groups> {
         let keys = self.numbered(slots)?;
         let Some(groups) = self.panes.get_mut(&0) else { return self.reduce.begin()?.settled() };
+        let groups = groups.one_mut()?;
         let ids = groups.ids_of(&keys)?;
         self.reduce.select(groups, &ids, &keys)
     }
@@ -89,11 +91,12 @@ impl KeptGroups {
         let all = self.ages()?.all();
         let keys = self.numbered(&all)?;
         let Some(groups) = self.panes.get(&0) else { return Ok(RecordBatch::new_empty(Arc::clone(&self.schema))) };
+        let groups = &*groups.one()?;
         // Ids are looked up in a copy: that of the groups themselves would have to change.
         let everything: Vec<u32> = (0_u32..).take(groups.len()).collect();
         let mut copy = self.reduce.select(groups, &everything, &groups.keys()?)?;
         let ids = copy.ids_of(&keys)?;
-        self.finished(&self.reduce.select(groups, &ids, &keys)?)
+        self.finished(&self.reduce.select(groups, &ids, &keys)?.finish()?)
     }
 
     fn aged_schema(&self) -> Result<SchemaRef> {
@@ -126,7 +129,7 @@ impl KeptGroups {
         let rows = filter_record_batch(&rows, &until.iter().map(|until| Some(lives(until))).collect::<BooleanArray>())?;
         let stored = under(&groups, rows.columns()[..columns].to_vec(), rows.num_rows())?;
         self.panes.clear();
-        self.panes.insert(0, self.reduce.restore(&stored)?.settled()?);
+        self.panes.insert(0, KeyGroups::of_one(&self.ground, self.reduce.restore(&stored)?.settled()?));
         let fields = schema.fields();
         let fields = fields.iter().take(keys).chain(fields.iter().skip(columns)).cloned().collect::<Vec<_>>();
         let of_ages = rows.columns()[..keys].iter().chain(&rows.columns()[columns..]).cloned().collect();

@@ -1,4 +1,4 @@
-//! The CPU twin of [`crate::kernels::keep`]: a [`Groups`] for each pane, so that costs follow the groups a batch touches,
+//! The CPU twin of [`crate::kernels::keep`]: [`KeyGroups`] for each pane, so that costs follow the groups a batch touches,
 //! and what is over goes pane by pane.
 //!
 //! Sessions ([`super::sessions`]) and windows by the number of rows ([`super::count_windows`]) are kept elsewhere, groups with a time to live with help from [`super::aged`].
@@ -18,17 +18,20 @@ use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, UInt32Array};
 use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
-use arrow_select::take::{take, take_record_batch};
+use arrow_select::take::take_record_batch;
 
 use super::group_ids::GroupIds;
 use super::held_keys::HeldKeys;
+use super::key_groups::{Ground, KeyGroups, Touched, taken};
 use super::pane_stacks::{PaneStacks, merged, set_pane};
 use super::reduce::{Groups, KeyedReduce};
 use super::stage::combined;
-use crate::columnar::{RecordBatch, Schema, SchemaRef};
+use crate::columnar::{DataType, RecordBatch, Schema, SchemaRef};
 use crate::error::{Error, Result};
+use crate::expr::{AggregateFunction, TypedAggregate};
 use crate::kernels::keep::{Kept, Moment, fields, first_open_pane, has_key, has_slid, under, windowed};
 use crate::kernels::map_state::micros;
+use crate::kernels::spill::Room;
 use crate::kernels::{Partial, Partitions, stored};
 use crate::plan::keep::{Keep, OutputMode, Span, Windows};
 
@@ -44,9 +47,11 @@ pub(super) struct KeptGroups {
     pub(super) reduce: KeyedReduce,
     /// Of what comes out.
     pub(super) schema: SchemaRef,
-    pub(super) panes: BTreeMap<i64, Groups>,
+    pub(super) panes: BTreeMap<i64, KeyGroups>,
     /// The groups that the latest batch touched, as they are now, by pane.
-    touched: BTreeMap<i64, Groups>,
+    touched: BTreeMap<i64, Touched>,
+    /// How the groups of all panes lie.
+    pub(super) ground: Arc<Ground>,
     /// What windows that overlap have in common, where that is of use.
     stacks: Option<PaneStacks>,
     /// Panes before this one are over; of groups with a time to live, those that were due by then.
@@ -67,6 +72,9 @@ impl KeptGroups {
             Span::Batches { .. } => true,
             Span::Always | Span::Sessions(_) | Span::Rows(_) => false,
         };
+        let stored = reduce.stored_schema()?;
+        let may_deal = keep.may_spill() && may_be_dealt(keep, &stored);
+        let ground = Ground { reduce: reduce.clone(), schema: stored, may_deal, room: None };
         let stacks = (overlaps && PaneStacks::suit(&keep.aggregates)).then(PaneStacks::default);
         Ok(Self {
             keep: keep.clone(),
@@ -74,6 +82,7 @@ impl KeptGroups {
             schema: Arc::clone(schema),
             panes: BTreeMap::new(),
             touched: BTreeMap::new(),
+            ground: Arc::new(ground),
             stacks,
             over_before: None,
             ages: keep.ttl.map(|_| HeldKeys::new(keys)).transpose()?,
@@ -88,11 +97,9 @@ impl KeptGroups {
         for (pane, from, keys) in self.dealt(groups, moment)? {
             let kept = match self.panes.entry(pane) {
                 Entry::Occupied(kept) => kept.into_mut(),
-                Entry::Vacant(free) => free.insert(self.reduce.begin()?.settled()?),
+                Entry::Vacant(free) => free.insert(KeyGroups::new(&self.ground)?),
             };
-            let ids = kept.take_groups(groups, &from, &keys)?;
-            let touched = self.reduce.select(kept, &ids, &keys)?;
-            self.touched.insert(pane, touched);
+            self.touched.insert(pane, kept.take_in(groups, &from, &keys)?);
             if let Some(stacks) = &mut self.stacks {
                 stacks.touch(pane);
             }
@@ -129,7 +136,8 @@ impl KeptGroups {
                     by_pane.entry(pane).or_default().push(group as u32);
                 }
                 let dealt = by_pane.into_iter().map(|(pane, from)| {
-                    let keys = if from.len() == groups.len() { keys.clone() } else { taken(&keys, &from)? };
+                    let keys =
+                        if from.len() == groups.len() { keys.clone() } else { taken(&keys, &from.clone().into())? };
                     Ok((pane, from, keys))
                 });
                 dealt.collect()
@@ -143,11 +151,11 @@ impl KeptGroups {
         match &self.keep.span {
             Span::Always if self.ages.is_some() && self.keep.mode == OutputMode::Complete => self.alive(),
             Span::Always => {
-                let from = if self.keep.mode == OutputMode::Complete { &self.panes } else { &self.touched };
-                match from.get(&0) {
-                    Some(groups) => self.finished(groups),
-                    None => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
-                }
+                let rows = match self.keep.mode {
+                    OutputMode::Complete => self.panes.get(&0).map(KeyGroups::rows),
+                    OutputMode::Append | OutputMode::Update => self.touched.get_mut(&0).map(Touched::rows),
+                };
+                rows.map_or_else(|| Ok(RecordBatch::new_empty(Arc::clone(&self.schema))), |rows| self.finished(&rows?))
             }
             &Span::Batches { size, slide } => match slide.is_none_or(|slide| has_slid(moment, slide)) {
                 true => {
@@ -186,13 +194,16 @@ impl KeptGroups {
     }
 
     /// The answer of one window: all its groups, or those that the batch touched.
-    fn window(&self, windows: &Windows, window: i64, stacks: Option<&mut PaneStacks>) -> Result<RecordBatch> {
+    fn window(&mut self, windows: &Windows, window: i64, stacks: Option<&mut PaneStacks>) -> Result<RecordBatch> {
         let (first, last) = windows.panes_of(window);
         let place = self.keep.keys.len() - 1;
         let is_update = self.keep.mode == OutputMode::Update;
         if first == last {
-            let from = if is_update { &self.touched } else { &self.panes };
-            let rows = from.get(&first).map_or_else(|| self.reduce.begin()?.finish(), |groups| self.plain(groups))?;
+            let rows = match is_update {
+                true => self.touched.get_mut(&first).map(Touched::rows),
+                false => self.panes.get(&first).map(KeyGroups::rows),
+            };
+            let rows = rows.unwrap_or_else(|| self.reduce.begin()?.finish())?;
             return windowed(&rows, place, windows, window, &self.schema);
         }
         let mut all = self.together((first, last), windows.slide / windows.pane, stacks)?;
@@ -205,7 +216,7 @@ impl KeptGroups {
             }
             let mut seen = BTreeSet::new();
             wanted.retain(|&id| seen.insert(id));
-            all = self.reduce.select(&all, &wanted, &taken(&all.keys()?, &wanted)?)?;
+            all = self.reduce.select(&all, &wanted, &taken(&all.keys()?, &wanted.clone().into())?)?;
         }
         windowed(&all.finish()?, place, windows, window, &self.schema)
     }
@@ -214,7 +225,7 @@ impl KeptGroups {
     fn together(&self, (first, last): (i64, i64), step: i64, stacks: Option<&mut PaneStacks>) -> Result<Groups> {
         match stacks {
             Some(stacks) => stacks.window(&self.reduce, &self.panes, (first, last), step),
-            None => merged(&self.reduce, self.panes.range(first..=last).map(|(_, groups)| groups)),
+            None => merged(&self.reduce, self.panes.range(first..=last).map(|(_, groups)| groups.into())),
         }
     }
 
@@ -236,14 +247,8 @@ impl KeptGroups {
         under(&self.schema, columns, rows.num_rows())
     }
 
-    /// One row a group; the groups stay.
-    fn plain(&self, groups: &Groups) -> Result<RecordBatch> {
-        let ids = (0..groups.len() as u32).collect::<Vec<_>>();
-        self.reduce.select(groups, &ids, &groups.keys()?)?.finish()
-    }
-
-    pub(super) fn finished(&self, groups: &Groups) -> Result<RecordBatch> {
-        let rows = self.plain(groups)?;
+    /// The rows of groups as they come out.
+    pub(super) fn finished(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         let mut columns = rows.columns().to_vec();
         if self.ages.is_some() {
             columns.remove(self.keep.keys.len() - 1);
@@ -265,10 +270,12 @@ impl KeptGroups {
         }
     }
 
-    fn stored<'a>(&self, panes: impl Iterator<Item = &'a mut Groups>) -> Result<RecordBatch> {
-        let schema = self.reduce.stored_schema()?;
-        let rows = panes.map(Groups::store).collect::<Result<Vec<_>>>()?;
-        Ok(concat_batches(&schema, &rows)?)
+    /// The stored groups of all panes.
+    fn stored(&self, mut panes: Vec<RecordBatch>) -> Result<RecordBatch> {
+        match (panes.len(), panes.pop()) {
+            (1, Some(one)) => Ok(one),
+            (_, last) => Ok(concat_batches(&self.reduce.stored_schema()?, panes.iter().chain(&last))?),
+        }
     }
 }
 
@@ -282,10 +289,8 @@ impl Kept for KeptGroups {
     }
 
     fn changes(&mut self) -> Result<Vec<RecordBatch>> {
-        let mut touched = std::mem::take(&mut self.touched);
-        let rows = self.stored(touched.values_mut());
-        self.touched = touched;
-        let rows = self.with_ages(rows?, &self.touched_ages)?;
+        let touched = self.touched.values_mut().map(Touched::store).collect::<Result<_>>()?;
+        let rows = self.with_ages(self.stored(touched)?, &self.touched_ages)?;
         let Some(over_before) = self.over_before else { return Ok(vec![rows]) };
         let mut metadata = rows.schema().metadata().clone();
         metadata.insert(OVER_ENTRY.to_owned(), over_before.to_string());
@@ -299,10 +304,8 @@ impl Kept for KeptGroups {
             let rows = self.chosen(&all)?.store()?;
             return Ok(vec![self.with_ages(rows, &all)?]);
         }
-        let mut panes = std::mem::take(&mut self.panes);
-        let rows = self.stored(panes.values_mut());
-        self.panes = panes;
-        Ok(vec![rows?])
+        let panes = self.panes.values_mut().map(KeyGroups::store).collect::<Result<_>>()?;
+        Ok(vec![self.stored(panes)?])
     }
 
     fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
@@ -316,27 +319,48 @@ impl Kept for KeptGroups {
             stored::check(rows, &schema)?;
             over_before = over_before.max(over_entry(rows.schema_ref())?);
         }
-        let rows = latest_rows(&concat_batches(&schema, all)?, self.keep.keys.len())?;
         self.panes.clear();
         self.stacks.iter_mut().for_each(PaneStacks::clear);
+        let all = all.into_iter().filter(|rows| rows.num_rows() > 0).cloned();
         if self.keep.span == Span::Always {
-            if rows.num_rows() > 0 {
-                self.panes.insert(0, self.reduce.restore(&rows)?.settled()?);
+            let all = all.collect::<Vec<_>>();
+            if !all.is_empty() {
+                self.panes.insert(0, KeyGroups::restore(&self.ground, &all)?);
             }
             return Ok(());
         }
-        let mut by_pane: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
-        let panes = rows.column(self.keep.keys.len() - 1).as_primitive::<Int64Type>();
-        for (row, &pane) in panes.values().iter().enumerate() {
-            if over_before.is_none_or(|over| pane >= over) {
-                by_pane.entry(pane).or_default().push(row as u32);
+        let mut by_pane: BTreeMap<i64, Vec<RecordBatch>> = BTreeMap::new();
+        for rows in all {
+            let panes = rows.column(self.keep.keys.len() - 1).as_primitive::<Int64Type>();
+            let mut of_pane: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+            for (row, &pane) in panes.values().iter().enumerate() {
+                if over_before.is_none_or(|over| pane >= over) {
+                    of_pane.entry(pane).or_default().push(row as u32);
+                }
+            }
+            for (pane, chosen) in of_pane {
+                let rows = take_record_batch(&rows, &UInt32Array::from(chosen))?;
+                by_pane.entry(pane).or_default().push(rows);
             }
         }
-        for (pane, chosen) in by_pane {
-            let groups = self.reduce.restore(&take_record_batch(&rows, &UInt32Array::from(chosen))?)?;
-            self.panes.insert(pane, groups.settled()?);
+        for (pane, rows) in by_pane {
+            self.panes.insert(pane, KeyGroups::restore(&self.ground, &rows)?);
         }
         Ok(())
+    }
+
+    fn can_spill(&self) -> bool {
+        self.keep.may_spill()
+    }
+
+    fn spill_to(&mut self, room: &Room) {
+        if self.can_spill() {
+            self.ground = Arc::new(Ground { room: Some(room.clone()), ..Ground::clone(&self.ground) });
+        }
+    }
+
+    fn uses_threads(&self) -> bool {
+        self.panes.values().any(KeyGroups::is_dealt)
     }
 
     fn end(&self) -> Option<i64> {
@@ -360,7 +384,7 @@ impl Kept for KeptGroups {
         match &self.keep.span {
             Span::Always if self.ages.is_some() => self.alive(),
             Span::Always => match self.panes.get(&0) {
-                Some(groups) => self.finished(groups),
+                Some(groups) => self.finished(&groups.rows()?),
                 None => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
             },
             Span::Batches { size, .. } => {
@@ -387,9 +411,10 @@ impl Kept for KeptGroups {
             return Ok(filter_record_batch(&all, &has_key(all.columns(), key, all.num_rows())?)?);
         };
         let Some(groups) = self.panes.get(&0) else { return Ok(RecordBatch::new_empty(Arc::clone(&self.schema))) };
+        let groups = groups.near(key)?;
         let keys = groups.keys()?;
         let ids = has_key(&keys, key, groups.len())?.values().set_indices().map(|id| id as u32).collect::<Vec<_>>();
-        self.finished(&self.reduce.select(groups, &ids, &taken(&keys, &ids)?)?)
+        self.finished(&self.reduce.select(&groups, &ids, &taken(&keys, &ids.clone().into())?)?.finish()?)
     }
 }
 
@@ -418,14 +443,25 @@ pub(super) fn over_entry(schema: &Schema) -> Result<Option<i64>> {
     entry.map(|text| text.parse().map_err(|_| stored::corrupt("a number of a pane is none"))).transpose()
 }
 
-fn windows_of<'a>(windows: &'a Windows, panes: &'a BTreeMap<i64, Groups>) -> impl Iterator<Item = i64> + 'a {
+fn windows_of<'a, T>(windows: &'a Windows, panes: &'a BTreeMap<i64, T>) -> impl Iterator<Item = i64> + 'a {
     panes.keys().flat_map(|&pane| {
         let (first, last) = windows.windows_of(pane);
         first..=last
     })
 }
 
-fn taken(keys: &[ArrayRef], ids: &[u32]) -> Result<Vec<ArrayRef>> {
-    let ids = UInt32Array::from(ids.to_vec());
-    Ok(keys.iter().map(|key| take(key, &ids, None)).collect::<Result<_, _>>()?)
+/// Whether groups may be dealt out to key groups: not where a part alone could be about as large as the whole, as with
+/// dictionaries and with tables of all values.
+fn may_be_dealt(keep: &Keep, stored: &Schema) -> bool {
+    let has_table = |one: &TypedAggregate| matches!(one.function, AggregateFunction::NUnique);
+    !keep.aggregates.iter().any(has_table) && !stored.fields().iter().any(|field| has_dictionary(field.data_type()))
+}
+
+fn has_dictionary(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(..) => true,
+        DataType::Struct(fields) => fields.iter().any(|field| has_dictionary(field.data_type())),
+        DataType::List(item) | DataType::LargeList(item) => has_dictionary(item.data_type()),
+        _ => false,
+    }
 }

@@ -17,6 +17,8 @@ pub mod join_asof;
 mod join_index;
 mod join_streams;
 mod keep;
+mod key_group;
+mod key_groups;
 mod map_state;
 pub(crate) mod native;
 mod pane_stacks;

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array};
 
+use super::key_groups::KeyGroups;
 use super::reduce::{Groups, KeyedReduce};
 use crate::error::Result;
 use crate::expr::{AggregateFunction, TypedAggregate};
@@ -90,7 +91,7 @@ impl PaneStacks {
     pub(super) fn window(
         &mut self,
         reduce: &KeyedReduce,
-        panes: &BTreeMap<i64, Groups>,
+        panes: &BTreeMap<i64, KeyGroups>,
         (first, last): (i64, i64),
         step: i64,
     ) -> Result<Groups> {
@@ -99,7 +100,7 @@ impl PaneStacks {
             && last.saturating_add(1) >= self.reached;
         if !holds {
             self.clear();
-            let all = merged(reduce, between(panes, first, last).map(|(_, groups)| groups))?;
+            let all = merged(reduce, between(panes, first, last).map(|(_, groups)| groups.into()))?;
             self.build(reduce, panes, (first, last), step, all.len())?;
             return Ok(all);
         }
@@ -112,32 +113,33 @@ impl PaneStacks {
                 self.back = Some(reduce.begin()?.settled()?);
             }
             if let Some(back) = &mut self.back {
-                take_all(back, groups)?;
+                Together::from(groups).put_into(back)?;
             }
         }
         self.reached = last.saturating_add(1);
-        merged(reduce, self.front.last().map(|(_, groups)| groups).into_iter().chain(&self.back))
+        let front = self.front.last().map(|(_, groups)| groups);
+        merged(reduce, front.into_iter().chain(&self.back).map(Together::Groups))
     }
 
     /// Fills the front with what the windows after this one, whose groups are so many, have in common with it.
     fn build(
         &mut self,
         reduce: &KeyedReduce,
-        panes: &BTreeMap<i64, Groups>,
+        panes: &BTreeMap<i64, KeyGroups>,
         (first, last): (i64, i64),
         step: i64,
         groups: usize,
     ) -> Result<()> {
         let of_panes: usize = between(panes, first, last).map(|(_, groups)| groups.len()).sum();
-        let mut blocks: BTreeMap<i64, Vec<&Groups>> = BTreeMap::new();
+        let mut blocks: BTreeMap<i64, Vec<Together<'_>>> = BTreeMap::new();
         for (pane, groups) in between(panes, first.saturating_add(step), last) {
-            blocks.entry(first + (pane - first) / step * step).or_default().push(groups);
+            blocks.entry(first + (pane - first) / step * step).or_default().push(groups.into());
         }
         if of_panes < OVERLAP_WORTH_STACKS * groups || blocks.len() * groups > COPIES_MAX * of_panes {
             return Ok(());
         }
         for (start, block) in blocks.into_iter().rev() {
-            let later = self.front.last().map(|(_, groups)| groups);
+            let later = self.front.last().map(|(_, groups)| Together::Groups(groups));
             let all = merged(reduce, block.into_iter().chain(later))?;
             self.front.push((start, all));
         }
@@ -147,23 +149,48 @@ impl PaneStacks {
 }
 
 /// The panes from one to another; none if that lies before it.
-fn between(panes: &BTreeMap<i64, Groups>, first: i64, last: i64) -> impl Iterator<Item = (i64, &Groups)> {
+fn between(panes: &BTreeMap<i64, KeyGroups>, first: i64, last: i64) -> impl Iterator<Item = (i64, &KeyGroups)> {
     panes.range(first..).map(|(&pane, groups)| (pane, groups)).take_while(move |(pane, _)| *pane <= last)
 }
 
-/// The groups of several panes together, under the pane 0.
-pub(super) fn merged<'a>(reduce: &KeyedReduce, panes: impl Iterator<Item = &'a Groups>) -> Result<Groups> {
-    let mut all = reduce.begin()?.settled()?;
-    for groups in panes {
-        take_all(&mut all, groups)?;
-    }
-    Ok(all)
+/// Groups that are put together with others.
+#[derive(Clone, Copy)]
+pub(super) enum Together<'a> {
+    /// Of one pane.
+    Pane(&'a KeyGroups),
+    /// Of several panes.
+    Groups(&'a Groups),
 }
 
-fn take_all(all: &mut Groups, groups: &Groups) -> Result<()> {
-    let mut keys = groups.keys()?;
-    set_pane(&mut keys, 0, groups.len());
-    all.take_groups(groups, &(0_u32..).take(groups.len()).collect::<Vec<_>>(), &keys).map(drop)
+impl<'a> From<&'a KeyGroups> for Together<'a> {
+    fn from(groups: &'a KeyGroups) -> Self {
+        Self::Pane(groups)
+    }
+}
+
+impl Together<'_> {
+    /// Takes them into others, under the pane 0.
+    fn put_into(self, all: &mut Groups) -> Result<()> {
+        match self {
+            Self::Pane(groups) => {
+                let mut keys = groups.keys()?;
+                set_pane(&mut keys, 0, groups.len());
+                groups.merge_into(all, &keys)
+            }
+            Self::Groups(groups) => {
+                let mut keys = groups.keys()?;
+                set_pane(&mut keys, 0, groups.len());
+                all.take_groups(groups, &(0_u32..).take(groups.len()).collect::<Vec<_>>(), &keys).map(drop)
+            }
+        }
+    }
+}
+
+/// The groups of several panes together, under the pane 0.
+pub(super) fn merged<'a>(reduce: &KeyedReduce, mut panes: impl Iterator<Item = Together<'a>>) -> Result<Groups> {
+    let mut all = reduce.begin()?.settled()?;
+    panes.try_for_each(|groups| groups.put_into(&mut all))?;
+    Ok(all)
 }
 
 /// Gives all keys this pane.

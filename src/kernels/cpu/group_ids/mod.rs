@@ -45,6 +45,9 @@ pub(crate) trait Ticket: Send + Sync {
     /// Forgets all values, but keeps the memory for about as many.
     fn clear(&mut self);
 
+    /// Gives up tables as large as a range of values: the values are a few of many, anywhere in their range.
+    fn scatter(&mut self) {}
+
     /// Gives each value another id if it could then be found faster from now on: its place in a range of integers that
     /// have all appeared. If so, says which one each id has become.
     fn renumber(&mut self) -> Option<Vec<u32>> {
@@ -190,6 +193,14 @@ impl GroupIds {
             if let Some(pairs) = &mut column.pairs {
                 pairs.clear();
             }
+        }
+    }
+
+    /// As [`Ticket::scatter`]; no table is as large as all pairs that there could be, either. There are no groups yet.
+    pub(crate) fn scatter(&mut self) {
+        for column in &mut self.columns {
+            column.ticket.scatter();
+            column.pairs.iter_mut().for_each(Pairs::scatter);
         }
     }
 

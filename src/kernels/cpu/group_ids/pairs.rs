@@ -35,6 +35,11 @@ impl Pairs {
         Self { pairs: Vec::new(), index: Index::Grid { width: 0, ids: Vec::new() }, found: Vec::new() }
     }
 
+    /// Finds pairs by their hashes from now on. There are none yet.
+    pub(crate) fn scatter(&mut self) {
+        self.index = Index::Hash(Table::new());
+    }
+
     /// How ids are found at present.
     pub(crate) fn method(&self) -> Method {
         match &self.index {

@@ -424,6 +424,10 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
         native::column(&self.data_type, self.keys.clone(), nulls)
     }
 
+    fn scatter(&mut self) {
+        self.is_sparse = true;
+    }
+
     fn method(&self) -> Method {
         match &self.index {
             Index::Range { ids, .. } => Method::Range(ids.len() - 1),

@@ -85,7 +85,8 @@ pub(super) fn take_in(groups: &mut Groups, later: &Groups, from: &[u32], keys: &
     Ok(to)
 }
 
-fn merge_states(groups: &mut Groups, later: &Groups, mapping: &Mapping<'_>) -> Result<()> {
+/// Takes the states of some groups of a later partition in.
+pub(super) fn merge_states(groups: &mut Groups, later: &Groups, mapping: &Mapping<'_>) -> Result<()> {
     groups.laned.merge(&later.laned, mapping)?;
     for (state, later) in groups.states.iter_mut().zip(&later.states) {
         if let (Some(state), Some(later)) = (state, later) {

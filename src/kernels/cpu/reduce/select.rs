@@ -2,7 +2,9 @@
 
 use arrow_array::ArrayRef;
 
+use super::state::Mapping;
 use super::{Groups, KeyedReduce, merge};
+use crate::columnar::RecordBatch;
 use crate::error::Result;
 
 impl Groups {
@@ -28,6 +30,36 @@ impl Groups {
         let mut ids = Vec::new();
         self.ids.assign(keys, &mut ids)?;
         Ok(ids)
+    }
+
+    /// As [`Groups::ids_of`], also without keys: then all of so many rows are of the one group.
+    pub(crate) fn ids_of_all(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
+        if keys.is_empty() { Ok(vec![0; rows]) } else { self.ids_of(keys) }
+    }
+
+    /// Takes all groups of later ones in, as those that have these ids here.
+    pub(crate) fn take_at(&mut self, later: &Self, to: &[u32]) -> Result<()> {
+        let from: Vec<u32> = (0..).take(later.len()).collect();
+        let mapping = Mapping { from: &from, to, later_groups: later.len(), groups: self.len() };
+        merge::merge_states(self, later, &mapping)
+    }
+
+    /// Made ready for keys that are a few of many, anywhere among them: no table is as large as the range of all.
+    pub(crate) fn scattered(mut self) -> Self {
+        self.ids.scatter();
+        self
+    }
+
+    /// One row a group; the groups stay as they are. They are settled.
+    pub(crate) fn rows(&mut self) -> Result<RecordBatch> {
+        // What lies in lanes is read off them; other states are worn by that.
+        if self.states.iter().all(Option::is_none) { self.answer() } else { self.copied_rows() }
+    }
+
+    /// As [`Groups::rows`], by way of a copy.
+    pub(crate) fn copied_rows(&self) -> Result<RecordBatch> {
+        let ids: Vec<u32> = (0..).take(self.len()).collect();
+        KeyedReduce(std::sync::Arc::clone(&self.prepared)).select(self, &ids, &self.keys()?)?.answer()
     }
 }
 

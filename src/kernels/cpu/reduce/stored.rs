@@ -7,8 +7,11 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "group ids fit u32: given out by GroupIds")]
 
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_select::take::take;
 
 use super::{Groups, KeyedReduce};
 use crate::error::Result;
@@ -48,6 +51,65 @@ impl KeyedReduce {
             state.restore(column)?;
         }
         Ok(groups)
+    }
+
+    /// The groups of stored rows, which have been checked: of several rows of a key the last one counts, and groups are in
+    /// the order of the first ones. Gives the first row of each group too, unless each row is a group.
+    ///
+    /// # Errors
+    /// `Corrupt` for what nothing can have stored.
+    pub(in crate::kernels::cpu) fn restore_latest(
+        &self,
+        columns: &[ArrayRef],
+        rows: usize,
+    ) -> Result<(Groups, Option<Vec<u32>>)> {
+        self.restore_into(self.begin()?.settled()?, columns, rows)
+    }
+
+    /// As [`KeyedReduce::restore_latest`], for keys that are a few of many, anywhere among them.
+    pub(in crate::kernels::cpu) fn restore_share(
+        &self,
+        columns: &[ArrayRef],
+        rows: usize,
+    ) -> Result<(Groups, Option<Vec<u32>>)> {
+        self.restore_into(self.begin()?.settled()?.scattered(), columns, rows)
+    }
+
+    fn restore_into(
+        &self,
+        mut groups: Groups,
+        columns: &[ArrayRef],
+        rows: usize,
+    ) -> Result<(Groups, Option<Vec<u32>>)> {
+        let (keys, columns) = columns.split_at(self.0.keys.len());
+        let (mut last, mut first): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
+        if keys.is_empty() {
+            let Some(row) = rows.checked_sub(1) else { return Ok((groups, None)) };
+            last.push(row as u32);
+        } else {
+            let mut ids = Vec::new();
+            groups.ids.assign(keys, &mut ids)?;
+            if groups.len() < rows {
+                last.resize(groups.len(), 0);
+                for (row, id) in (0_u32..).zip(ids) {
+                    last[id as usize] = row;
+                    if id as usize == first.len() {
+                        first.push(row);
+                    }
+                }
+            }
+        }
+        let is_each = last.is_empty() || last.len() == rows;
+        let latest = UInt32Array::from(last);
+        let column = |column: &ArrayRef| if is_each { Ok(Arc::clone(column)) } else { take(column, &latest, None) };
+        let columns = columns.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+        let mut states = &columns[..];
+        let count = groups.len();
+        groups.laned.restore(&mut states, count)?;
+        for (state, column) in groups.states.iter_mut().flatten().zip(states) {
+            state.restore(column)?;
+        }
+        Ok((groups, (!is_each).then_some(first)))
     }
 }
 
