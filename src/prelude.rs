@@ -14,5 +14,5 @@ pub use crate::plan::operator::StreamJoinKind;
 pub use crate::plan::rules::Verdict;
 pub use crate::plan::stage::JoinKind;
 pub use crate::program::{Chain, KeyedChain, Partial, Program};
-pub use crate::query::{DStream, JoinOn, KeyedDStream, Rule, State, StaticTable, StreamingContext};
+pub use crate::query::{DStream, JoinOn, KeyedDStream, Rule, State, StaticTable, StreamingContext, WindowReduce};
 pub use crate::runtime::{BadRecordsMax, OnEnd, Progress, RunningQuery, StateHandle, StopMode, Trigger};

@@ -17,6 +17,8 @@ pub mod files;
 pub mod for_each;
 pub mod manifest;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod print;
 
 // What they are made of.
@@ -222,6 +224,8 @@ pub struct WriteReport {
 pub enum Repeat {
     /// The first is replaced: readers see each row once.
     Replaces,
+    /// The first stays, and the same rows again change nothing: readers see each row once. Other rows are refused.
+    Keeps,
     /// Readers may see rows twice.
     Appends,
 }

@@ -78,7 +78,7 @@ pub fn reference(
             let taken = |column: &ArrayRef| take(column, &UInt32Array::from(mine.clone()), None);
             let columns = rows.columns().iter().map(taken).collect::<Result<Vec<_>, _>>()?;
             if id == keys_seen.len() {
-                keys_seen.push(canonical_key(&numbers.keys[id], map)?);
+                keys_seen.push(canonical_key(&numbers.keys[id], &map.keys)?);
             }
             let place = known.iter().position(|one| one.key == id);
             let before = place.and_then(|place| known[place].after.state.clone());
@@ -132,12 +132,13 @@ pub fn reference(
     Ok(answer)
 }
 
-fn canonical_key(key: &[Scalar], map: &MapState) -> Result<Vec<ArrayRef>> {
+/// A key as it comes out, a row for each of its columns.
+pub(super) fn canonical_key(key: &[Scalar], columns: &[crate::plan::stage::NamedExpr]) -> Result<Vec<ArrayRef>> {
     let one = |(value, column): (&Scalar, &crate::plan::stage::NamedExpr)| {
         let data_type = &column.expr.data_type;
         Scalar::to_array(&[group_ids::key_value(value, data_type.is_floating())], data_type)
     };
-    key.iter().zip(&map.keys).map(one).collect()
+    key.iter().zip(columns).map(one).collect()
 }
 
 fn single_rows(schema: &SchemaRef, answers: &mut KeyAnswers) -> Result<Vec<(u32, RecordBatch)>> {

@@ -12,6 +12,7 @@ pub mod exact_sum;
 pub mod explode;
 pub mod filter;
 pub mod flow;
+pub mod fold_windows;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod group_ids;

@@ -146,7 +146,9 @@ impl ReferenceStage {
             }
             End::Distinct { columns } => one(distinct(&concat_batches(&schema, rows)?, columns)?),
             End::Reduce { keys, aggregates } => one(reduced(&[rows.to_vec()], keys, aggregates)?),
-            End::Keep(_) | End::MapState(_) | End::DropDuplicates(_) | End::JoinStreams(_) => Err(refused()),
+            End::Keep(_) | End::MapState(_) | End::FoldWindows(_) | End::DropDuplicates(_) | End::JoinStreams(_) => {
+                Err(refused())
+            }
             End::ReduceWith { keys, function } => {
                 let all = concat_batches(&schema, rows)?;
                 let mut groups = group_ids::Reference::default();

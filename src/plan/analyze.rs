@@ -11,7 +11,7 @@ use super::asof::AsofJoin;
 use super::explain::columns;
 use super::keep::{Keep, Watermark, WatermarkId, Windows};
 use super::logical::{LogicalPlan, MapInput, SortBy};
-use super::operator::{DropDuplicates, JoinStreams, MapState};
+use super::operator::{DropDuplicates, FoldWindows, JoinStreams, MapState};
 use super::rules::{self, TypedRule};
 use super::stage::{FunctionId, Join, JoinKind, NamedExpr, SortKey, SourceId, TableId};
 use crate::columnar::data_type;
@@ -46,6 +46,7 @@ pub enum Op {
     Late { input: Arc<Node>, pane: TypedExpr, windows: Windows, watermarks: Vec<WatermarkId> },
     Keep { input: Arc<Node>, keep: Keep },
     MapState { input: Arc<Node>, map: MapState },
+    FoldWindows { input: Arc<Node>, fold: FoldWindows },
     DropDuplicates { input: Arc<Node>, drop: DropDuplicates },
     JoinStreams { input: Arc<Node>, join: JoinStreams },
     ReduceWith { input: Arc<Node>, keys: Vec<NamedExpr>, function: FunctionId, name: String },
@@ -76,6 +77,7 @@ impl Node {
             | Op::Late { input, .. }
             | Op::Keep { input, .. }
             | Op::MapState { input, .. }
+            | Op::FoldWindows { input, .. }
             | Op::DropDuplicates { input, .. }
             | Op::JoinStreams { input, .. }
             | Op::ReduceWith { input, .. }
@@ -184,10 +186,12 @@ fn check(plan: &LogicalPlan, mut inputs: Vec<Arc<Node>>, given: &mut Given) -> R
             analyze_keep::watermark(input, column, *delay, *idle_after, given)
         }
         LogicalPlan::Late { window, .. } => analyze_keep::late(input, window),
-        LogicalPlan::Keep { name, keys, aggregates, over, ttl, mode, .. } => {
-            analyze_keep::keep(input, name.as_deref(), (keys, aggregates), (*over, *ttl), *mode, given)
+        LogicalPlan::Keep { name, keys, aggregates, over, ttl, initial, mode, .. } => {
+            let memory = (*over, *ttl, initial.as_ref());
+            analyze_keep::keep(input, name.as_deref(), (keys, aggregates), memory, *mode, given)
         }
         LogicalPlan::MapState(described) => analyze_state::map_state(input, described, given),
+        LogicalPlan::FoldWindows(described) => analyze_state::fold_windows(input, described, given),
         LogicalPlan::DropDuplicates { name, columns, memory, .. } => {
             analyze_state::drop_duplicates(input, name.as_deref(), columns, *memory, given)
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::analyze::{Given, Node, Op, field, index_of, named, plain_key, unique};
 use super::analyze_state::check_ttl;
+use super::initial::{self, InitialState};
 use super::keep::{Keep, OutputMode, RowWindows, Span, Watermark, WatermarkId, Windows, nanos_of};
 use super::logical::Over;
 use super::stage::NamedExpr;
@@ -41,7 +42,7 @@ pub(super) fn watermark(
 /// time of its own.
 fn watermarks_below(node: &Node, found: &mut BTreeSet<WatermarkId>) {
     match &node.op {
-        Op::Keep { .. } | Op::MapState { .. } | Op::JoinStreams { .. } => {}
+        Op::Keep { .. } | Op::MapState { .. } | Op::FoldWindows { .. } | Op::JoinStreams { .. } => {}
         Op::Watermark { watermark, input, .. } => {
             found.insert(watermark.id);
             watermarks_below(input, found);
@@ -115,11 +116,12 @@ pub(super) fn keep(
     input: Arc<Node>,
     name: Option<&str>,
     (keys, aggregates): (&[Expr], &[Aggregate]),
-    (over, ttl): (Over, Option<Duration>),
+    (over, ttl, initial): (Over, Option<Duration>, Option<&InitialState>),
     mode: Option<OutputMode>,
     given: &mut Given,
 ) -> Result<Node> {
     check_memory(keys, over, ttl)?;
+    check_beginning(keys, over, initial)?;
     let (window, plain): (Vec<&Expr>, Vec<&Expr>) = keys.iter().partition(|key| key.is_window());
     let plain = plain.into_iter().cloned().collect::<Vec<_>>();
     let mut keys = named(&plain, &input.schema)?;
@@ -129,6 +131,7 @@ pub(super) fn keep(
     if aggregates.is_empty() {
         return Err(Error::invalid_query("there are no aggregates").advice("add one, such as len()"));
     }
+    let initial = initial.map(|initial| initial::of_aggregates(initial, &fields, &aggregates)).transpose()?;
     let watermarks = watermarks_of(&input);
     let span = match (over, window.as_slice()) {
         (Over::Always, []) => {
@@ -180,7 +183,7 @@ pub(super) fn keep(
         Span::Rows(_) => "rows",
     };
     let name = operator_name(name, kind, given)?;
-    let keep = Keep { name, keys, aggregates, span, ttl, mode, watermarks };
+    let keep = Keep { name, keys, aggregates, span, ttl, initial, mode, watermarks };
     Ok(Node { op: Op::Keep { input, keep }, schema: Arc::new(Schema::new(fields)) })
 }
 
@@ -215,6 +218,19 @@ fn check_memory(keys: &[Expr], over: Over, ttl: Option<Duration>) -> Result<()> 
         (_, Over::Event) => "no group outlives its batch",
     };
     Err(Error::invalid_query(format!("a ttl means nothing here: {says}")).advice("leave it out"))
+}
+
+/// Refuses an initial state where state begins with nothing.
+fn check_beginning(keys: &[Expr], over: Over, initial: Option<&InitialState>) -> Result<()> {
+    let says = match (initial, over) {
+        (None, _) | (_, Over::Always) => return Ok(()),
+        (_, Over::Event) if !keys.iter().any(Expr::is_window) => "no group outlives its batch",
+        (_, Over::Event | Over::Batches { .. } | Over::Rows { .. }) => {
+            "a window has the rows that came in it, and no others"
+        }
+    };
+    let error = Error::invalid_query(format!("an initial state means nothing here: {says}"));
+    Err(error.advice("leave it out, or use running, map_with_state or update_state_by_key"))
 }
 
 /// The mode, or the one that suits; refuses those that mean nothing.

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use super::analyze::{Given, Node, Op, column, comparable, field, index_of, named, plain_key, project, unique};
 use super::analyze_keep::{operator_name, watermarks_of};
+use super::initial;
 use super::keep::{OutputMode, Watermark};
-use super::logical::{MapStateDescribed, Remember};
-use super::operator::{DropDuplicates, MapState, Memory};
+use super::logical::{FoldWindowsDescribed, MapStateDescribed, Remember};
+use super::operator::columns;
+use super::operator::{DropDuplicates, FoldWindows, MapState, Memory};
+use super::stage::NamedExpr;
 use crate::columnar::{DataType, Schema};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, col};
@@ -31,15 +34,11 @@ pub(super) fn map_state(input: Arc<Node>, described: &MapStateDescribed, given: 
         mode => mode.unwrap_or(OutputMode::Update),
     };
     let watermarks = watermarks_of(&input);
-    // A value may have the name of a key, or of another value: the function sees places, not names.
-    let numbered = |(place, expr): (usize, Expr)| expr.alias(format!("value {}", place + 1));
-    let values = values.into_iter().enumerate().map(numbered);
-    let both = keys.iter().cloned().chain(values).collect::<Vec<_>>();
-    let projected = Arc::new(project(Arc::clone(&input), named(&both, &input.schema)?));
-    let names = projected.schema.fields().iter().take(keys.len()).map(|field| col(field.name().as_str()));
-    let keys = named(&names.collect::<Vec<_>>(), &projected.schema)?;
-    keys.iter().try_for_each(plain_key)?;
+    let (projected, keys) = keyed(&input, &keys, values)?;
     let mut fields = keys.iter().map(|key| field(&key.name, &key.expr)).collect::<Vec<_>>();
+    let initial = described.initial.as_ref();
+    let initial =
+        initial.map(|one| initial::of_function(one, &fields, &described.key_types, state_type)).transpose()?;
     fields.extend(described.gives.iter().cloned());
     unique(fields.iter().map(|field| field.name().as_str()))?;
     let map = MapState {
@@ -48,10 +47,68 @@ pub(super) fn map_state(input: Arc<Node>, described: &MapStateDescribed, given: 
         function: *function,
         state_type: state_type.clone(),
         ttl: *ttl,
+        initial,
         mode,
         watermarks,
     };
     Ok(Node { op: Op::MapState { input: projected, map }, schema: Arc::new(Schema::new(fields)) })
+}
+
+/// A projection of keys and values, and its keys.
+fn keyed(input: &Arc<Node>, keys: &[Expr], values: Vec<Expr>) -> Result<(Arc<Node>, Vec<NamedExpr>)> {
+    // A value may have the name of a key, or of another value: the function sees places, not names.
+    let numbered = |(place, expr): (usize, Expr)| expr.alias(format!("value {}", place + 1));
+    let values = values.into_iter().enumerate().map(numbered);
+    let both = keys.iter().cloned().chain(values).collect::<Vec<_>>();
+    let projected = Arc::new(project(Arc::clone(input), named(&both, &input.schema)?));
+    let names = projected.schema.fields().iter().take(keys.len()).map(|field| col(field.name().as_str()));
+    let keys = named(&names.collect::<Vec<_>>(), &projected.schema)?;
+    keys.iter().try_for_each(plain_key)?;
+    Ok((projected, keys))
+}
+
+pub(super) fn fold_windows(input: Arc<Node>, described: &FoldWindowsDescribed, given: &mut Given) -> Result<Node> {
+    let FoldWindowsDescribed { function, value_type, size, slide, has_inverse, .. } = described;
+    if let Some(refused) = described.refused {
+        let error = Error::invalid_query(format!(
+            "{refused} means nothing here: a window gives all its keys each time it slides"
+        ));
+        return Err(error.advice("leave it out"));
+    }
+    if size.as_micros() == 0 || slide.is_some_and(|slide| slide.is_zero()) {
+        return Err(Error::invalid_query("a window is longer than nothing, and so is its slide"));
+    }
+    if described.keys.iter().any(Expr::is_window) {
+        let error = Error::invalid_query("a window of event time among the keys says already which rows count");
+        return Err(error.advice("take the window out of the keys, or use aggregate"));
+    }
+    let types = described.gives.iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
+    let values = cast(&described.values, &types, "value")?;
+    let (projected, keys) = keyed(&input, &described.keys, values)?;
+    if let Some(asks) = &described.asks {
+        if !has_inverse {
+            let error = Error::invalid_query("without an inverse, keys are let go of when their rows have left");
+            return Err(error.advice("leave keep_if out, and filter what comes out"));
+        }
+        let can_be = |(key, to): (&NamedExpr, &DataType)| arrow_cast::can_cast_types(&key.expr.data_type, to);
+        if asks.len() != keys.len() || !keys.iter().zip(asks).all(can_be) {
+            let message = format!("keep_if takes keys of the types {asks:?}, but the keys are [{}]", columns(&keys));
+            return Err(Error::invalid_query(message).advice("take a tuple of as many, or () for none"));
+        }
+    }
+    let mut fields = keys.iter().map(|key| field(&key.name, &key.expr)).collect::<Vec<_>>();
+    fields.extend(described.gives.iter().cloned());
+    unique(fields.iter().map(|field| field.name().as_str()))?;
+    let fold = FoldWindows {
+        name: operator_name(described.name.as_deref(), "batches", given)?,
+        keys,
+        function: *function,
+        value_type: value_type.clone(),
+        size: *size,
+        slide: *slide,
+        has_inverse: *has_inverse,
+    };
+    Ok(Node { op: Op::FoldWindows { input: projected, fold }, schema: Arc::new(Schema::new(fields)) })
 }
 
 /// The expressions in the types in which the function takes them.

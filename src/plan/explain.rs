@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fuse::QueryPlan;
+use super::initial::Initial;
 use super::logical::{LogicalPlan, MapInput, Over, Remember};
-use super::operator::Memory;
+use super::operator::{Memory, Operator};
 use super::stage::{End, Join, JoinKind, NamedExpr, Registry, SortKey, Stage, StageInput, Step};
 use crate::columnar::{Field, Schema};
 
@@ -44,7 +45,7 @@ fn logical_into(plan: &LogicalPlan, depth: usize, text: &mut String) {
             format!("{column}, {delay:?} late at most{idle}")
         }
         LogicalPlan::Late { window, .. } => window.to_string(),
-        LogicalPlan::Keep { keys, aggregates, over, ttl, mode, .. } => {
+        LogicalPlan::Keep { keys, aggregates, over, ttl, initial, mode, .. } => {
             let over = match over {
                 Over::Always | Over::Event => String::new(),
                 Over::Rows { size, slide } => format!(" over {size} rows every {slide}"),
@@ -53,12 +54,20 @@ fn logical_into(plan: &LogicalPlan, depth: usize, text: &mut String) {
             };
             let mode = mode.map(|mode| format!(", {mode}")).unwrap_or_default();
             let ttl = ttl.map(|ttl| format!(", for {ttl:?} without rows")).unwrap_or_default();
-            format!("[{}] {}{over}{ttl}{mode}", list(keys), list(aggregates))
+            let from = initial.as_ref().map(|initial| format!(", from {}", initial.name)).unwrap_or_default();
+            format!("[{}] {}{over}{ttl}{from}{mode}", list(keys), list(aggregates))
         }
         LogicalPlan::MapState(described) => {
             let (keys, values) = (list(&described.keys), list(&described.values));
             let mode = described.mode.map(|mode| format!(", {mode}")).unwrap_or_default();
-            format!("[{keys}] closure({values}) with {}{mode}", described.state_type)
+            let from = described.initial.as_ref().map(|initial| format!(", from {}", initial.name)).unwrap_or_default();
+            format!("[{keys}] closure({values}) with {}{from}{mode}", described.state_type)
+        }
+        LogicalPlan::FoldWindows(described) => {
+            let (keys, values) = (list(&described.keys), list(&described.values));
+            let slide = described.slide.map(|slide| format!(" every {slide:?}")).unwrap_or_default();
+            let inverse = if described.has_inverse { " and its inverse" } else { "" };
+            format!("[{keys}] closure({values}){inverse} over {:?}{slide}", described.size)
         }
         LogicalPlan::JoinStreams(described) => {
             let on = described.on.iter().map(|(left, right)| format!("{left} = {right}")).collect::<Vec<_>>();
@@ -151,19 +160,25 @@ fn describe_end(stage: &Stage, registry: &Registry) -> String {
         End::Reduce { keys, aggregates } if aggregates.is_empty() => format!("reduce by [{}]", named(keys)),
         End::Reduce { keys, aggregates } => format!("reduce by [{}] to {}", named(keys), list(aggregates)),
         End::Keep(keep) => format!(
-            "keep \"{}\" by [{}]: {} {}{}, {}",
+            "keep \"{}\" by [{}]: {} {}{}{}, {}",
             keep.name,
             named(&keep.keys),
             list(&keep.aggregates),
             keep.span,
             keep.ttl.map(|ttl| format!(", for {ttl:?} without rows")).unwrap_or_default(),
+            begins(keep.initial.as_ref(), registry),
             keep.mode
         ),
         End::MapState(map) => {
             let name = registry.state_function(map.function).map_or("?", |(name, _)| name);
             let ttl = map.ttl.map(|ttl| format!(", for {ttl:?} without rows")).unwrap_or_default();
             let (keys, state) = (named(&map.keys), &map.state_type);
-            format!("keep \"{}\" by [{keys}]: {state}{ttl}, by {name}, a closure: runs on the CPU", map.name)
+            let from = begins(map.initial.as_ref(), registry);
+            format!("keep \"{}\" by [{keys}]: {state}{ttl}{from}, by {name}, a closure: runs on the CPU", map.name)
+        }
+        End::FoldWindows(fold) => {
+            let name = registry.fold_function(fold.function).map_or("?", |(name, _)| name);
+            format!("keep \"{}\": {}, by {name}, a closure: runs on the CPU", fold.name, fold.description())
         }
         End::JoinStreams(join) => {
             let how = if join.takes_latest { ", as of" } else { "" };
@@ -198,6 +213,13 @@ fn describe_end(stage: &Stage, registry: &Registry) -> String {
             format!("transform by {name}, a closure on the whole batch: runs on the CPU")
         }
     }
+}
+
+/// What state begins with.
+fn begins(initial: Option<&Initial>, registry: &Registry) -> String {
+    let table =
+        initial.map(|initial| registry.table(initial.table).map_or(("?", 0), |(name, rows)| (name, rows.num_rows())));
+    table.map(|(name, rows)| format!(", from {name}, {rows} rows")).unwrap_or_default()
 }
 
 fn order(expr: &dyn std::fmt::Display, descending: bool, nulls_first: bool) -> String {

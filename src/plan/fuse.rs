@@ -183,6 +183,7 @@ impl Fuser {
             }
             Op::Keep { input, keep } => self.cut(input, End::Keep(keep.clone()), schema),
             Op::MapState { input, map, .. } => self.cut(input, End::MapState(map.clone()), schema),
+            Op::FoldWindows { input, fold } => self.cut(input, End::FoldWindows(fold.clone()), schema),
             Op::JoinStreams { input, join } => self.cut(input, End::JoinStreams(join.clone()), schema),
             Op::DropDuplicates { input, drop } => self.cut(input, End::DropDuplicates(drop.clone()), schema),
             Op::ReduceWith { input, keys, function, .. } => {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::initial::Initial;
 use super::operator::{self, Operator};
 use super::stage::NamedExpr;
 use crate::columnar::{DataType, TimeUnit};
@@ -32,6 +33,9 @@ pub struct Keep {
     /// A group without rows for this long, by the time of batches, is forgotten. Then the last key is an `Int64`, too: it
     /// tells a group from an earlier one of the same key.
     pub ttl: Option<Duration>,
+    /// What groups begin with.
+    #[serde(default)]
+    pub initial: Option<Initial>,
     /// Which rows come out.
     pub mode: OutputMode,
     /// The watermarks that say how far event time has come.

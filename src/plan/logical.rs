@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::asof::AsofStrategy;
+use super::initial::InitialState;
 use super::keep::OutputMode;
 use super::operator::StreamJoinKind;
 use super::rules::Rule;
@@ -143,11 +144,15 @@ pub enum LogicalPlan {
         over: Over,
         /// A group without rows for this long is forgotten.
         ttl: Option<Duration>,
+        /// What groups begin with.
+        initial: Option<InitialState>,
         /// Which rows come out.
         mode: Option<OutputMode>,
     },
     /// What a function of the user's makes of the rows of each key and of what it remembers of the key.
     MapState(MapStateDescribed),
+    /// One row a key, made by a function of the user's of the rows of the latest batches.
+    FoldWindows(FoldWindowsDescribed),
     /// The first of rows that are equal in these columns, of all batches; in all columns if there are none.
     DropDuplicates {
         /// The rows.
@@ -319,12 +324,43 @@ pub struct MapStateDescribed {
     pub state_type: String,
     /// What is remembered of a key without rows for this long is timed out.
     pub ttl: Option<Duration>,
+    /// What is remembered in the beginning.
+    pub initial: Option<InitialState>,
     /// The columns that come out behind the keys.
     pub gives: Vec<Field>,
     /// Which rows come out.
     pub mode: Option<OutputMode>,
     /// Whether all that is remembered can come out.
     pub shows_all: bool,
+}
+
+/// A function of the user's that makes one value of two, over the latest batches.
+#[derive(Debug, Clone)]
+pub struct FoldWindowsDescribed {
+    /// The rows.
+    pub input: Arc<LogicalPlan>,
+    /// What a checkpoint calls it.
+    pub name: Option<String>,
+    /// What rows are grouped by.
+    pub keys: Vec<Expr>,
+    /// The values that become one.
+    pub values: Vec<Expr>,
+    /// The columns that they become, in the types in which the function takes them.
+    pub gives: Vec<Field>,
+    /// The function.
+    pub function: FunctionId,
+    /// The Rust type of the values.
+    pub value_type: String,
+    /// How far back batches count.
+    pub size: Duration,
+    /// From one answer to the next; none: one with each batch.
+    pub slide: Option<Duration>,
+    /// Whether what leaves a window is taken out of its value.
+    pub has_inverse: bool,
+    /// The types of keys that a function sees which says of them whether they stay.
+    pub asks: Option<Vec<DataType>>,
+    /// What was said of it that means nothing here, if anything.
+    pub refused: Option<&'static str>,
 }
 
 /// What a function of the user's takes.
@@ -430,6 +466,8 @@ impl LogicalPlan {
             Self::Keep { over: Over::Batches { .. }, .. } => "reduce_by_key_and_window",
             Self::Keep { over: Over::Rows { .. }, .. } => "count_window",
             Self::MapState(described) => described.operation,
+            Self::FoldWindows(described) if described.keys.is_empty() => "reduce_by_window_with",
+            Self::FoldWindows(_) => "reduce_by_key_and_window_with",
             Self::JoinStreams(described) if described.takes_latest => "join_asof_stream",
             Self::JoinStreams(_) => "join_within",
             Self::JoinAsof(_) => "join_asof",
@@ -465,6 +503,7 @@ impl LogicalPlan {
             | Self::Keep { input, .. }
             | Self::JoinAsof(JoinAsofDescribed { input, .. })
             | Self::MapState(MapStateDescribed { input, .. })
+            | Self::FoldWindows(FoldWindowsDescribed { input, .. })
             | Self::DropDuplicates { input, .. }
             | Self::ReduceWith { input, .. }
             | Self::Distinct { input, .. }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::initial::Initial;
 use super::keep::{OutputMode, WatermarkId};
 use super::stage::{FunctionId, NamedExpr};
 use crate::columnar::TimeUnit;
@@ -37,6 +38,9 @@ pub struct MapState {
     pub state_type: String,
     /// What is remembered of a key without rows for this long is timed out.
     pub ttl: Option<Duration>,
+    /// What is remembered in the beginning.
+    #[serde(default)]
+    pub initial: Option<Initial>,
     /// `Update` gives what the function gives; `Complete` all that is remembered.
     pub mode: OutputMode,
     /// The watermarks that the function may ask.
@@ -54,6 +58,44 @@ impl Operator for MapState {
 
     fn watermarks(&self) -> &[WatermarkId] {
         &self.watermarks
+    }
+}
+
+/// One value for each key, which a function of the user's makes of the rows of the latest batches.
+///
+/// The rows that reach it have the key columns first, then the values that the function sees.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FoldWindows {
+    /// The operator's name.
+    pub name: String,
+    /// The key columns.
+    pub keys: Vec<NamedExpr>,
+    /// The function.
+    pub function: FunctionId,
+    /// The Rust type of the values, without the paths of modules.
+    pub value_type: String,
+    /// How far back batches count.
+    pub size: Duration,
+    /// From one answer to the next; none: one with each batch.
+    pub slide: Option<Duration>,
+    /// Whether what leaves a window is taken out of its value.
+    pub has_inverse: bool,
+}
+
+impl Operator for FoldWindows {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn description(&self) -> String {
+        let slide = self.slide.map(|slide| format!(" every {slide:?}")).unwrap_or_default();
+        let inverse = if self.has_inverse { ", with an inverse" } else { "" };
+        let (keys, size) = (columns(&self.keys), self.size);
+        format!("[{keys}] values of type {} over the batches of {size:?}{slide}{inverse}", self.value_type)
+    }
+
+    fn watermarks(&self) -> &[WatermarkId] {
+        &[]
     }
 }
 

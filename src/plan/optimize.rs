@@ -98,6 +98,7 @@ pub(super) fn rebuilt(node: &Node, with: &mut dyn FnMut(&Arc<Node>) -> Arc<Node>
         },
         Op::Keep { input, keep } => Op::Keep { input: with(input), keep: keep.clone() },
         Op::MapState { input, map } => Op::MapState { input: with(input), map: map.clone() },
+        Op::FoldWindows { input, fold } => Op::FoldWindows { input: with(input), fold: fold.clone() },
         Op::JoinStreams { input, join } => Op::JoinStreams { input: with(input), join: join.clone() },
         Op::DropDuplicates { input, drop } => Op::DropDuplicates { input: with(input), drop: drop.clone() },
         Op::ReduceWith { input, keys, function, name } => {
@@ -203,6 +204,7 @@ impl Pruner {
             | Op::Transform { .. }
             | Op::ReduceWith { .. }
             | Op::MapState { .. }
+            | Op::FoldWindows { .. }
             | Op::JoinStreams { .. } => {
                 let whole = rebuilt(node, &mut |input| self.exactly(input, &all(&input.schema)));
                 (Arc::new(whole), unmoved(wanted))

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::asof::AsofJoin;
+use super::fold_function::FoldFunction;
 use super::keep::{Keep, WatermarkId, Windows};
-use super::operator::{DropDuplicates, JoinStreams, MapState, Operator};
+use super::operator::{DropDuplicates, FoldWindows, JoinStreams, MapState, Operator};
 use super::rules::{TypedRule, TypedTest};
 use super::state_function::StateFunction;
 use super::table_origin::{TableVersion, Watched};
@@ -177,6 +178,8 @@ pub enum End {
     Keep(Keep),
     /// What a function of the user's makes of the rows of each key and of what it remembers of the key. One partition.
     MapState(MapState),
+    /// One row a key, made by a function of the user's of the rows of the latest batches. One partition.
+    FoldWindows(FoldWindows),
     /// As `Distinct`, over all batches. One partition.
     DropDuplicates(DropDuplicates),
     /// Rows of two streams beside each other. One partition.
@@ -263,6 +266,7 @@ pub struct Registry {
     functions: Vec<(String, Arc<dyn BatchFunction>)>,
     group_functions: Vec<(String, Arc<dyn GroupFunction>)>,
     state_functions: Vec<(String, Arc<dyn StateFunction>)>,
+    fold_functions: Vec<(String, Arc<dyn FoldFunction>)>,
     tables: Vec<(String, RecordBatch)>,
     /// Those that are read again when they change.
     watched: BTreeMap<usize, Watched>,
@@ -285,6 +289,12 @@ impl Registry {
     pub fn add_state_function(&mut self, name: impl Into<String>, function: Arc<dyn StateFunction>) -> FunctionId {
         self.state_functions.push((name.into(), function));
         FunctionId(self.state_functions.len() - 1)
+    }
+
+    /// Adds a function that makes one value of two.
+    pub fn add_fold_function(&mut self, name: impl Into<String>, function: Arc<dyn FoldFunction>) -> FunctionId {
+        self.fold_functions.push((name.into(), function));
+        FunctionId(self.fold_functions.len() - 1)
     }
 
     /// Adds a static table.
@@ -333,6 +343,14 @@ impl Registry {
     /// `Internal` if the stage was planned for another registry.
     pub fn state_function(&self, id: FunctionId) -> Result<(&str, &Arc<dyn StateFunction>)> {
         self.state_functions.get(id.0).map(|(name, function)| (name.as_str(), function)).ok_or_else(unknown)
+    }
+
+    /// The function of this id that makes one value of two, with its name.
+    ///
+    /// # Errors
+    /// `Internal` if the stage was planned for another registry.
+    pub fn fold_function(&self, id: FunctionId) -> Result<(&str, &Arc<dyn FoldFunction>)> {
+        self.fold_functions.get(id.0).map(|(name, function)| (name.as_str(), function)).ok_or_else(unknown)
     }
 
     /// The table of this id, with its name.
@@ -386,6 +404,7 @@ impl Stage {
         match &self.end {
             End::Keep(keep) => Some(keep),
             End::MapState(map) => Some(map),
+            End::FoldWindows(fold) => Some(fold),
             End::DropDuplicates(drop) => Some(drop),
             End::JoinStreams(join) => Some(join),
             _ => None,

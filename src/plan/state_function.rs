@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::columnar::ArrayRef;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Keys that a function is called for, with their rows and what is remembered of them.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +70,15 @@ pub trait StateFunction: Send + Sync {
     /// # Errors
     /// Bytes that are no state of its own; a function that cannot show it.
     fn show(&self, keys: &[ArrayRef], states: &[&[u8]]) -> Result<Vec<ArrayRef>>;
+
+    /// The states that rows of a table make, to begin with: these columns hold the state of a key in each row.
+    ///
+    /// # Errors
+    /// Which row is none; a function that cannot begin so.
+    fn begin(&self, names: &[&str], columns: &[ArrayRef]) -> Result<Vec<Vec<u8>>> {
+        let _ = (names, columns);
+        Err(Error::invalid_query("this function cannot begin with rows of a table"))
+    }
 
     /// Whether bytes are a state of its own.
     ///

@@ -22,6 +22,8 @@ use crate::plan::LogicalPlan;
 use crate::plan::analyze;
 use crate::plan::asof::AsofStrategy;
 use crate::plan::explain;
+use crate::plan::fold_function::FoldFunction;
+use crate::plan::initial::InitialState;
 use crate::plan::logical::{JoinAsofDescribed, MapInput, Remember, SortBy};
 use crate::plan::rules::{self, Test};
 use crate::plan::stage::{BatchFunction, FunctionId, GroupFunction, JoinKind};
@@ -427,6 +429,16 @@ impl DStream {
 
     pub(super) fn register_state_function(&self, function: Arc<dyn StateFunction>) -> FunctionId {
         self.edit(|draft| draft.registry.add_state_function("closure", function))
+    }
+
+    pub(super) fn register_initial_state(&self, table: StaticTable, state_type: Option<String>) -> InitialState {
+        let (name, schema) = (table.name.clone(), table.rows.schema());
+        let table = self.edit(|draft| draft.registry.add_table(table.name, table.rows));
+        InitialState { table, name, schema, state_type }
+    }
+
+    pub(super) fn register_fold_function(&self, function: Arc<dyn FoldFunction>) -> FunctionId {
+        self.edit(|draft| draft.registry.add_fold_function("closure", function))
     }
 
     pub(super) fn register_group_function(&self, name: &str, function: Arc<dyn GroupFunction>) -> FunctionId {

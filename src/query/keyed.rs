@@ -10,13 +10,18 @@ use serde::de::DeserializeOwned;
 
 use super::cell::{Cell, Row};
 use super::dstream::DStream;
+use super::fold::WindowReduce;
+use super::initial::initial_pairs;
 use super::state::{MapFunction, State, UpdateFunction, short_name};
+use super::table::StaticTable;
 use crate::columnar::{Field, RecordBatch, Schema};
 use crate::error::Result;
 use crate::expr::{Aggregate, Expr, len};
 use crate::plan::LogicalPlan;
+use crate::plan::fold_function::FoldFunction;
+use crate::plan::initial::InitialState;
 use crate::plan::keep::OutputMode;
-use crate::plan::logical::{MapStateDescribed, Over};
+use crate::plan::logical::{FoldWindowsDescribed, MapStateDescribed, Over};
 use crate::plan::state_function::StateFunction;
 
 /// A stream grouped by keys, waiting to be told what to make of each group. Made by [`DStream::key_by`].
@@ -27,11 +32,12 @@ pub struct KeyedDStream {
     mode: Option<OutputMode>,
     name: Option<String>,
     ttl: Option<Duration>,
+    initial: Option<InitialState>,
 }
 
 impl KeyedDStream {
     pub(super) fn new(stream: DStream, keys: Vec<Expr>) -> Self {
-        Self { stream, keys, mode: None, name: None, ttl: None }
+        Self { stream, keys, mode: None, name: None, ttl: None, initial: None }
     }
 
     /// Which rows come out with each batch, of groups that outlive it. Without it: of windows those that are final, if
@@ -58,6 +64,48 @@ impl KeyedDStream {
         self
     }
 
+    /// What state begins with: of groups that are [`running`](Self::running) and of what closures remember. Spark's
+    /// `initialState` and `initialRDD`. The table is taken in once, before the first batch. A query that goes on from a
+    /// checkpoint has what it kept, and the table is not looked at.
+    ///
+    /// The table has a column for each key, by its name. For aggregates it has a column for each answer, by its name; these
+    /// must be of those that an answer says all of (counts, sums, least, greatest, first and last values, `any`, `all`). For
+    /// closures all other columns are the state: a single column its value, several the fields of a struct or a tuple. A key
+    /// may come once. With a [`ttl`](Self::ttl), time is counted from the first batch.
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # fn example(visits: DStream, yesterday: RecordBatch) -> DStream {
+    /// visits.key_by([col("city")]).initial_state(yesterday).running([len().alias("visits"), col("age").max().alias("oldest")])
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn initial_state(mut self, table: impl Into<StaticTable>) -> Self {
+        self.initial = Some(self.stream.register_initial_state(table.into(), None));
+        self
+    }
+
+    /// As [`KeyedDStream::initial_state`], of pairs of a key and what a closure remembers of it, in the closure's own types.
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # fn example(visits: DStream) -> Result<DStream> {
+    /// let known = [("Oslo".to_owned(), 41_i64), ("Rome".to_owned(), 7)];
+    /// let visits = visits.key_by([col("city")]).initial_pairs(known)?;
+    /// Ok(visits.update_state_by_key([col("age")], |_: &String, ages: Vec<i64>, oldest: Option<i64>| {
+    ///     ages.into_iter().chain(oldest).max()
+    /// }))
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Function` for a state that cannot be written down.
+    pub fn initial_pairs<K: Row, S: Serialize>(mut self, pairs: impl IntoIterator<Item = (K, S)>) -> Result<Self> {
+        let table = StaticTable::new("pairs", initial_pairs(pairs)?);
+        self.initial = Some(self.stream.register_initial_state(table, Some(short_name::<S>())));
+        Ok(self)
+    }
+
     /// One row a group of each batch: the keys, then the aggregates.
     ///
     /// With a [`window`](crate::expr::window) among the keys, one row a group of each window, whichever batches its rows
@@ -75,7 +123,7 @@ impl KeyedDStream {
     /// ```
     #[must_use]
     pub fn aggregate(self, aggregates: impl IntoIterator<Item = Aggregate>) -> DStream {
-        if self.keys.iter().any(Expr::is_window) || self.ttl.is_some() {
+        if self.keys.iter().any(Expr::is_window) || self.ttl.is_some() || self.initial.is_some() {
             return self.keep(aggregates, Over::Event);
         }
         let aggregates = aggregates.into_iter().collect();
@@ -108,6 +156,56 @@ impl KeyedDStream {
         self.keep(aggregates, Over::Batches { size, slide })
     }
 
+    /// One row a key of the latest batches, those cut not longer than `size` before the present one: the keys, then one value,
+    /// which a closure makes of all values of their rows, two by two. The answer comes every `slide`; without it, with each
+    /// batch. Spark's `reduceByKeyAndWindow`, with and without an inverse function.
+    ///
+    /// The values are cast to the closure's type, a [`Row`]; rows with a null that this cannot hold are left out, and so are
+    /// keys without any value. The value comes out as the column `value`, a tuple as `_1`, `_2`, …
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # use std::time::Duration;
+    /// # fn example(trips: DStream) -> DStream {
+    /// // The longest trip of each city in the last minute, with who made it.
+    /// let longest = WindowReduce::by(|a: (f64, String), b: (f64, String)| if b.0 > a.0 { b } else { a });
+    /// trips.key_by([col("city")]).reduce_over_batches([col("km"), col("rider")], Duration::from_secs(60), None, longest)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn reduce_over_batches<V: Row + Clone>(
+        self,
+        values: impl IntoIterator<Item = Expr>,
+        size: Duration,
+        slide: Option<Duration>,
+        reduce: WindowReduce<V>,
+    ) -> DStream {
+        let (has_inverse, asks) = (reduce.has_inverse(), reduce.asks());
+        let function = self.stream.register_fold_function(Arc::new(reduce));
+        let Self { stream, keys, mode, name, ttl, initial } = self;
+        let refused = [
+            (mode.is_some_and(|mode| mode != OutputMode::Complete), "this output mode"),
+            (ttl.is_some(), "a ttl"),
+            (initial.is_some(), "an initial state"),
+        ];
+        stream.with(|input| {
+            LogicalPlan::FoldWindows(FoldWindowsDescribed {
+                input,
+                name,
+                keys,
+                values: values.into_iter().collect(),
+                gives: V::fields(),
+                function,
+                value_type: short_name::<V>(),
+                size,
+                slide,
+                has_inverse,
+                asks,
+                refused: refused.into_iter().find(|(is_said, _)| *is_said).map(|(_, what)| what),
+            })
+        })
+    }
+
     /// One row for every `rows` rows of a key: the keys, then the aggregates of these rows. What is left of a key waits for
     /// rows to come. Rows are counted in their order, so that how a batch was cut changes nothing. Flink's `countWindow`;
     /// without keys, its `countWindowAll`.
@@ -137,9 +235,9 @@ impl KeyedDStream {
     }
 
     fn keep(self, aggregates: impl IntoIterator<Item = Aggregate>, over: Over) -> DStream {
-        let Self { stream, keys, mode, name, ttl } = self;
+        let Self { stream, keys, mode, name, ttl, initial } = self;
         let aggregates = aggregates.into_iter().collect();
-        stream.with(|input| LogicalPlan::Keep { input, name, keys, aggregates, over, ttl, mode })
+        stream.with(|input| LogicalPlan::Keep { input, name, keys, aggregates, over, ttl, initial, mode })
     }
 
     /// A row for each row: the keys, then what a closure makes of the values of the row and of what it remembers of the key.
@@ -241,7 +339,7 @@ impl KeyedDStream {
     ) -> DStream {
         let types = |fields: Vec<Field>| fields.iter().map(|field| field.data_type().clone()).collect();
         let function = self.stream.register_state_function(function);
-        let Self { stream, keys, mode, name, ttl } = self;
+        let Self { stream, keys, mode, name, ttl, initial } = self;
         stream.with(|input| {
             LogicalPlan::MapState(MapStateDescribed {
                 input,
@@ -254,6 +352,7 @@ impl KeyedDStream {
                 operation,
                 state_type: short_name::<S>(),
                 ttl,
+                initial,
                 gives: R::fields(),
                 mode,
                 shows_all,
@@ -280,6 +379,10 @@ impl KeyedDStream {
     /// ```
     #[must_use]
     pub fn reduce<T: Cell>(self, value: Expr, function: impl Fn(T, T) -> T + Send + Sync + 'static) -> DStream {
+        if self.initial.is_some() {
+            // Refused there, as for aggregates of a batch.
+            return self.keep([len()], Over::Event);
+        }
         let name = value.output_name();
         let value = value.cast(T::data_type()).alias(name);
         let fold = move |rows: &RecordBatch| fold(rows, &function);

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::cell::Row;
+use super::initial::initial_states;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::map_state::micros;
 use crate::plan::state_function::{KeyAnswers, KeyCalls, StateAfter, StateFunction};
@@ -121,6 +122,10 @@ where
         Err(Error::internal("a function that gives rows of its own was asked for what it remembers"))
     }
 
+    fn begin(&self, names: &[&str], columns: &[ArrayRef]) -> Result<Vec<Vec<u8>>> {
+        initial_states::<S>(names, columns)
+    }
+
     fn check(&self, state: &[u8]) -> Result<()> {
         read::<S>(state).map(drop)
     }
@@ -151,6 +156,10 @@ where
     fn show(&self, keys: &[ArrayRef], states: &[&[u8]]) -> Result<Vec<ArrayRef>> {
         let states = states.iter().map(|state| read::<S>(state)).collect::<Result<Vec<_>>>()?;
         Ok(keys.iter().cloned().chain(S::columns(states)).collect())
+    }
+
+    fn begin(&self, names: &[&str], columns: &[ArrayRef]) -> Result<Vec<Vec<u8>>> {
+        initial_states::<S>(names, columns)
     }
 
     fn check(&self, state: &[u8]) -> Result<()> {
@@ -239,14 +248,14 @@ fn each_key<K: Row, V: Row, S: Serialize + DeserializeOwned>(
     Ok(all)
 }
 
-fn write<S: Serialize>(state: &S) -> Result<Vec<u8>> {
+pub(super) fn write<S: Serialize>(state: &S) -> Result<Vec<u8>> {
     rmp_serde::to_vec_named(state).map_err(|error| {
         let message = format!("a {} cannot be written down: {error}", short_name::<S>());
         Error::new(ErrorKind::Function, message).because(error)
     })
 }
 
-fn read<S: DeserializeOwned>(state: &[u8]) -> Result<S> {
+pub(super) fn read<S: DeserializeOwned>(state: &[u8]) -> Result<S> {
     rmp_serde::from_slice(state).map_err(|error| {
         let message = format!("stored bytes are no {}: {error}", short_name::<S>());
         Error::new(ErrorKind::Corrupt, message).because(error)

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cell::Row;
 use super::dstream::DStream;
+use super::fold::WindowReduce;
 use super::table::JoinOn;
 use crate::expr::{Aggregate, Expr, len};
 use crate::plan::LogicalPlan;
@@ -164,7 +166,7 @@ impl DStream {
         self.key_by([]).over_batches(size, slide, aggregates)
     }
 
-    /// One row a group. Spark's variant with an inverse function is not needed: what batches share is reduced once.
+    /// One row a group. What batches share is reduced once, so that aggregates need no inverse function.
     #[must_use]
     pub fn reduce_by_key_and_window(
         &self,
@@ -174,6 +176,44 @@ impl DStream {
         aggregates: impl IntoIterator<Item = Aggregate>,
     ) -> Self {
         self.key_by(keys).over_batches(size, slide, aggregates)
+    }
+
+    /// One row a key: the keys, then one value, which a closure makes of all values, two by two; with an inverse closure, a
+    /// window is made of the one before. See [`KeyedDStream::reduce_over_batches`](super::KeyedDStream::reduce_over_batches).
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # use std::time::Duration;
+    /// # fn example(words: DStream) -> DStream {
+    /// // Spark's reduceByKeyAndWindow(_ + _, _ - _, Seconds(30), Seconds(10), filterFunc = _._2 > 0)
+    /// let sums = WindowReduce::by(|a: i64, b: i64| a + b).inverse(|sum, left| sum - left);
+    /// let sums = sums.keep_if(|_: &String, sum: &i64| *sum > 0);
+    /// let seconds = Duration::from_secs;
+    /// words.reduce_by_key_and_window_with([col("word")], [col("n")], seconds(30), Some(seconds(10)), sums)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn reduce_by_key_and_window_with<V: Row + Clone>(
+        &self,
+        keys: impl IntoIterator<Item = Expr>,
+        values: impl IntoIterator<Item = Expr>,
+        size: Duration,
+        slide: Option<Duration>,
+        reduce: WindowReduce<V>,
+    ) -> Self {
+        self.key_by(keys).reduce_over_batches(values, size, slide, reduce)
+    }
+
+    /// One value, which a closure makes of all values, two by two: a row, or none if the window holds no value.
+    #[must_use]
+    pub fn reduce_by_window_with<V: Row + Clone>(
+        &self,
+        values: impl IntoIterator<Item = Expr>,
+        size: Duration,
+        slide: Option<Duration>,
+        reduce: WindowReduce<V>,
+    ) -> Self {
+        self.key_by([]).reduce_over_batches(values, size, slide, reduce)
     }
 
     /// How often each value of an expression occurs, as `count`.

@@ -162,6 +162,7 @@ impl Executor {
             let keys = match &placed.end {
                 End::Keep(keep) => keep.plain_keys(),
                 End::MapState(map) => &map.keys,
+                End::FoldWindows(fold) => &fold.keys,
                 End::DropDuplicates(drop) => &drop.columns,
                 _ => &[],
             };
@@ -260,6 +261,7 @@ impl Executor {
         let due = self.states.hold().all().iter().flatten().filter_map(|kept| kept.due()).min();
         let spans = self.plan.stages.iter().filter_map(Stage::keep).map(|keep| &keep.span);
         spans.into_iter().any(|span| matches!(span, Span::Batches { .. }))
+            || self.plan.stages.iter().any(|stage| matches!(stage.end, End::FoldWindows(_)))
             || self.plan.watermarks.iter().any(|watermark| watermark.idle_after.is_some())
             || due.is_some_and(|due| due <= i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
     }
@@ -498,7 +500,11 @@ fn check_rows(stage: &Stage, flow: Option<&Flow>, rows: &Partitions) -> Result<(
 /// costs more than a batch with few rows.
 fn uses_threads(end: &End) -> bool {
     match end {
-        End::Reduce { .. } | End::MapState(_) | End::ReduceWith { .. } | End::Transform { .. } => true,
+        End::Reduce { .. }
+        | End::MapState(_)
+        | End::FoldWindows(_)
+        | End::ReduceWith { .. }
+        | End::Transform { .. } => true,
         End::Emit
         | End::Keep(_)
         | End::DropDuplicates(_)

@@ -10,6 +10,8 @@ mod formats;
 mod functions;
 mod generator;
 mod lines;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod print;
 mod queue;
 mod socket;

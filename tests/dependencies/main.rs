@@ -38,7 +38,8 @@ const BANNED: [(&str, &str); 3] = [
 ];
 
 /// What the thin core (`default-features = false`) must build without: it builds in about a minute.
-const NOT_IN_THE_CORE: [&str; 14] = [
+const NOT_IN_THE_CORE: [&str; 15] = [
+    "postgres",
     "polars",
     "polars-core",
     "tokio",
@@ -84,6 +85,9 @@ fn features() -> Vec<&'static str> {
     }
     if cfg!(feature = "polars") {
         features.push("polars");
+    }
+    if cfg!(feature = "postgres") {
+        features.push("postgres");
     }
     features
 }

@@ -1,7 +1,9 @@
 //! The queries that are killed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_array::{ArrayRef, Int64Array, StringArray};
 use pelton::prelude::*;
 
 /// A query over visits.
@@ -127,6 +129,50 @@ pub(crate) const ALL: &[Query] = &[
         },
     },
     Query {
+        name: "begun",
+        stream: |visits| {
+            let keyed = visits.key_by([col("city")]).initial_state(known());
+            Ok(keyed.running([len().alias("visits"), col("n").sum().alias("sum"), col("n").max().alias("most")]))
+        },
+    },
+    Query {
+        name: "begun for a while",
+        stream: |visits| {
+            let keyed = visits.key_by([col("city")]).initial_state(known()).ttl(seconds(3_600));
+            let keyed = keyed.output_mode(OutputMode::Complete);
+            Ok(keyed.running([len().alias("visits"), col("n").sum().alias("sum"), col("n").max().alias("most")]))
+        },
+    },
+    Query {
+        name: "begun closures",
+        stream: |visits| {
+            let keyed = visits
+                .key_by([col("city")])
+                .initial_pairs([("Oslo".to_owned(), 1_000_i64), ("Nowhere".to_owned(), 7)])?;
+            let keyed = keyed.output_mode(OutputMode::Complete);
+            Ok(keyed.update_state_by_key([col("n")], |_: &String, n: Vec<i64>, sum: Option<i64>| {
+                Some(n.into_iter().sum::<i64>() + sum.unwrap_or(0))
+            }))
+        },
+    },
+    Query {
+        name: "folded",
+        stream: |visits| {
+            let longest = WindowReduce::by(|a: (f64, i64), b: (f64, i64)| (a.0 + b.0, a.1.max(b.1)));
+            let values = [col("n").cast(DataType::Float64) / lit(7.0), col("n")];
+            Ok(visits.key_by([col("city")]).reduce_over_batches(values, seconds(3_600), None, longest))
+        },
+    },
+    Query {
+        name: "folded with an inverse",
+        stream: |visits| {
+            let sums = WindowReduce::by(|a: i64, b: i64| a + b).inverse(|sum, left| sum - left);
+            let sums = sums.keep_if(|_: &(String, i64), sum: &i64| sum % 5 != 0);
+            let keyed = visits.key_by([col("city"), col("n") % lit(3)]).named("sums");
+            Ok(keyed.reduce_over_batches([col("n")], seconds(3_600), None, sums))
+        },
+    },
+    Query {
         name: "unique",
         stream: |visits| {
             let visits = visits.with_watermark("time", seconds(3));
@@ -145,6 +191,15 @@ pub(crate) const ALL: &[Query] = &[
         },
     },
 ];
+
+/// Two cities of which something is known before the first batch; one of them never comes.
+fn known() -> RecordBatch {
+    let numbers = |numbers: [i64; 2]| -> ArrayRef { Arc::new(Int64Array::from(numbers.to_vec())) };
+    let cities: ArrayRef = Arc::new(StringArray::from(vec!["Rome", "Nowhere"]));
+    let columns =
+        [("most", numbers([99, 1])), ("city", cities), ("visits", numbers([5, 1])), ("sum", numbers([200, 1]))];
+    RecordBatch::try_from_iter(columns).unwrap()
+}
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

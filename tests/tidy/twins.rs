@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use super::TextFile;
 
 /// Parts of the CPU backend that are not operations of their own, and what they are.
-const CPU_ONLY: [(&str, &str); 18] = [
+const CPU_ONLY: [(&str, &str); 19] = [
     ("aged", "the part of keep that forgets groups"),
     ("bytes", "text and binary columns as byte strings"),
     ("eval", "expressions over whole columns; kernels::reference says what they mean"),
     ("event_time", "how far event time has come, and which rows are late"),
     ("function", "a function of the user's, held to its schema"),
     ("held_keys", "keys that are held from batch to batch"),
+    ("initial", "the tables that state begins with"),
     ("join_index", "the hash tables of a join"),
     ("native", "primitive columns as plain slices"),
     ("pane_stacks", "the part of keep that puts windows together that overlap"),

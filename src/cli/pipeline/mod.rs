@@ -194,7 +194,8 @@ impl Pipeline {
         sources.iter().try_for_each(|node| source::add(node, &context, &mut names))?;
         tables.iter().try_for_each(|node| source::add_table(node, &mut names))?;
         streams.iter().try_for_each(|node| stream::describe(node, &mut names))?;
-        sinks.iter().try_for_each(|node| sink::add(node, surroundings, &names))?;
+        let query = keys.optional("name").map_or(Ok(self.file_stem.as_str()), Node::text)?;
+        sinks.iter().try_for_each(|node| sink::add(node, surroundings, &names, query))?;
         keys.optional("quarantine").map_or(Ok(()), |node| sink::add_quarantine(node, &context))?;
         Ok(context)
     }
@@ -308,6 +309,7 @@ mod tests {
             sink::KEYS,
             sink::PRINT_KEYS,
             sink::FILES_KEYS,
+            sink::POSTGRES_KEYS,
         ];
         let is_missing = |key: &&str| !documentation.contains(&format!("`{key}`"));
         let missing = all.into_iter().flatten().copied().filter(is_missing).collect::<Vec<_>>();

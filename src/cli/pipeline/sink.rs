@@ -24,23 +24,26 @@ const ROWS_PRINTED: usize = 20;
 pub(super) const KEYS: &[&str] = &["name", "from", "type"];
 pub(super) const PRINT_KEYS: &[&str] = &["rows"];
 pub(super) const FILES_KEYS: &[&str] = &["sync", "existing", "manifest"];
+pub(super) const POSTGRES_KEYS: &[&str] = &["connection", "password_env", "table", "key", "create", "existing"];
 
 #[derive(Debug, Clone, Copy)]
 enum Type {
     Print,
     Files,
+    Postgres,
 }
 
 /// Makes a sink the end of a stream.
-pub(super) fn add(node: &Node, surroundings: &Surroundings, names: &Names) -> Result<()> {
+pub(super) fn add(node: &Node, surroundings: &Surroundings, names: &Names, query: &str) -> Result<()> {
     let keys = Keys::of(node, "a [[sink]]")?;
     let kind = keys.required("type")?;
-    let chosen = kind.choice(&[("print", Type::Print), ("files", Type::Files)])?;
+    let chosen = kind.choice(&[("print", Type::Print), ("files", Type::Files), ("postgres", Type::Postgres)])?;
     let keys = keys.is(format!("a [[sink]] of type \"{}\"", kind.text()?));
     let name = keys.optional("name").unwrap_or(kind).text()?;
     let known = match chosen {
         Type::Print => [KEYS, PRINT_KEYS].concat(),
         Type::Files => [KEYS, files::KEYS, files::WRITER_KEYS, FILES_KEYS].concat(),
+        Type::Postgres => [KEYS, POSTGRES_KEYS].concat(),
     };
     keys.only(&[&known])?;
     let stream = names.streams(keys.required("from")?)?;
@@ -51,6 +54,7 @@ pub(super) fn add(node: &Node, surroundings: &Surroundings, names: &Names) -> Re
             Box::new(if keys.optional("name").is_some() { sink.named(name) } else { sink })
         }
         Type::Files => Box::new(files_sink(&keys, &stream.schema()?, None)?),
+        Type::Postgres => postgres_sink(&keys, &stream.schema()?, query)?,
     };
     keys.built(stream.write_named(name, sink))
 }
@@ -61,6 +65,39 @@ pub(super) fn add_quarantine(node: &Node, context: &StreamingContext) -> Result<
     keys.only(&[files::KEYS, files::WRITER_KEYS, FILES_KEYS])?;
     let sink = files_sink(&keys, &quarantine::schema(), Some(FormatKind::Ndjson))?;
     keys.built(context.quarantine(sink))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn postgres_sink(keys: &Keys<'_>, _: &SchemaRef, _: &str) -> Result<Box<dyn Sink>> {
+    let error = crate::error::Error::invalid_query("this program was built without PostgreSQL");
+    Err(keys.spot.blame(error.advice("build it with --features postgres")))
+}
+
+#[cfg(feature = "postgres")]
+fn postgres_sink(keys: &Keys<'_>, schema: &SchemaRef, query: &str) -> Result<Box<dyn Sink>> {
+    use crate::connectors::postgres::{Earlier, PostgresSink};
+
+    let (connection, table) = (keys.required("connection")?, keys.required("table")?);
+    let mut sink = keys.built(PostgresSink::new(connection.text()?, query, table.text()?))?;
+    // Without a name it is that of the table, so that two sinks of a query differ.
+    if let Some(name) = keys.optional("name") {
+        sink = sink.named(name.text()?);
+    }
+    if let Some(node) = keys.optional("password_env") {
+        let variable = node.text()?;
+        let password = std::env::var(variable)
+            .map_err(|_| node.spot.mistake(format!("the environment variable \"{variable}\" has no text")))?;
+        sink = sink.password(password);
+    }
+    if let Some(node) = keys.optional("key") {
+        let columns = node.texts()?.into_iter().map(Node::text).collect::<Result<Vec<_>>>()?;
+        sink = sink.key(columns);
+    }
+    let choices = [("refuse", Earlier::Refuse), ("append", Earlier::Append), ("remove", Earlier::Remove)];
+    let sink = sink.earlier(keys.choice("existing", &choices)?.unwrap_or_default());
+    let sink = sink.create(keys.boolean("create")?.unwrap_or(true));
+    keys.built(sink.check(schema))?;
+    Ok(Box::new(sink))
 }
 
 fn files_sink(keys: &Keys<'_>, schema: &SchemaRef, usual: Option<FormatKind>) -> Result<FilesSink> {

@@ -41,8 +41,19 @@ pub(super) const OPERATIONS: &[&str] = &[
     "cache",
 ];
 
-pub(super) const KEY_BY: &[&str] =
-    &["aggregate", "count", "running", "over", "every", "over_rows", "every_rows", "mode", "name", "ttl"];
+pub(super) const KEY_BY: &[&str] = &[
+    "aggregate",
+    "count",
+    "running",
+    "over",
+    "every",
+    "over_rows",
+    "every_rows",
+    "mode",
+    "name",
+    "ttl",
+    "initial_state",
+];
 pub(super) const DROP_DUPLICATES: &[&str] = &["within_watermark", "ttl", "name"];
 pub(super) const JOIN_WITHIN: &[&str] = &["on", "times", "before", "after", "how", "name"];
 pub(super) const JOIN_ASOF: &[&str] = &["on", "times", "strategy", "tolerance", "how", "name"];
@@ -95,7 +106,7 @@ fn operate(stream: &DStream, operation: &str, value: &Node, keys: &Keys<'_>, nam
         "flat_map" => stream.flat_map(column(value)?),
         "distinct" => stream.distinct_by(compared(value)?),
         "drop_duplicates" => drop_duplicates(stream, value, keys)?,
-        "key_by" => key_by(stream, value, keys)?,
+        "key_by" => key_by(stream, value, keys, names)?,
         "aggregate" => grouped(&stream.key_by([]), value, keys, false)?,
         "watermark" => {
             let delay = keys.required("delay")?.duration()?;
@@ -169,13 +180,16 @@ fn drop_duplicates(stream: &DStream, value: &Node, keys: &Keys<'_>) -> Result<DS
     Ok(stream.drop_duplicates_by(compared(value)?, memory, name))
 }
 
-fn key_by(stream: &DStream, value: &Node, keys: &Keys<'_>) -> Result<DStream> {
+fn key_by(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Result<DStream> {
     let mut keyed = stream.key_by(key_columns(stream, value)?);
     if let Some(name) = keys.optional("name") {
         keyed = keyed.named(name.text()?);
     }
     if let Some(ttl) = keys.optional("ttl") {
         keyed = keyed.ttl(ttl.duration()?);
+    }
+    if let Some(table) = keys.optional("initial_state") {
+        keyed = keyed.initial_state(names.table(table)?);
     }
     let modes = [("append", OutputMode::Append), ("update", OutputMode::Update), ("complete", OutputMode::Complete)];
     if let Some(mode) = keys.choice("mode", &modes)? {
@@ -185,6 +199,11 @@ fn key_by(stream: &DStream, value: &Node, keys: &Keys<'_>) -> Result<DStream> {
     match made.as_slice() {
         [one] if one.key == "count" => {
             one.presence()?;
+            if let Some(initial) = keys.optional("initial_state") {
+                return Err(initial
+                    .spot
+                    .mistake("\"initial_state\" goes with \"running\": nothing else outlives its batch"));
+            }
             Ok(keyed.count())
         }
         [one] => grouped(&keyed, one, keys, one.key == "running"),
@@ -214,10 +233,13 @@ fn key_columns(stream: &DStream, value: &Node) -> Result<Vec<Expr>> {
 
 /// The aggregates of groups: of the batch or a window, of the latest batches, or of all so far.
 fn grouped(keyed: &KeyedDStream, value: &Node, keys: &Keys<'_>, is_running: bool) -> Result<DStream> {
+    if let (false, Some(initial)) = (is_running, keys.optional("initial_state")) {
+        return Err(initial.spot.mistake("\"initial_state\" goes with \"running\": nothing else outlives its batch"));
+    }
     let one = |node: &Node| {
         let one = aggregate(node)?;
-        // A ttl means something for what is running only.
-        let alone = match is_running && keys.optional("ttl").is_some() {
+        // A ttl and a beginning mean something for what is running only.
+        let alone = match is_running && (keys.optional("ttl").is_some() || keys.optional("initial_state").is_some()) {
             true => keyed.clone().running([one.clone()]),
             false => keyed.clone().aggregate([one.clone()]),
         };

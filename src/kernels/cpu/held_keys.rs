@@ -182,6 +182,11 @@ impl<T> HeldKeys<T> {
         self.slots[slot as usize].held.as_ref()
     }
 
+    /// The value that is held of a key.
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
+        self.slots[slot as usize].held.as_mut().map(|held| &mut held.value)
+    }
+
     /// Whether the key has rows in the present batch.
     pub(super) fn is_in_batch(&self, slot: u32) -> bool {
         self.slots[slot as usize].batch == self.batch

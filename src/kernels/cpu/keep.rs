@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, UInt32Array};
+use arrow_array::{ArrayRef, Int64Array, UInt32Array};
 use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 use arrow_select::take::take_record_batch;
 
 use super::group_ids::GroupIds;
 use super::held_keys::HeldKeys;
+use super::initial::InitialRows;
 use super::key_groups::{Ground, KeyGroups, Touched, taken};
 use super::pane_stacks::{PaneStacks, merged, set_pane};
 use super::reduce::{Groups, KeyedReduce};
@@ -60,6 +61,10 @@ pub(super) struct KeptGroups {
     pub(super) ages: Option<HeldKeys<i64>>,
     /// The keys that the latest batch touched, in the order of its groups.
     pub(super) touched_ages: Vec<u32>,
+    /// What is taken in with the first batch: stored groups.
+    initial: Option<RecordBatch>,
+    /// Whether the latest batch took that in, so that all is changed.
+    has_begun: bool,
 }
 
 impl KeptGroups {
@@ -87,12 +92,40 @@ impl KeptGroups {
             over_before: None,
             ages: keep.ttl.map(|_| HeldKeys::new(keys)).transpose()?,
             touched_ages: Vec::new(),
+            initial: None,
+            has_begun: false,
         })
+    }
+
+    /// The same, with groups to begin with.
+    pub(super) fn beginning(mut self, initial: Option<&InitialRows>) -> Result<Self> {
+        let Some(initial) = initial else { return Ok(self) };
+        let mut keys = initial.keys().to_vec();
+        if self.ages.is_some() {
+            keys.push(Arc::new(Int64Array::from(vec![0; initial.rows])));
+        }
+        let stored = self.reduce.seeded(&keys, initial.others().1, initial.rows)?;
+        self.reduce.restore(&stored)?;
+        self.initial = Some(stored);
+        Ok(self)
+    }
+
+    /// Takes in what groups begin with, before the first batch.
+    fn begin(&mut self, moment: &Moment) -> Result<()> {
+        self.has_begun = false;
+        let Some(mut rows) = self.initial.take() else { return Ok(()) };
+        let mut columns = rows.columns().to_vec();
+        self.number_by_age(&mut columns[..self.keep.keys.len()], rows.num_rows(), moment)?;
+        rows = under(&rows.schema(), columns, rows.num_rows())?;
+        self.panes.insert(0, self.reduce.restore(&rows)?.settled()?);
+        self.has_begun = true;
+        Ok(())
     }
 
     /// Takes the groups of a batch in.
     fn take_in(&mut self, groups: &mut Groups, moment: &Moment) -> Result<RecordBatch> {
         groups.settle()?;
+        self.begin(moment)?;
         self.touched.clear();
         for (pane, from, keys) in self.dealt(groups, moment)? {
             let kept = match self.panes.entry(pane) {
@@ -289,6 +322,9 @@ impl Kept for KeptGroups {
     }
 
     fn changes(&mut self) -> Result<Vec<RecordBatch>> {
+        if self.has_begun {
+            return self.snapshot();
+        }
         let touched = self.touched.values_mut().map(Touched::store).collect::<Result<_>>()?;
         let rows = self.with_ages(self.stored(touched)?, &self.touched_ages)?;
         let Some(over_before) = self.over_before else { return Ok(vec![rows]) };
@@ -309,6 +345,7 @@ impl Kept for KeptGroups {
     }
 
     fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
+        self.initial = None;
         if self.ages.is_some() {
             return self.restore_aged(snapshot, changes);
         }

@@ -17,10 +17,11 @@ use arrow_select::take::{take, take_record_batch};
 use rayon::prelude::*;
 
 use super::held_keys::{Due, Grouped, HeldKeys};
+use super::initial::InitialRows;
 use crate::columnar::{ArrayRef, DataType, Field, RecordBatch, Schema, SchemaRef, TimeUnit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::keep::under;
-use crate::kernels::map_state::check_answers;
+use crate::kernels::map_state::{check_answers, micros};
 use crate::kernels::user_function::panic_text;
 use crate::kernels::{Kept, Moment, Partial, Partitions, row_number, stored};
 use crate::plan::keep::OutputMode;
@@ -28,7 +29,7 @@ use crate::plan::operator::MapState;
 use crate::plan::state_function::{KeyAnswers, KeyCalls, StateFunction};
 
 /// Keys that the function is called for at once.
-const KEYS_AT_ONCE: usize = 2_048;
+pub(super) const KEYS_AT_ONCE: usize = 2_048;
 
 /// A function of the user's, with its name.
 pub(super) type NamedFunction = (String, Arc<dyn StateFunction>);
@@ -43,6 +44,10 @@ pub(super) struct KeptStates {
     held: HeldKeys<Box<[u8]>>,
     /// The keys that the latest batch changed.
     changed: Vec<u32>,
+    /// What is remembered with the first batch: keys and states.
+    initial: Option<(InitialRows, Vec<Vec<u8>>)>,
+    /// The keys that were remembered so, until a batch has been taken in.
+    begun: Vec<u32>,
 }
 
 /// Some keys, and what the function gave for them.
@@ -55,7 +60,36 @@ impl KeptStates {
         schemas: (SchemaRef, SchemaRef),
     ) -> Result<Self> {
         let held = HeldKeys::new(map.keys.iter().map(|key| (key.name.as_str(), &key.expr.data_type)))?;
-        Ok(Self { map: map.clone(), function, schemas, held, changed: Vec::new() })
+        Ok(Self { map: map.clone(), function, schemas, held, changed: Vec::new(), initial: None, begun: Vec::new() })
+    }
+
+    /// The same, with states to begin with.
+    pub(super) fn beginning(mut self, initial: Option<&InitialRows>) -> Result<Self> {
+        let Some(initial) = initial else { return Ok(self) };
+        let function = self.function()?.1;
+        let (names, columns) = initial.others();
+        let states = match columns {
+            [stored] if initial.is_stored => stored.as_binary::<i64>().iter().flatten().map(<[u8]>::to_vec).collect(),
+            _ => function.begin(&names, columns)?,
+        };
+        states.iter().try_for_each(|state| function.check(state))?;
+        if states.len() != initial.rows {
+            return Err(Error::internal(format!("{} rows made {} states", initial.rows, states.len())));
+        }
+        self.initial = Some((initial.clone(), states));
+        Ok(self)
+    }
+
+    /// Remembers what there is in the beginning, before the first batch.
+    fn begin(&mut self, moment: &Moment) -> Result<()> {
+        let Some((initial, states)) = self.initial.take() else { return Ok(()) };
+        let slots = self.held.group(initial.keys(), initial.rows)?.slots;
+        let until = self.map.ttl.map(|ttl| micros(moment.time).saturating_add(micros(ttl)));
+        for (&slot, state) in slots.iter().zip(states) {
+            self.held.put(slot, Due { until, until_event: None }, state.into());
+        }
+        self.begun = slots;
+        Ok(())
     }
 
     fn function(&self) -> Result<(&str, &dyn StateFunction)> {
@@ -180,11 +214,12 @@ impl Kept for KeptStates {
         let parts = partials.into_iter().map(Partial::into_rows).collect::<Result<Vec<_>>>()?;
         let rows = concat_batches(&self.schemas.0, parts.iter().flatten())?;
         row_number(rows.num_rows())?;
+        self.begin(moment)?;
         let grouped = self.held.group(&rows.columns()[..self.map.keys.len()], rows.num_rows())?;
         // All is called before anything is remembered: if the function fails, the batch can be run again.
         let of_rows = self.call_rows(&rows, &grouped, moment)?;
         let of_due = self.call_due(moment)?;
-        self.changed.clear();
+        self.changed = std::mem::take(&mut self.begun);
         let (given, places) = self.take_in(of_rows)?;
         let given = in_places(&concat_batches(&self.schemas.1, &given)?, &places)?;
         let (timed_out, _) = self.take_in(of_due)?;
@@ -204,6 +239,7 @@ impl Kept for KeptStates {
     }
 
     fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
+        self.initial = None;
         let schema = self.stored_schema();
         let all = snapshot.iter().chain(changes.iter().flatten()).collect::<Vec<_>>();
         all.iter().try_for_each(|rows| stored::check(rows, &schema))?;
@@ -261,7 +297,7 @@ impl KeptStates {
 }
 
 /// The rows in the order of their keys, rows of a key in their own; and where each key ends.
-fn in_key_order(groups: &[u32], keys: usize) -> (Vec<u32>, Vec<usize>) {
+pub(super) fn in_key_order(groups: &[u32], keys: usize) -> (Vec<u32>, Vec<usize>) {
     let mut ends = vec![0_usize; keys];
     groups.iter().for_each(|&group| ends[group as usize] += 1);
     let mut total = 0;

@@ -8,8 +8,10 @@ use arrow_schema::SortOptions;
 use super::count_windows::KeptCounts;
 use super::drop_duplicates::KeptRows;
 use super::event_time;
+use super::fold_windows::{KeptFolds, NamedFold};
 use super::function::Function;
 use super::group_ids::method::{Chosen, possible};
+use super::initial::InitialRows;
 use super::join_streams::KeptStreams;
 use super::keep::KeptGroups;
 use super::map_state::{KeptStates, NamedFunction};
@@ -35,7 +37,7 @@ use crate::kernels::sort as sort_contract;
 use crate::kernels::{Findings, Flow, Kept, Moment, Partial, Partitions, PreparedStage, Sighting, StageTask};
 use crate::limits::ROWS_PER_READ_MAX;
 use crate::plan::keep::{Keep, RowWindows, Span};
-use crate::plan::operator::{DropDuplicates, JoinStreams, MapState, Memory};
+use crate::plan::operator::{DropDuplicates, FoldWindows, JoinStreams, MapState, Memory};
 use crate::plan::stage::{End, GroupFunction, NamedExpr, Registry, SortKey, Stage};
 
 /// A stage whose expressions are compiled and whose join tables are built.
@@ -61,13 +63,16 @@ pub(super) enum Ending {
         inputs: Vec<Option<Program>>,
         filters: Vec<Option<Program>>,
         reduce: KeyedReduce,
-        /// Of groups that outlive their batch, and the schema of what they give.
-        keep: Option<(Keep, SchemaRef)>,
+        /// Of groups that outlive their batch, the schema of what they give, and what they begin with.
+        keep: Option<(Keep, SchemaRef, Option<InitialRows>)>,
     },
     /// Groups of windows by the number of rows, which is known only once all rows are there.
     CountWindows(Box<Keep>, RowWindows, SchemaRef),
-    /// The function is missing where only its state is looked at; then the schema of what comes out.
-    MapState(MapState, Option<NamedFunction>, SchemaRef),
+    /// The function is missing where only its state is looked at; then the schema of what comes out, and what is
+    /// remembered in the beginning.
+    MapState(MapState, Option<NamedFunction>, SchemaRef, Option<InitialRows>),
+    /// Likewise.
+    FoldWindows(FoldWindows, Option<NamedFold>, SchemaRef),
     /// The time by which rows are too late.
     DropDuplicates(DropDuplicates, Option<(Program, TimeUnit)>, SchemaRef),
     JoinStreams(JoinStreams, SchemaRef),
@@ -150,17 +155,21 @@ impl PreparedStage for CpuStage {
 
     fn keep(&self) -> Result<Box<dyn Kept>> {
         match self.end.as_ref() {
-            Ending::Reduce { keep: Some((keep, schema)), .. } => match &keep.span {
+            Ending::Reduce { keep: Some((keep, schema, initial)), .. } => match &keep.span {
                 Span::Sessions(windows) => Ok(Box::new(KeptSessions::new(keep, windows, schema)?)),
-                _ => Ok(Box::new(KeptGroups::new(keep, schema)?)),
+                _ => Ok(Box::new(KeptGroups::new(keep, schema)?.beginning(initial.as_ref())?)),
             },
             Ending::CountWindows(keep, windows, schema) => {
                 let schemas = (Arc::clone(&self.end_schema), Arc::clone(schema));
                 Ok(Box::new(KeptCounts::new(keep, windows, schemas)?))
             }
-            Ending::MapState(map, function, schema) => {
+            Ending::MapState(map, function, schema, initial) => {
                 let schemas = (Arc::clone(&self.end_schema), Arc::clone(schema));
-                Ok(Box::new(KeptStates::new(map, function.clone(), schemas)?))
+                Ok(Box::new(KeptStates::new(map, function.clone(), schemas)?.beginning(initial.as_ref())?))
+            }
+            Ending::FoldWindows(fold, function, schema) => {
+                let schemas = (Arc::clone(&self.end_schema), Arc::clone(schema));
+                Ok(Box::new(KeptFolds::new(fold, function.clone(), schemas)?))
             }
             Ending::DropDuplicates(drop, _, schema) => Ok(Box::new(KeptRows::new(drop, schema)?)),
             Ending::JoinStreams(join, schema) => {
@@ -195,6 +204,7 @@ impl PreparedStage for CpuStage {
             Ending::Reduce { keep: Some(_), .. }
             | Ending::CountWindows(..)
             | Ending::MapState(..)
+            | Ending::FoldWindows(..)
             | Ending::DropDuplicates(..)
             | Ending::JoinStreams(..) => Err(Error::internal("what outlives its batch was merged")),
             Ending::Reduce { reduce, keep: None, .. } => {
@@ -236,6 +246,7 @@ impl PreparedStage for CpuStage {
             | Ending::Transform(_)
             | Ending::CountWindows(..)
             | Ending::MapState(..)
+            | Ending::FoldWindows(..)
             | Ending::DropDuplicates(..)
             | Ending::JoinStreams(..) => {
                 let rows = partials.into_iter().map(Partial::into_rows).collect::<Result<Partitions>>()?;
@@ -324,13 +335,23 @@ impl Ending {
                 Self::CountWindows(Box::new(keep.clone()), *windows, Arc::clone(&stage.output_schema))
             }
             End::Keep(keep) => {
-                let kept = (keep.clone(), Arc::clone(&stage.output_schema));
+                let types = stage.output_schema.fields().iter().map(|field| field.data_type().clone());
+                let types = types.collect::<Vec<_>>();
+                let initial = InitialRows::find(keep.initial.as_ref(), registry, (keep.plain_keys().len(), &types))?;
+                let kept = (keep.clone(), Arc::clone(&stage.output_schema), initial);
                 Self::reduce(&keep.keys, &keep.aggregates, Some(kept))?
             }
             End::MapState(map) => {
                 let function = registry.state_function(map.function).ok();
                 let function = function.map(|(name, call)| (name.to_owned(), Arc::clone(call)));
-                Self::MapState(map.clone(), function, Arc::clone(&stage.output_schema))
+                let types = map.keys.iter().map(|key| key.expr.data_type.clone()).collect::<Vec<_>>();
+                let initial = InitialRows::find(map.initial.as_ref(), registry, (types.len(), &types))?;
+                Self::MapState(map.clone(), function, Arc::clone(&stage.output_schema), initial)
+            }
+            End::FoldWindows(fold) => {
+                let function = registry.fold_function(fold.function).ok();
+                let function = function.map(|(name, call)| (name.to_owned(), Arc::clone(call)));
+                Self::FoldWindows(fold.clone(), function, Arc::clone(&stage.output_schema))
             }
             End::JoinStreams(join) => Self::JoinStreams(join.clone(), Arc::clone(&stage.output_schema)),
             End::DropDuplicates(drop) => {
@@ -353,7 +374,11 @@ impl Ending {
         })
     }
 
-    fn reduce(keys: &[NamedExpr], aggregates: &[TypedAggregate], keep: Option<(Keep, SchemaRef)>) -> Result<Self> {
+    fn reduce(
+        keys: &[NamedExpr],
+        aggregates: &[TypedAggregate],
+        keep: Option<(Keep, SchemaRef, Option<InitialRows>)>,
+    ) -> Result<Self> {
         let fields = keys.iter().map(key_field).collect::<Vec<_>>();
         let program = |expr: Option<&_>| expr.map(Program::prepare).transpose();
         Ok(Self::Reduce {
@@ -372,6 +397,7 @@ impl Ending {
             | Self::Transform(_)
             | Self::CountWindows(..)
             | Self::MapState(..)
+            | Self::FoldWindows(..)
             | Self::DropDuplicates(..)
             | Self::JoinStreams(..) => State::Rows { rows: Vec::new(), wanted: usize::MAX },
             Self::Limit(rows) => State::Rows { rows: Vec::new(), wanted: *rows },
@@ -533,7 +559,7 @@ impl CpuTask {
             }
             (State::Reduce(groups), Ending::Reduce { keys, inputs, filters, keep, .. }) => {
                 self.columns.evaluate(&batch, keys, inputs, filters)?;
-                if let Some((keep @ Keep { span: Span::Event(_) | Span::Sessions(_), .. }, _)) = keep
+                if let Some((keep @ Keep { span: Span::Event(_) | Span::Sessions(_), .. }, ..)) = keep
                     && let Some(pane) = self.columns.keys.last()
                     && let Some(kept) =
                         event_time::in_time(&batch, pane, first_open_pane(keep, self.horizon), &mut self.seen.sighting)?

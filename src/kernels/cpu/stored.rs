@@ -44,6 +44,7 @@ pub(super) fn store(stage: &CpuStage, partials: Vec<Partial>) -> Result<RecordBa
         | Ending::Transform(_)
         | Ending::CountWindows(..)
         | Ending::MapState(..)
+        | Ending::FoldWindows(..)
         | Ending::DropDuplicates(..)
         | Ending::JoinStreams(..) => {
             let all = stage.combine(partials)?.into_iter().map(Partial::into_rows).collect::<Result<Vec<_>>>()?;
@@ -73,6 +74,7 @@ pub(super) fn restore(stage: &CpuStage, batch: &RecordBatch) -> Result<Partial> 
         | Ending::Transform(_)
         | Ending::CountWindows(..)
         | Ending::MapState(..)
+        | Ending::FoldWindows(..)
         | Ending::DropDuplicates(..)
         | Ending::JoinStreams(..) => {
             return Ok(Partial::Rows(vec![rows(&stage.end_schema, batch)?]));

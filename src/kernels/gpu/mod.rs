@@ -102,7 +102,7 @@ impl Backend for GpuBackend {
     fn leaves(&self, stage: &Stage) -> Option<&'static str> {
         match &stage.end {
             End::Emit | End::Reduce { .. } | End::Keep(_) => None,
-            End::MapState(_) | End::DropDuplicates(_) | End::JoinStreams(_) => None,
+            End::MapState(_) | End::FoldWindows(_) | End::DropDuplicates(_) | End::JoinStreams(_) => None,
             End::Sort { .. } => Some("sorting"),
             End::Distinct { .. } => Some("finding distinct rows"),
             End::Limit(_) => Some("the limit"),

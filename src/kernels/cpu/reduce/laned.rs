@@ -35,18 +35,18 @@ pub(super) struct Laned {
     /// The lane that counts all rows, if somebody asks for it.
     pub(super) rows: Option<usize>,
     /// For each aggregate of the reduce what it is made of, if it is in lanes.
-    parts: Vec<Option<Part>>,
+    pub(super) parts: Vec<Option<Part>>,
 }
 
 /// What an aggregate is made of.
 #[derive(Debug, Clone, Copy)]
-struct Part {
-    feed: usize,
-    what: What,
+pub(super) struct Part {
+    pub(super) feed: usize,
+    pub(super) what: What,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     Count,
     Sum,
     Mean,

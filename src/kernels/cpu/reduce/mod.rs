@@ -7,7 +7,7 @@
 //! `feed` knows the values under one filter, `lane_whole`, `lane_float`, `lane_ordered` and `lane_least` say what numbers a row brings, `total` makes the
 //! results. The other aggregates have a file each, over the loop in `state`. `merge` puts the groups of partitions
 //! together, and the rows that were `deferred`; `stored` turns groups into columns that can leave the process, and back;
-//! `select` takes groups out of others.
+//! `seeded` makes groups of answers; `select` takes groups out of others.
 
 #[cfg(feature = "gpu")]
 pub(crate) mod absorb;
@@ -34,6 +34,7 @@ mod ordered_spread;
 mod pick;
 mod quantile;
 pub mod reduce_with;
+mod seeded;
 mod select;
 mod state;
 mod stored;
