@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::figures::{counted, grouped, rough, time};
 use super::pipeline::Surroundings;
 use super::tell;
-use crate::runtime::progress::{Allowed, Memory, Queue, RuleCount, SourceProfile, StageFlow};
+use crate::runtime::progress::{Allowed, Memory, Queue, RuleCount, SourceProfile, StageDevice, StageFlow};
 use crate::runtime::{Progress, Totals};
 
 /// How often the live line moves.
@@ -213,6 +213,8 @@ struct Record<'a> {
     rejected: u64,
     rules: &'a [RuleCount],
     stages: &'a [StageFlow],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    devices: &'a [StageDevice],
     late: u64,
     untimed: u64,
     groups: u64,
@@ -254,6 +256,7 @@ impl<'a> Record<'a> {
             rejected: progress.rejected,
             rules: &progress.rules,
             stages: &progress.stages,
+            devices: &progress.devices,
             late: progress.late,
             untimed: progress.untimed,
             groups: progress.groups,
