@@ -1,14 +1,19 @@
 //! The link to the device and the least that a submission costs, by plain buffers, without any of Pelton's shaders.
+//! Uploads are timed on the clock of the CPU: on many machines it is the CPU that stores into the device's memory.
 
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use wgpu::{Backends, BufferDescriptor, BufferUsages, DeviceDescriptor, InstanceDescriptor, Limits, MapMode, PollType};
+use wgpu::{
+    Backends, BufferDescriptor, BufferUsages, DeviceDescriptor, Features, InstanceDescriptor, Limits, MapMode, PollType,
+};
 
 /// An open device.
 pub(crate) struct Link {
-    device: wgpu::Device,
-    queue: wgpu::Queue,
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    /// Whether shaders may read buffers that the host has written in place.
+    is_mappable: bool,
 }
 
 impl Link {
@@ -20,17 +25,22 @@ impl Link {
         let adapters = pollster::block_on(instance.enumerate_adapters(backends));
         let adapter = adapters.into_iter().find(|adapter| adapter.get_info().name == name).unwrap();
         let limits = adapter.limits();
-        let required_limits = Limits { max_buffer_size: limits.max_buffer_size, ..Limits::default() };
-        let descriptor = DeviceDescriptor { required_limits, ..DeviceDescriptor::default() };
+        let required_limits = Limits {
+            max_buffer_size: limits.max_buffer_size,
+            max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
+            ..Limits::default()
+        };
+        let required_features = adapter.features() & Features::MAPPABLE_PRIMARY_BUFFERS;
+        let descriptor = DeviceDescriptor { required_limits, required_features, ..DeviceDescriptor::default() };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
-        Self { device, queue }
+        Self { device, queue, is_mappable: !required_features.is_empty() }
     }
 
-    fn buffer(&self, size: u64, usage: BufferUsages) -> wgpu::Buffer {
+    pub(crate) fn buffer(&self, size: u64, usage: BufferUsages) -> wgpu::Buffer {
         self.device.create_buffer(&BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
     }
 
-    fn wait(&self) {
+    pub(crate) fn wait(&self) {
         self.device.poll(PollType::Wait { submission_index: None, timeout: Some(Duration::from_secs(60)) }).unwrap();
     }
 
@@ -44,6 +54,48 @@ impl Link {
             self.queue.submit([]);
             self.wait();
         })
+    }
+
+    /// Seconds to write so many bytes by so many threads into memory that the host sees, and to copy them from there.
+    pub(crate) fn upload_by(&self, bytes: u64, threads: u64) -> f64 {
+        let staging = self.buffer(bytes, BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC);
+        let target = self.buffer(bytes, BufferUsages::COPY_DST | BufferUsages::STORAGE);
+        self.write_in_place(&staging, bytes, threads, || {
+            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(&staging, 0, &target, 0, bytes);
+            self.queue.submit([encoder.finish()]);
+            self.wait();
+        })
+    }
+
+    /// The same without the copy, into memory that shaders read; none if the device has no such memory.
+    pub(crate) fn upload_in_place(&self, bytes: u64, threads: u64) -> Option<f64> {
+        self.is_mappable.then(|| {
+            let buffer = self.buffer(bytes, BufferUsages::MAP_WRITE | BufferUsages::STORAGE);
+            self.write_in_place(&buffer, bytes, threads, || {})
+        })
+    }
+
+    fn write_in_place(&self, buffer: &wgpu::Buffer, bytes: u64, threads: u64, then: impl Fn()) -> f64 {
+        let source = vec![7_u8; usize::try_from(bytes).unwrap()];
+        let part = bytes / threads / 4096 * 4096;
+        let run = || {
+            buffer.map_async(MapMode::Write, .., Result::unwrap);
+            self.wait();
+            let started = Instant::now();
+            std::thread::scope(|scope| {
+                for thread in 0..threads {
+                    let range = thread * part..if thread + 1 == threads { bytes } else { (thread + 1) * part };
+                    let from = &source[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
+                    scope.spawn(move || buffer.get_mapped_range_mut(range).unwrap().copy_from_slice(from));
+                }
+            });
+            buffer.unmap();
+            then();
+            started.elapsed().as_secs_f64()
+        };
+        run();
+        (0..5).map(|_| run()).fold(f64::INFINITY, f64::min)
     }
 
     /// Seconds to copy so many bytes back and read them.

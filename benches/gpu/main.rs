@@ -7,17 +7,22 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::cast_precision_loss,
+    clippy::cast_possible_wrap,
     clippy::disallowed_methods,
     reason = "a benchmark that cannot go on should stop; its record goes to standard output; it measures time"
 )]
 
 mod link;
+mod probes;
 
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array};
 use pelton::dispatch::Placement;
-use pelton::kernels::gpu::{AdapterInfo, adapters};
+use pelton::kernels::Backend;
+use pelton::kernels::gpu::{AdapterInfo, GpuBackend, Tier, Wish, adapters};
+use pelton::plan::stage::{Registry, SourceId, Stage};
+use pelton::plan::{LogicalPlan, plan};
 use pelton::prelude::*;
 
 use crate::link::{Link, best};
@@ -39,6 +44,7 @@ fn main() {
     }
     measure_link(&adapter, rows);
     measure_chains(&adapter, rows);
+    measure_groups(&adapter, rows);
 }
 
 /// What the link and a submission cost.
@@ -53,8 +59,19 @@ fn measure_link(adapter: &AdapterInfo, rows: usize) {
         // A copy reads and writes each byte.
         println!("| on the device | {bytes} | {:.2} |", 2.0 * speed(link.copy(bytes)));
     }
+    println!("\n| up, into memory of the host | threads | GB/s | without the copy, GB/s |\n|---|---|---|---|");
+    for threads in [1, 2, 4, 8, 16] {
+        let in_place = link
+            .upload_in_place(largest, threads)
+            .map_or("-".to_owned(), |seconds| format!("{:.2}", largest as f64 / seconds / 1e9));
+        let speed = largest as f64 / link.upload_by(largest, threads) / 1e9;
+        println!("| {largest} bytes | {threads} | {speed:.2} | {in_place} |");
+    }
     let (median, late) = link.round_trip();
-    println!("\nRound trip of 64 bytes: {:.0} µs, 99 in 100 within {:.0} µs.\n", 1e6 * median, 1e6 * late);
+    println!("\nRound trip of 64 bytes: {:.0} µs, 99 in 100 within {:.0} µs.", 1e6 * median, 1e6 * late);
+    let bytes =
+        largest.min(adapter.binding_bytes_max).next_multiple_of(4096).min(adapter.binding_bytes_max / 4096 * 4096);
+    probes::measure(&link, bytes, 2.0 * bytes as f64 / link.copy(bytes));
 }
 
 /// Whole numbers, floats, and keys of the kinds that matter: even ones of several counts, and skewed ones.
@@ -99,7 +116,8 @@ fn measure_chains(adapter: &AdapterInfo, rows_max: usize) {
     ];
     println!("| chain | rows | cpu M rows/s | gpu M rows/s | gpu / cpu |\n|---|---|---|---|---|");
     let all = batch(rows_max);
-    let placement = Placement { device: Device::Gpu, adapter: Some(adapter.name.clone()), strict: true };
+    let placement =
+        Placement { device: Device::Gpu, adapter: Some(adapter.name.clone()), strict: true, ..Placement::default() };
     for (name, chain) in chains {
         let cpu = Program::compile(&all.schema(), &chain, Device::Cpu).unwrap();
         let gpu = Program::compile(&all.schema(), &chain, placement.clone()).unwrap();
@@ -111,4 +129,51 @@ fn measure_chains(adapter: &AdapterInfo, rows_max: usize) {
             println!("| {name} | {rows} | {:.1} | {:.1} | {:.2} |", speed(cpu), speed(gpu), cpu / gpu);
         }
     }
+}
+
+/// Keyed reduces of few to many groups, even and skewed, on every tier: where one way of grouping overtakes another.
+fn measure_groups(adapter: &AdapterInfo, rows: usize) {
+    println!("\n| groups | keys | tier | M rows/s |\n|---|---|---|---|");
+    for groups in [1, 16, 256, 4096, 65_536, 1 << 20, 1 << 24].into_iter().filter(|&groups| groups <= rows as u64) {
+        for (keys, power) in [("even", 1), ("skewed", 3)] {
+            let batch = keyed(rows, groups, power);
+            let mut expected = None;
+            for tier in Tier::ALL.into_iter().filter(|tier| *tier <= adapter.tier) {
+                let wish = Wish { adapter: Some(adapter.name.clone()), tier: Some(tier), ..Wish::default() };
+                let backend = GpuBackend::open(wish).unwrap().strict();
+                let stage = stage(&batch);
+                let prepared = backend.prepare(&stage, &Registry::default()).unwrap();
+                let run = || {
+                    let mut task = prepared.begin().unwrap();
+                    task.push(&batch).unwrap();
+                    prepared.merge(vec![task.finish().unwrap()]).unwrap()
+                };
+                let answer = run();
+                assert_eq!(&answer, expected.get_or_insert_with(|| answer.clone()), "{tier}");
+                let speed = rows as f64 / best(|| drop(run())) / 1e6;
+                println!("| {groups} | {keys} | {tier} | {speed:.1} |");
+            }
+        }
+    }
+}
+
+/// Sums by spread keys. With a higher power the first keys are more frequent.
+fn keyed(rows: usize, groups: u64, power: i32) -> RecordBatch {
+    let mut state = 3_u64;
+    let mut draw = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "a number of a group")]
+    let key = |share: f64| (share.powi(power) * groups as f64) as i64 * 7919;
+    let keys: ArrayRef = Arc::new((0..rows).map(|_| key(draw())).collect::<Int64Array>());
+    let values: ArrayRef = Arc::new((0..rows as i64).map(|row| row % 1000).collect::<Int64Array>());
+    RecordBatch::try_from_iter([("key", keys), ("value", values)]).unwrap()
+}
+
+fn stage(batch: &RecordBatch) -> Stage {
+    let source = LogicalPlan::Source { source: SourceId(0), name: "rows".to_owned(), schema: batch.schema() };
+    let (keys, aggregates) = (vec![col("key")], vec![col("value").sum().alias("sum"), len().alias("n")]);
+    let reduce = LogicalPlan::Reduce { input: Arc::new(source), keys, aggregates };
+    plan(&[Arc::new(reduce)]).unwrap().stages.remove(0)
 }

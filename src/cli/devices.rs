@@ -7,6 +7,8 @@ use clap::Args;
 use super::answer;
 use super::exit::Exit;
 use super::figures;
+#[cfg(feature = "gpu")]
+use crate::dispatch::Calibration;
 use crate::error::Result;
 use crate::kernels::cpu::simd;
 
@@ -45,14 +47,30 @@ fn gpus() -> String {
         let note =
             if adapter.is_software() { "\n        computes on the CPU: for tests, taken only by name" } else { "" };
         format!(
-            "gpu     {adapter}\n        {}\n        buffers of {}, {} of one seen by a shader\n        driver: {}{note}\n",
+            "gpu     {adapter}\n        {}\n        buffers of {}, {} of one seen by a shader\n        {}\n        driver: {}{note}\n",
             adapter.tier,
             figures::bytes(adapter.buffer_bytes_max),
             figures::bytes(adapter.binding_bytes_max),
+            rates(adapter),
             adapter.driver,
         )
     };
     adapters.iter().map(one).collect()
+}
+
+/// What an adapter can do, as `auto` reckons with it.
+#[cfg(feature = "gpu")]
+fn rates(adapter: &crate::kernels::gpu::AdapterInfo) -> String {
+    match crate::dispatch::calibrate(adapter) {
+        Ok(Calibration { rates, .. }) => format!(
+            "copies {:.1} GB/s up, {:.1} GB/s down, {:.1} GB/s on the device; {:.0} µs there and back",
+            rates.up / 1e9,
+            rates.down / 1e9,
+            rates.copy / 1e9,
+            1e6 * rates.round_trip,
+        ),
+        Err(error) => error.message().to_owned(),
+    }
 }
 
 #[cfg(not(feature = "gpu"))]

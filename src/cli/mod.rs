@@ -95,6 +95,8 @@ pub fn main() -> ExitCode {
         Command::Infer(infer) => infer.execute(),
         Command::Completions(completions) => completions.execute(),
     };
+    #[cfg(feature = "gpu")]
+    crate::dispatch::settle();
     exit_of(result)
 }
 

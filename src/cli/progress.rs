@@ -12,7 +12,7 @@ use super::figures::{counted, grouped, rough, time};
 use super::pipeline::Surroundings;
 use super::tell;
 use crate::kernels::spill::Spilled;
-use crate::runtime::progress::{Allowed, Memory, Queue, RuleCount, SourceProfile, StageFlow};
+use crate::runtime::progress::{Allowed, Memory, Queue, RuleCount, SourceProfile, StageDevice, StageFlow};
 use crate::runtime::{Progress, Totals};
 
 /// How often the live line moves.
@@ -214,6 +214,8 @@ struct Record<'a> {
     rejected: u64,
     rules: &'a [RuleCount],
     stages: &'a [StageFlow],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    devices: &'a [StageDevice],
     late: u64,
     untimed: u64,
     groups: u64,
@@ -257,6 +259,7 @@ impl<'a> Record<'a> {
             rejected: progress.rejected,
             rules: &progress.rules,
             stages: &progress.stages,
+            devices: &progress.devices,
             late: progress.late,
             untimed: progress.untimed,
             groups: progress.groups,

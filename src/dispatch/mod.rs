@@ -1,13 +1,27 @@
 //! Where a stage runs, and why.
 //!
 //! A [`Dispatcher`] holds the backends of a query. It asks each whether it can run a stage, places the stage when the
-//! query starts, and tells the reason in one sentence, which `explain` prints.
+//! query starts, and tells the reason in one sentence, which `explain` prints. A stage that may run on either device
+//! (`auto`) chooses anew for each piece of a batch, by what was measured (`chooser`) on the GPU that was found (`search`).
+
+#[cfg(feature = "gpu")]
+mod auto;
+#[cfg(feature = "gpu")]
+mod calibration;
+#[cfg(feature = "gpu")]
+mod chooser;
+#[cfg(feature = "gpu")]
+mod search;
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "gpu")]
+pub use self::calibration::Calibration;
+#[cfg(feature = "gpu")]
+pub use self::search::{calibrate, settle};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::cpu::CpuBackend;
 use crate::kernels::reference_stage::ReferenceBackend;
@@ -18,7 +32,7 @@ use crate::plan::stage::{Registry, Stage};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
-    /// Whatever is fastest.
+    /// Whichever is faster, by what was measured. A software adapter is only considered if it is named.
     #[default]
     Auto,
     /// The CPU.
@@ -38,6 +52,8 @@ pub struct Placement {
     pub adapter: Option<String>,
     /// Whether it is an error if a stage or a batch does not run on the device that was asked for.
     pub strict: bool,
+    /// Whether what was measured of a GPU is not kept in a file for the next run (see `docs/gpu.md`).
+    pub without_cache: bool,
 }
 
 impl From<Device> for Placement {
@@ -54,6 +70,9 @@ pub struct Dispatcher {
     backends: Vec<Arc<dyn Backend>>,
     /// Why the first choice is not there at all.
     missing: Option<String>,
+    /// What chooses between the CPU and a GPU, if it is to be chosen; it is the first backend then.
+    #[cfg(feature = "gpu")]
+    auto: Option<Arc<auto::AutoBackend>>,
 }
 
 /// A stage in its place.
@@ -77,6 +96,10 @@ impl Dispatcher {
     pub fn new(placement: impl Into<Placement>) -> Self {
         let placement = placement.into();
         let cpu = || -> Arc<dyn Backend> { Arc::new(CpuBackend::new()) };
+        #[cfg(feature = "gpu")]
+        if placement.device == Device::Auto {
+            return Self::auto(placement);
+        }
         let (backends, missing) = match placement.device {
             Device::Auto | Device::Cpu => (vec![cpu()], None),
             Device::Reference => (vec![Arc::new(ReferenceBackend::new()) as Arc<dyn Backend>], None),
@@ -87,7 +110,37 @@ impl Dispatcher {
             },
         };
         let missing = missing.map(|error| error.to_string());
-        Self { placement, backends, missing }
+        Self {
+            placement,
+            backends,
+            missing,
+            #[cfg(feature = "gpu")]
+            auto: None,
+        }
+    }
+
+    /// With nothing but this backend.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn only(backend: Arc<dyn Backend>) -> Self {
+        let placement = Placement { device: Device::Gpu, strict: true, ..Placement::default() };
+        Self { placement, backends: vec![backend], missing: None, auto: None }
+    }
+
+    /// With a choice between the CPU and a GPU, if there may be one.
+    #[cfg(feature = "gpu")]
+    fn auto(placement: Placement) -> Self {
+        let named = adapter(&placement);
+        let search = search::Search::of(named.clone(), !placement.without_cache);
+        let missing = match named {
+            // Who names an adapter expects it to be there from the first batch on.
+            Some(_) => search.now().err().map(str::to_owned),
+            None if search::may_be_there() => None,
+            None => Some("there is no GPU here".to_owned()),
+        };
+        let cpu: Arc<dyn Backend> = Arc::new(CpuBackend::new());
+        let auto = missing.is_none().then(|| Arc::new(auto::AutoBackend::new(search)));
+        let first = auto.iter().map(|auto| Arc::clone(auto) as Arc<dyn Backend>);
+        Self { placement, backends: first.chain([cpu]).collect(), missing, auto }
     }
 
     /// A stage's backend and the reason for it.
@@ -105,6 +158,8 @@ impl Dispatcher {
                         format!("{}{manner}", self.reason(stage, backend.as_ref(), &refusals)),
                     ));
                 }
+                // What may run on either is refused by the GPU.
+                Err(reason) if self.placement.device == Device::Auto => refusals.push(format!("gpu: {reason}")),
                 Err(reason) => refusals.push(format!("{}: {reason}", backend.name())),
             }
         }
@@ -119,12 +174,27 @@ impl Dispatcher {
             return format!("not on the {refusal}");
         }
         match self.placement.device {
-            Device::Auto => "a GPU is used only if it is asked for".to_owned(),
+            Device::Auto => self.outlook(stage),
             _ => match backend.leaves(stage) {
                 Some(rest) => format!("as asked, with {rest} on the cpu"),
                 None => "as asked".to_owned(),
             },
         }
+    }
+
+    /// What `auto` expects of a stage that no backend refuses.
+    #[cfg(feature = "gpu")]
+    fn outlook(&self, stage: &Stage) -> String {
+        match (&self.auto, &self.missing) {
+            (Some(auto), _) => auto.outlook(stage),
+            (None, missing) => missing.clone().unwrap_or_else(|| "there is no GPU here".to_owned()),
+        }
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    fn outlook(&self, _: &Stage) -> String {
+        "this program is built without the feature `gpu`".to_owned()
     }
 
     /// Chooses a backend and prepares the stage there.
@@ -137,11 +207,16 @@ impl Dispatcher {
     }
 }
 
+/// The adapter that was named, in the placement or by the environment.
+#[cfg(feature = "gpu")]
+fn adapter(placement: &Placement) -> Option<String> {
+    placement.adapter.clone().or_else(|| std::env::var("PELTON_ADAPTER").ok()).filter(|name| !name.is_empty())
+}
+
 #[cfg(feature = "gpu")]
 fn gpu(placement: &Placement) -> Result<Arc<dyn Backend>> {
     use crate::kernels::gpu::{GpuBackend, Wish};
-    let adapter = placement.adapter.clone().or_else(|| std::env::var("PELTON_ADAPTER").ok());
-    let backend = GpuBackend::open(Wish { adapter, ..Wish::default() })?;
+    let backend = GpuBackend::open(Wish { adapter: adapter(placement), ..Wish::default() })?;
     Ok(Arc::new(if placement.strict { backend.strict() } else { backend }))
 }
 

@@ -38,6 +38,8 @@ pub mod validate;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::columnar::RecordBatch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::ROW_NUMBERS_MAX;
@@ -136,6 +138,11 @@ pub trait PreparedStage: Send + Sync {
         Notice::default()
     }
 
+    /// What was chosen for the rows since somebody last asked; none by a backend that does not choose.
+    fn choice(&self) -> Option<DeviceChoice> {
+        None
+    }
+
     /// Partials, in their order, as columns that can leave the process: see [`stored`].
     ///
     /// # Errors
@@ -154,6 +161,23 @@ pub trait PreparedStage: Send + Sync {
         let _ = batch;
         Err(cannot_store())
     }
+}
+
+/// Where rows of a stage ran that may run on either device, and why.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct DeviceChoice {
+    /// `cpu`, `gpu`, or `cpu and gpu`.
+    pub device: &'static str,
+    /// Rows that ran on the CPU.
+    pub cpu_rows: u64,
+    /// Rows that ran on the GPU.
+    pub gpu_rows: u64,
+    /// Milliseconds that the work was expected to take, the sum over all threads.
+    pub predicted_ms: f64,
+    /// Milliseconds that it took.
+    pub measured_ms: f64,
+    /// Why, in one sentence: that of the latest choice.
+    pub reason: String,
 }
 
 /// What a backend wants people to know.

@@ -7,6 +7,7 @@ use super::chain::Chain;
 use crate::columnar::SchemaRef;
 use crate::dispatch::{Dispatcher, Placed, Placement};
 use crate::error::{Error, Result};
+use crate::kernels::DeviceChoice;
 use crate::plan::explain;
 use crate::plan::stage::{Registry, SourceId, Stage, StageId, StageInput};
 use crate::plan::{self, LogicalPlan, QueryPlan};
@@ -54,12 +55,17 @@ impl Program {
     /// # Errors
     /// `InvalidQuery` or `Unsupported`: any mistake in the chain, with the operation it stands in.
     pub fn compile(schema: &SchemaRef, chain: &Chain, device: impl Into<Placement>) -> Result<Self> {
+        Self::compile_on(schema, chain, &Dispatcher::new(device))
+    }
+
+    /// As [`Program::compile`], on what this dispatcher has.
+    pub(crate) fn compile_on(schema: &SchemaRef, chain: &Chain, dispatcher: &Dispatcher) -> Result<Self> {
         let logical = chain.plan(schema);
         let plan = plan::plan(&[Arc::clone(&logical)])?;
         if !plan.stages.iter().all(follows_the_one_before) || plan.outputs != [StageId(plan.stages.len() - 1)] {
             return Err(Error::internal("the stages of a chain do not follow one another"));
         }
-        let (dispatcher, registry) = (Dispatcher::new(device), chain.registry().clone());
+        let registry = chain.registry().clone();
         let placed = plan.stages.iter().map(|stage| dispatcher.place(stage, &registry)).collect::<Result<_>>()?;
         Ok(Self(Arc::new(Compiled { input_schema: Arc::clone(schema), logical, registry, plan, placed })))
     }
@@ -77,6 +83,11 @@ impl Program {
     /// How the first stage that groups by keys finds its groups, as [`Program::explain`] says it.
     pub fn group_ids(&self) -> Option<String> {
         self.0.placed.iter().find_map(|placed| placed.stage.group_ids())
+    }
+
+    /// What the stages ran on that may run on either device, in the runs since somebody last asked.
+    pub fn choices(&self) -> Vec<DeviceChoice> {
+        self.0.placed.iter().filter_map(|placed| placed.stage.choice()).collect()
     }
 
     /// What it does: the chain as it was said, the fused stages, what each runs on and why, and how groups are found: which

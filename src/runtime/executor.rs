@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use super::micro_batch::MicroBatch;
 use super::pace::SourceRead;
-use super::progress::StageFlow;
+use super::progress::{StageDevice, StageFlow};
 use super::quarantine::{AsideBytes, Quarantined};
 use super::states::{StateHandle, States};
 use super::tables::{TableVersions, Tables};
@@ -115,6 +115,8 @@ pub struct Computed {
     pub profiles: BTreeMap<SourceId, Profile>,
     /// Where the rows of each stage went.
     pub flows: Vec<StageFlow>,
+    /// What the stages ran on that may run on either device.
+    pub devices: Vec<StageDevice>,
 }
 
 impl Executor {
@@ -350,6 +352,8 @@ impl Executor {
                 std::mem::take(&mut done.rows)
             };
             computed.notice.add(self.placed[index].stage.notice());
+            let choice = self.placed[index].stage.choice();
+            computed.devices.extend(choice.map(|choice| StageDevice { stage: index, choice }));
         }
         self.attempt = Some(attempt);
         computed.outputs = self.plan.outputs.iter().map(|id| take(&mut results[id.0], &mut uses[id.0])).collect();

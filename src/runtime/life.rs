@@ -389,6 +389,7 @@ impl Life {
             rejected: computed.findings.dropped,
             rules: self.rule_counts(&computed.findings),
             stages: computed.flows.clone(),
+            devices: computed.devices.clone(),
             untimed: computed.seen.untimed,
             groups: computed.groups,
             spilled: computed.spilled,

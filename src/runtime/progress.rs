@@ -10,8 +10,8 @@ use super::budget::MemoryBudget;
 use crate::connectors::ReadLimits;
 use crate::error::Result;
 use crate::formats::ReadReport;
-use crate::kernels::Flow;
 use crate::kernels::spill::Spilled;
+use crate::kernels::{DeviceChoice, Flow};
 use crate::limits::PROGRESS_RECORDS_MAX;
 use crate::plan::rules::Verdict;
 use crate::profile::{ColumnProfile, Profile};
@@ -46,6 +46,8 @@ pub struct Progress {
     pub rules: Vec<RuleCount>,
     /// Where the rows of each stage went, of the stages whose backend counts them: every row that came in is accounted for.
     pub stages: Vec<StageFlow>,
+    /// What the stages ran on that may run on either device, and why.
+    pub devices: Vec<StageDevice>,
     /// Rows that windows left out because they came after their windows were closed.
     pub late: u64,
     /// Rows that windows left out because they have no time.
@@ -95,6 +97,16 @@ pub struct StageFlow {
     /// Its rows.
     #[serde(flatten)]
     pub flow: Flow,
+}
+
+/// What a stage ran on that may run on either device.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageDevice {
+    /// The stage, as `explain` numbers it.
+    pub stage: usize,
+    /// What was chosen for its rows.
+    #[serde(flatten)]
+    pub choice: DeviceChoice,
 }
 
 /// How many rows broke a rule.

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::{run, standard_error, standard_output};
+use crate::{repository, run, standard_error, standard_output};
 
 #[test]
 fn a_suite_is_told_as_table_json_and_page() {
@@ -157,4 +157,35 @@ fn queries_of_tpch_run_on_decimals_and_floats() {
     for case in ["q1/decimal", "q6/decimal", "q1/float", "q6/float"] {
         assert!(table.contains(case), "{table}");
     }
+}
+
+#[test]
+fn other_devices_are_measured_beside_the_cpu() {
+    let told = standard_output(&run(&repository(), &["devices"]));
+    let named = told.lines().find_map(|line| line.strip_prefix("gpu     ")?.split_once(" ("));
+    let Some((adapter, _)) = named.filter(|_| told.contains("buffers of ")) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["bench", "groupby", "--rows", "3000", "--runs", "2", "--case", "two/100", "--device", "gpu,auto"];
+    let output = run(directory.path(), &[&arguments[..], &["--adapter", adapter, "--json", "out.json"]].concat());
+    assert_eq!((output.status.code(), standard_error(&output).as_str()), (Some(0), ""));
+    let table = standard_output(&output);
+    for line in ["· gpu_with_copies", "· gpu_resident", "· auto"] {
+        let found = table.lines().find(|found| found.starts_with(line));
+        assert!(found.is_some_and(|found| found.contains(" × cpu")), "{line} is missing:\n{table}");
+    }
+    assert!(table.contains("all rows of all devices against the cpu, bit for bit"), "{table}");
+    let document: Value = serde_json::from_slice(&fs::read(directory.path().join("out.json")).unwrap()).unwrap();
+    let devices = &document["results"][0]["devices"];
+    assert!(devices["gpu_resident"]["share_of_device_memory"].as_f64().unwrap() > 0.0, "{devices}");
+    assert!(devices["auto"]["note"].as_str().unwrap().contains("is expected to take"), "{devices}");
+}
+
+#[test]
+fn a_device_that_is_not_there_is_told_and_the_cpu_is_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["bench", "groupby", "--rows", "100", "--runs", "1", "--case", "two/100"];
+    let output = run(directory.path(), &[&arguments[..], &["--device", "gpu", "--adapter", "no such"]].concat());
+    assert_eq!((output.status.code(), standard_error(&output).as_str()), (Some(0), ""));
+    let table = standard_output(&output);
+    assert!(table.contains("· gpu_with_copies") && table.contains("no adapter's name has"), "{table}");
 }

@@ -77,6 +77,8 @@ fn devices_are_told_plainly() {
     let told = standard_output(&run(&repository(), &["devices"]));
     assert!(told.contains("cpu ") && told.contains("SIMD: "), "{told}");
     assert!(told.contains("\ngpu     "), "{told}");
+    let (adapters, rates) = (told.matches("buffers of ").count(), told.matches("GB/s up, ").count());
+    assert_eq!(adapters, rates, "{told}");
 }
 
 #[test]

@@ -18,7 +18,8 @@ use std::process::{Command, Output};
 /// The program, started in a directory.
 fn pelton(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pelton"));
-    command.current_dir(directory);
+    // What is measured of a GPU is not kept: tests leave nothing behind.
+    command.current_dir(directory).env("PELTON_CACHE", "off");
     command
 }
 

@@ -7,7 +7,7 @@ use crate::common::{Range, assert_batches_equal, ranged_batch};
 use crate::support::{adapter, schema};
 
 fn on_gpu(strict: bool) -> Option<Placement> {
-    Some(Placement { device: Device::Gpu, adapter: Some(adapter()?), strict })
+    Some(Placement { device: Device::Gpu, adapter: Some(adapter()?), strict, ..Placement::default() })
 }
 
 /// Chains of several stages, whose ends stay on the CPU or do not.
@@ -60,7 +60,8 @@ fn a_strict_placement_refuses_what_would_run_elsewhere() {
 
 #[test]
 fn an_adapter_that_is_not_there_ends_the_query_before_it_starts() {
-    let placement = Placement { device: Device::Gpu, adapter: Some("no such adapter".to_owned()), strict: false };
+    let adapter = Some("no such adapter".to_owned());
+    let placement = Placement { device: Device::Gpu, adapter, ..Placement::default() };
     let error = Program::compile(&schema(), &chains()[0], placement).unwrap_err().to_string();
     assert!(error.contains("no adapter's name has \"no such adapter\" in it"), "{error}");
 }

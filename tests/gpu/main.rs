@@ -10,6 +10,7 @@
     reason = "random bits are cut to the width of their type; numbers of rows are small"
 )]
 
+mod auto;
 #[path = "../common/mod.rs"]
 mod common;
 mod engine;

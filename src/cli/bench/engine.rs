@@ -6,8 +6,9 @@ use rayon::ThreadPool;
 
 use super::chain::Query;
 use crate::columnar::{RecordBatch, SchemaRef};
-use crate::dispatch::Device;
+use crate::dispatch::{Dispatcher, Placement};
 use crate::error::Result;
+use crate::kernels::DeviceChoice;
 use crate::program::{Chain, Program};
 
 /// A chain that is ready to run on rows of one schema, on the threads of a pool.
@@ -18,7 +19,22 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn compile(schema: &SchemaRef, query: &Query, device: Device, pool: &Arc<ThreadPool>) -> Result<Self> {
+    pub(super) fn compile(
+        schema: &SchemaRef,
+        query: &Query,
+        device: impl Into<Placement>,
+        pool: &Arc<ThreadPool>,
+    ) -> Result<Self> {
+        Self::compile_on(schema, query, &Dispatcher::new(device), pool)
+    }
+
+    /// As [`Engine::compile`], on what this dispatcher has.
+    pub(super) fn compile_on(
+        schema: &SchemaRef,
+        query: &Query,
+        dispatcher: &Dispatcher,
+        pool: &Arc<ThreadPool>,
+    ) -> Result<Self> {
         let mut chain = Chain::new();
         if let Some(filter) = &query.filter {
             chain = chain.filter(filter.clone());
@@ -29,12 +45,17 @@ impl Engine {
         if !query.aggregates.is_empty() {
             chain = chain.key_by(query.keys.clone()).aggregate(query.aggregates.clone());
         }
-        Ok(Self { program: Program::compile(schema, &chain, device)?, pool: Arc::clone(pool) })
+        Ok(Self { program: Program::compile_on(schema, &chain, dispatcher)?, pool: Arc::clone(pool) })
     }
 
     /// How the groups of the latest run were found.
     pub(super) fn group_ids(&self) -> Option<String> {
         self.program.group_ids()
+    }
+
+    /// What was chosen in the runs since somebody last asked.
+    pub(super) fn choices(&self) -> Vec<DeviceChoice> {
+        self.program.choices()
     }
 
     /// The answer for all rows of these batches, which the engine gets at once.

@@ -6,6 +6,7 @@
 
 mod answers;
 mod bandwidth;
+mod beside;
 mod chain;
 mod data;
 mod engine;
@@ -28,6 +29,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::exit::Exit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::THREADS_MAX;
+use beside::Wanted;
 use chain::Query;
 pub use peer::{ChainText, OtherChain, OtherEngine};
 use session::{Session, Task};
@@ -43,6 +45,7 @@ Examples:
   pelton bench groupby --case text --rows 20M --polars
   pelton bench groupby --case int/100 --batch-rows 64Ki
   pelton bench tpch --json tpch.json --html tpch.html
+  pelton bench scan --device gpu,auto
   pelton bench file rides.parquet --filter 'fare > 0' --key city --aggregate 'avg(fare) as fare'")]
 pub(super) struct Bench {
     #[command(subcommand)]
@@ -111,6 +114,12 @@ struct Options {
     /// How floats are added up
     #[arg(long, value_enum, default_value_t = Floats::Exact)]
     floats: Floats,
+    /// Devices that run each case beside the CPU, in turn with it: gpu, auto
+    #[arg(long = "device", value_enum, value_delimiter = ',', value_name = "DEVICE")]
+    devices: Vec<Wanted>,
+    /// Part of the name of the GPU's adapter [default: the most able one]
+    #[arg(long, requires = "devices")]
+    adapter: Option<String>,
     /// Writes the results as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rayon::ThreadPool;
 
 use super::answers::{Other, compare};
+use super::beside::{Beside, resident};
 use super::chain::{Query, TypedQuery};
 use super::engine::Engine;
 use super::measure::{Run, in_turn};
@@ -44,6 +45,7 @@ pub(super) struct Session<'a> {
     suite: String,
     options: &'a Options,
     other: Option<&'a dyn OtherEngine>,
+    beside: Beside,
     pool: Arc<ThreadPool>,
     status: Status,
 }
@@ -67,13 +69,16 @@ impl<'a> Session<'a> {
         let pool = pool.build().map_err(|error| {
             Error::new(ErrorKind::Connector, format!("cannot start {threads} threads: {error}")).because(error)
         })?;
-        Ok(Self { suite, options, other, pool: Arc::new(pool), status: Status::new() })
+        let beside = Beside::new(&options.devices, options.adapter.as_deref());
+        Ok(Self { suite, options, other, beside, pool: Arc::new(pool), status: Status::new() })
     }
 
     /// Measures every case and writes all reports.
     pub(super) fn run(&self, tasks: &[Task]) -> Result<()> {
         let setup = self.setup();
-        let table = Table::new(tasks.iter().map(|task| task.name.as_str()), &setup);
+        let lines = self.beside.names().into_iter().map(|name| format!("· {name}")).collect::<Vec<_>>();
+        let names = tasks.iter().map(|task| task.name.as_str()).chain(lines.iter().map(String::as_str));
+        let table = Table::new(names, &setup);
         self.status.clear();
         answer(&table.header(&setup))?;
         let mut results = Vec::with_capacity(tasks.len());
@@ -117,7 +122,10 @@ impl<'a> Session<'a> {
     }
 
     fn checked(&self) -> String {
-        let reference = format!("the first {REFERENCE_ROWS} rows against the reference, bit for bit");
+        let mut reference = format!("the first {REFERENCE_ROWS} rows against the reference, bit for bit");
+        if !self.beside.names().is_empty() {
+            reference.push_str("; all rows of all devices against the cpu, bit for bit");
+        }
         match self.peer_name() {
             Some(peer) => format!("answers checked: {reference}; all rows against {peer}, floats within 1e-9"),
             None => format!("answers checked: {reference}"),
@@ -139,8 +147,14 @@ impl<'a> Session<'a> {
         self.status.say(&format!("{place}: checking the answer"));
         self.check_by_reference(&engine, query, &rows)?;
         let batches = self.cut(&rows);
-        let run = || if self.options.at_once { engine.run(&batches) } else { engine.run_in_turn(&batches) };
+        let run_on = |engine: &Engine| match self.options.at_once {
+            true => engine.run(&batches),
+            false => engine.run_in_turn(&batches),
+        };
+        let run = || run_on(&engine);
         let first = run()?;
+        let mut devices = self.beside.prepare(&schema, query, &self.pool);
+        devices.iter_mut().try_for_each(|device| device.check(&run_on, &first, query.keys.len()))?;
         let peer = match self.other {
             Some(other) => self.other(other, asked, &rows, &first)?,
             None => self.peer(&typed, &rows, &first)?,
@@ -156,9 +170,21 @@ impl<'a> Session<'a> {
                 Peer::NotAsked
             }
         };
-        let mut times = in_turn(&mut engines, self.runs())?.into_iter();
+        let peers = engines.len();
+        let are_run: Vec<bool> =
+            devices.iter().map(|device| device.runs(&run_on).map(|run| engines.push(run)).is_some()).collect();
+        let mut times = in_turn(&mut engines, self.runs())?;
+        let mut of_devices = times.split_off(peers).into_iter();
+        let mut times = times.into_iter();
         let ours = times.next().ok_or_else(|| Error::internal("nothing was measured"))?;
+        let resident = || resident(&self.beside, query, &rows, &batches, self.runs());
+        let lines = devices
+            .iter()
+            .zip(are_run)
+            .map(|(device, is_run)| device.lines(if is_run { of_devices.next() } else { None }, resident));
+        let lines = lines.collect::<Result<Vec<_>>>()?;
         Ok(Measured {
+            devices: lines.concat(),
             case: task.name.clone(),
             rows: rows.num_rows() as u64,
             answer_rows: first.num_rows() as u64,

@@ -254,6 +254,7 @@ fn placement(keys: &Keys<'_>) -> Result<Placement> {
         device: keys.choice("device", &devices)?.unwrap_or_default(),
         adapter: keys.optional("adapter").map(Node::text).transpose()?.map(str::to_owned),
         strict: keys.boolean("strict")?.unwrap_or_default(),
+        ..Placement::default()
     })
 }
 

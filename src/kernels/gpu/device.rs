@@ -145,6 +145,14 @@ impl Device {
         Ok(words)
     }
 
+    /// Waits until all that was sent is there.
+    pub(super) fn settle(&self) -> Result<(), Trouble> {
+        let submission = self.queue.submit([]);
+        let wait = PollType::Wait { submission_index: Some(submission), timeout: Some(ANSWER_TIME_MAX) };
+        self.device.poll(wait).map_err(|error| Trouble::Late(error.to_string()))?;
+        self.check()
+    }
+
     /// Another thread's wait may have taken the call that tells us: it is on its way then.
     fn mapped(&self, heard: &Receiver<bool>) -> Result<(), Trouble> {
         match heard.recv_timeout(ANSWER_TIME_MAX) {

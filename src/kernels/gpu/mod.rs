@@ -7,6 +7,7 @@
 //! What cannot run here with the bits of the CPU is refused, with the reason in one sentence.
 
 mod adapters;
+mod calibrate;
 mod code;
 mod columns;
 mod device;
@@ -21,20 +22,27 @@ mod reduce;
 mod rows;
 mod shader;
 mod stage;
+mod stopwatch;
 mod tier;
+mod traffic;
 mod trouble;
 mod worker;
 
 use std::sync::Arc;
 
 pub use self::adapters::{AdapterInfo, Wish, adapters};
+pub use self::calibrate::Rates;
 use self::plan::StagePlan;
-use self::stage::{GpuStage, Holder};
+use self::stage::Holder;
+pub use self::stage::{GATHERED_BYTES_MAX, GpuStage, GpuTask, gathered_bytes};
+pub use self::stopwatch::Stopwatch;
 pub use self::tier::Tier;
+pub use self::traffic::Traffic;
 use self::trouble::Record;
 pub use self::trouble::{Counts, Fault, Faults};
 use super::cpu::stage::CpuStage;
 use super::{Backend, PreparedStage};
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::stage::{End, Registry, Stage};
 
@@ -53,7 +61,15 @@ impl GpuBackend {
     /// # Errors
     /// `NotFound` if there is no such adapter, `Unsupported` if it gives no device.
     pub fn open(wish: Wish) -> Result<Self> {
-        let holder = Arc::new(Holder::open(wish)?);
+        Self::open_timed(wish, None)
+    }
+
+    /// As [`GpuBackend::open`], with a stopwatch for the work on the device alone.
+    ///
+    /// # Errors
+    /// As [`GpuBackend::open`].
+    pub fn open_timed(wish: Wish, stopwatch: Option<Stopwatch>) -> Result<Self> {
+        let holder = Arc::new(Holder::open(wish, stopwatch)?);
         Ok(Self { holder, record: Arc::default(), faults: Faults::default(), is_strict: false })
     }
 
@@ -69,6 +85,35 @@ impl GpuBackend {
     pub fn with_faults(mut self, faults: Faults) -> Self {
         self.faults = faults;
         self
+    }
+
+    /// Another backend on the same device, which counts for itself what it does.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        let (holder, faults) = (Arc::clone(&self.holder), self.faults.clone());
+        Self { holder, record: Arc::default(), faults, is_strict: self.is_strict }
+    }
+
+    /// Measures the device and the way to it, in a fraction of a second.
+    ///
+    /// # Errors
+    /// `Unsupported` if it does not even copy bytes.
+    pub fn calibrate(&self, clock: &dyn Clock) -> Result<Rates> {
+        calibrate::measure(&self.holder.device(), clock).map_err(|trouble| {
+            let message = format!("the adapter {} could not be measured: {trouble}", self.holder.adapter);
+            Error::new(ErrorKind::Unsupported, message).advice("look for a newer driver, or use device = \"cpu\"")
+        })
+    }
+
+    /// Prepares a stage whose tasks can be told, piece by piece, what to run on the device.
+    ///
+    /// # Errors
+    /// As [`Backend::prepare`].
+    pub fn prepare_stage(&self, stage: &Stage, registry: &Registry) -> Result<GpuStage> {
+        let plan = StagePlan::of(stage, self.tier()).map_err(|reason| Error::new(ErrorKind::Unsupported, reason))?;
+        let cpu = CpuStage::prepare(stage, registry)?;
+        let (holder, record) = (Arc::clone(&self.holder), Arc::clone(&self.record));
+        GpuStage::new(holder, record, self.faults.clone(), self.is_strict, plan, cpu)
     }
 
     /// The adapter.
@@ -100,23 +145,29 @@ impl Backend for GpuBackend {
     }
 
     fn leaves(&self, stage: &Stage) -> Option<&'static str> {
-        match &stage.end {
-            End::Emit | End::Reduce { .. } | End::Keep(_) => None,
-            End::MapState(_) | End::FoldWindows(_) | End::DropDuplicates(_) | End::JoinStreams(_) => None,
-            End::Sort { .. } => Some("sorting"),
-            End::Distinct { .. } => Some("finding distinct rows"),
-            End::Limit(_) => Some("the limit"),
-            End::Repartition(_) => Some("repartitioning"),
-            End::ReduceWith { .. } | End::Transform { .. } => Some("your function"),
-        }
+        leaves(stage)
     }
 
     fn prepare(&self, stage: &Stage, registry: &Registry) -> Result<Arc<dyn PreparedStage>> {
-        let plan = StagePlan::of(stage, self.tier()).map_err(|reason| Error::new(ErrorKind::Unsupported, reason))?;
-        let cpu = CpuStage::prepare(stage, registry)?;
-        let (holder, record) = (Arc::clone(&self.holder), Arc::clone(&self.record));
-        let stage = GpuStage::new(holder, record, self.faults.clone(), self.is_strict, plan, cpu)?;
-        Ok(Arc::new(stage))
+        Ok(Arc::new(self.prepare_stage(stage, registry)?))
+    }
+}
+
+/// Why no device runs a stage, in one sentence; none if there may be one that does.
+pub fn refusal(stage: &Stage) -> Option<String> {
+    StagePlan::of(stage, Tier::Portable).err()
+}
+
+/// What of a stage that runs on a device is left to the CPU, if anything.
+pub fn leaves(stage: &Stage) -> Option<&'static str> {
+    match &stage.end {
+        End::Emit | End::Reduce { .. } | End::Keep(_) => None,
+        End::MapState(_) | End::FoldWindows(_) | End::DropDuplicates(_) | End::JoinStreams(_) => None,
+        End::Sort { .. } => Some("sorting"),
+        End::Distinct { .. } => Some("finding distinct rows"),
+        End::Limit(_) => Some("the limit"),
+        End::Repartition(_) => Some("repartitioning"),
+        End::ReduceWith { .. } | End::Transform { .. } => Some("your function"),
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow_array::{Array, ArrayRef};
+
 use super::adapters::{AdapterInfo, Wish, open};
 use super::device::Device;
 use super::pack::{Gathered, Packer};
@@ -12,18 +14,23 @@ use super::pipelines::Pipelines;
 use super::plan::{StagePlan, Work};
 use super::reduce::{self, Room};
 use super::rows::{self, Assembler, Guess};
+use super::stopwatch::Stopwatch;
+use super::traffic::Traffic;
 use super::trouble::{Fault, Faults, Record, Trouble};
 use super::worker::Worker;
 use crate::columnar::RecordBatch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::cpu::stage::{CpuStage, CpuTask};
-use crate::kernels::{Moment, Notice, Partial, Partitions, PreparedStage, StageTask};
+use crate::kernels::{Flow, Moment, Notice, Partial, Partitions, PreparedStage, StageTask};
 
 /// Rows of a batch on a device at most: with 256 a workgroup, as many workgroups as every device runs.
 pub(super) const ROWS_MAX: usize = 1 << 22;
 
 /// Bytes that are gathered for a batch: many times what a submission costs, and small beside a device's memory.
-const BYTES_MAX: usize = 64 << 20;
+pub const GATHERED_BYTES_MAX: usize = 64 << 20;
+
+/// Tasks whose buffers are kept for the next batch.
+const WORKERS_KEPT_MAX: usize = 16;
 
 /// How often a lost device is replaced.
 const REPLACEMENTS_MAX: u32 = 3;
@@ -35,13 +42,14 @@ pub(super) struct Holder {
     pub(super) adapter: AdapterInfo,
     current: Mutex<Arc<Device>>,
     replacements: AtomicU32,
+    stopwatch: Option<Stopwatch>,
 }
 
 impl Holder {
-    pub(super) fn open(wish: Wish) -> Result<Self> {
+    pub(super) fn open(wish: Wish, stopwatch: Option<Stopwatch>) -> Result<Self> {
         let (adapter, device) = open(&wish)?;
         let current = Mutex::new(Arc::new(device));
-        Ok(Self { wish, adapter, current, replacements: AtomicU32::new(0) })
+        Ok(Self { wish, adapter, current, replacements: AtomicU32::new(0), stopwatch })
     }
 
     pub(super) fn wish(&self) -> &Wish {
@@ -62,7 +70,7 @@ impl Holder {
 }
 
 /// A stage whose shaders are written; they are made ready when they are first needed.
-pub(super) struct GpuStage {
+pub struct GpuStage {
     shared: Arc<Shared>,
 }
 
@@ -79,6 +87,8 @@ struct Shared {
     pipelines: Mutex<Option<Arc<Pipelines>>>,
     /// Groups that some task had to make room for: the next one need not find out.
     groups: AtomicUsize,
+    /// Buffers that wait for the next batch: the first use of a new one is dear.
+    workers: Mutex<Vec<Worker>>,
     cpu: CpuStage,
 }
 
@@ -114,13 +124,57 @@ impl GpuStage {
                 assembler,
                 pipelines,
                 groups,
+                workers: Mutex::default(),
                 cpu,
             }),
         })
     }
+
+    /// Starts the work on one partition; the task can be told what to run where.
+    ///
+    /// # Errors
+    /// As [`PreparedStage::begin`].
+    pub fn begin_task(&self) -> Result<Box<GpuTask>> {
+        let shared = Arc::clone(&self.shared);
+        let mut room = Room::new(shared.holder.wish().groups_first);
+        room.learn(shared.groups.load(Ordering::Relaxed));
+        let cpu = shared.cpu.begin_task(&Moment::default())?;
+        let (rows_max, pieces) = (self.rows_max(), Vec::new());
+        let (guess, flushes) = (Guess::default(), 0);
+        Ok(Box::new(GpuTask { shared, cpu, worker: None, pieces, rows: 0, bytes: 0, rows_max, room, guess, flushes }))
+    }
+
+    /// Rows that run on the device in one submission, at most.
+    pub fn rows_max(&self) -> usize {
+        self.shared.holder.wish().rows_max.unwrap_or(ROWS_MAX).clamp(1, ROWS_MAX)
+    }
+
+    /// The way beside the device, which also ends what the device has begun.
+    pub fn beside(&self) -> &dyn PreparedStage {
+        &self.shared.cpu
+    }
+
+    /// What moves for each row that runs on the device.
+    pub fn traffic(&self) -> Traffic {
+        Traffic::of(&self.shared.plan)
+    }
 }
 
 impl Shared {
+    /// Buffers on this device, of an earlier task if there are some.
+    fn worker(&self, device: &Arc<Device>) -> Worker {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.retain(|worker| Arc::ptr_eq(&worker.device, device));
+        workers.pop().unwrap_or_else(|| Worker::new(Arc::clone(device), self.holder.stopwatch.clone()))
+    }
+
+    fn keep_worker(&self, worker: Worker) {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        if workers.len() < WORKERS_KEPT_MAX && !worker.device.is_lost() {
+            workers.push(worker);
+        }
+    }
+
     /// The pipelines on the present device.
     fn pipelines(&self) -> Arc<Pipelines> {
         let device = self.holder.device();
@@ -134,13 +188,7 @@ impl Shared {
 
 impl PreparedStage for GpuStage {
     fn begin(&self) -> Result<Box<dyn StageTask>> {
-        let shared = Arc::clone(&self.shared);
-        let mut room = Room::new(shared.holder.wish().groups_first);
-        room.learn(shared.groups.load(Ordering::Relaxed));
-        let cpu = shared.cpu.begin_task(&Moment::default())?;
-        let (rows_max, pieces) = (shared.holder.wish().rows_max.unwrap_or(ROWS_MAX).clamp(1, ROWS_MAX), Vec::new());
-        let guess = Guess::default();
-        Ok(Box::new(GpuTask { shared, cpu, worker: None, pieces, rows: 0, bytes: 0, rows_max, room, guess }))
+        Ok(self.begin_task()?)
     }
 
     fn merge(&self, partials: Vec<Partial>) -> Result<Partitions> {
@@ -165,7 +213,7 @@ impl PreparedStage for GpuStage {
 }
 
 /// The work on one partition.
-struct GpuTask {
+pub struct GpuTask {
     shared: Arc<Shared>,
     /// The end of the stage, and the way round the device.
     cpu: Box<CpuTask>,
@@ -176,6 +224,14 @@ struct GpuTask {
     rows_max: usize,
     room: Room,
     guess: Guess,
+    /// Batches that the device has finished, whose rows nobody has counted.
+    flushes: u64,
+}
+
+impl fmt::Debug for GpuTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GpuTask").field("rows", &self.rows).field("bytes", &self.bytes).finish_non_exhaustive()
+    }
 }
 
 /// What a device gave.
@@ -192,27 +248,51 @@ impl StageTask for GpuTask {
             let piece = batch.slice(from, len);
             from += len;
             self.rows += len;
-            self.bytes += piece.get_array_memory_size().min(len * BYTES_PER_ROW_MAX * piece.num_columns().max(1));
+            self.bytes += gathered_bytes(&piece);
             self.pieces.push(piece);
-            if self.rows == self.rows_max || self.bytes >= BYTES_MAX {
+            if self.rows == self.rows_max || self.bytes >= GATHERED_BYTES_MAX {
                 self.flush()?;
             }
         }
         Ok(())
     }
 
+    /// The device does not count rows; those of a task that never used it are counted.
+    fn flow(&self) -> Option<Flow> {
+        if self.flushes == 0 && self.rows == 0 { self.cpu.flow() } else { None }
+    }
+
     fn finish(mut self: Box<Self>) -> Result<Partial> {
         self.flush()?;
+        if let Some(worker) = self.worker.take() {
+            self.shared.keep_worker(worker);
+        }
         self.cpu.finish()
     }
 }
 
-/// A slice counts the memory of all that it was cut from: no column of fixed width has more bytes a row.
-const BYTES_PER_ROW_MAX: usize = 32;
+/// Bytes of the values of a piece, texts too, without what lies beside it in the buffers that it was cut from.
+pub fn gathered_bytes(piece: &RecordBatch) -> usize {
+    // A layout whose size nobody tells is held as a whole.
+    let bytes = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or(column.get_array_memory_size());
+    piece.columns().iter().map(bytes).sum()
+}
 
 impl GpuTask {
-    /// Runs what has been gathered.
-    fn flush(&mut self) -> Result<()> {
+    /// Runs rows on the CPU, after those that have been gathered.
+    ///
+    /// # Errors
+    /// As [`StageTask::push`].
+    pub fn push_beside(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.flush()?;
+        self.cpu.push(batch)
+    }
+
+    /// Runs on the device what has been gathered.
+    ///
+    /// # Errors
+    /// As [`StageTask::push`].
+    pub fn flush(&mut self) -> Result<()> {
         if self.rows == 0 {
             return Ok(());
         }
@@ -221,6 +301,7 @@ impl GpuTask {
         let trouble = match self.on_device(&pieces) {
             Ok(given) => {
                 self.shared.record.done();
+                self.flushes += 1;
                 return self.hand_over(&given, &pieces);
             }
             Err(trouble) => trouble,
@@ -252,7 +333,7 @@ impl GpuTask {
         }
         let worker = match &mut self.worker {
             Some(worker) if Arc::ptr_eq(&worker.device, device) => worker,
-            worker => worker.insert(Worker::new(Arc::clone(device))),
+            worker => worker.insert(self.shared.worker(device)),
         };
         worker.fault = self.shared.faults.next();
         if worker.fault == Some(Fault::Confuse) {

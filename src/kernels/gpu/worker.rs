@@ -13,6 +13,7 @@ use wgpu::{
 
 use super::device::{Device, Pipeline};
 use super::pack::{Gathered, Packed};
+use super::stopwatch::Stopwatch;
 use super::trouble::{Fault, Trouble};
 
 /// The least size of a buffer: smaller ones are not worth a new one when a batch is larger.
@@ -75,12 +76,15 @@ pub(super) struct Worker {
     /// Bytes that a buffer may have.
     bytes_max: u64,
     pub(super) fault: Option<Fault>,
+    stopwatch: Option<Stopwatch>,
+    /// When the stopwatch was started.
+    started: Duration,
 }
 
 impl Worker {
-    pub(super) fn new(device: Arc<Device>) -> Self {
+    pub(super) fn new(device: Arc<Device>, stopwatch: Option<Stopwatch>) -> Self {
         let bytes_max = device.buffer_bytes_max;
-        Self { device, buffers: BTreeMap::new(), bytes_max, fault: None }
+        Self { device, buffers: BTreeMap::new(), bytes_max, fault: None, stopwatch, started: Duration::ZERO }
     }
 
     /// Makes sure that a buffer has room.
@@ -132,7 +136,11 @@ impl Worker {
     }
 
     /// Begins a submission, with a clean status.
-    pub(super) fn begin(&self) -> Result<CommandEncoder, Trouble> {
+    pub(super) fn begin(&mut self) -> Result<CommandEncoder, Trouble> {
+        if let Some(stopwatch) = &self.stopwatch {
+            self.device.settle()?;
+            self.started = stopwatch.now();
+        }
         let mut encoder = self.encoder();
         encoder.clear_buffer(self.buffer(Role::Status)?, 0, None);
         Ok(encoder)
@@ -180,6 +188,9 @@ impl Worker {
         let mut parts = vec![(Role::Status, 0, STATUS_BYTES)];
         parts.extend_from_slice(wanted);
         let mut words = self.fetch(encoder, &parts)?;
+        if let Some(stopwatch) = &self.stopwatch {
+            stopwatch.add_since(self.started);
+        }
         let rest = words.split_off(1);
         let word = |place: usize| words[0].get(place).copied().unwrap_or_default();
         Ok((Status { failed: word(0), full: word(1), groups: word(2), kept: word(3) }, rest))

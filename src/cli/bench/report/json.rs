@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Measured, Peer, Setup, UNOPTIMISED};
+use crate::cli::bench::beside::{OnDevice, Outcome};
 use crate::cli::bench::data::SEED;
 use crate::cli::bench::measure::Times;
 use crate::error::{Error, Result};
@@ -49,6 +50,9 @@ struct Line<'a> {
     bytes_per_second: f64,
     share_of_memory: f64,
     group_ids: Option<&'a str>,
+    /// Other devices by their names, if some were asked for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    devices: BTreeMap<&'static str, Value>,
     /// Under the name of the other engine.
     #[serde(flatten)]
     peer: BTreeMap<String, Value>,
@@ -113,8 +117,26 @@ fn line<'a>(setup: &Setup, measured: &'a Measured) -> Line<'a> {
         bytes_per_second: measured.bytes_per_second(),
         share_of_memory: measured.bytes_per_second() / setup.bandwidth,
         group_ids: measured.group_ids.as_deref(),
+        devices: measured.devices.iter().map(|device| (device.name, on_device(measured, device))).collect(),
         peer,
     }
+}
+
+fn on_device(measured: &Measured, device: &OnDevice) -> Value {
+    let times = match &device.outcome {
+        Outcome::Refused(reason) => return json!({ "refused": reason }),
+        Outcome::Measured(times) => times,
+    };
+    let (rows, bytes) = measured.rates_of(times);
+    json!({
+        "best_seconds": times.best().as_secs_f64(),
+        "median_seconds": times.median().as_secs_f64(),
+        "rows_per_second": rows,
+        "bytes_per_second": bytes,
+        "share_of_device_memory": device.bandwidth.map(|bandwidth| bytes / bandwidth),
+        "times_cpu": measured.times_cpu(times),
+        "note": device.note,
+    })
 }
 
 #[cfg(test)]
@@ -143,5 +165,14 @@ mod tests {
         );
         assert_eq!(document["results"][1]["polars_refused"], json!("in (…) is not translated for Polars"));
         assert_eq!(document["results"][2]["polars"], Value::Null);
+        let devices = &document["results"][2]["devices"];
+        assert_eq!(
+            devices["gpu_resident"],
+            json!({
+                "best_seconds": 0.001, "median_seconds": 0.001, "rows_per_second": 4e9, "bytes_per_second": 8e10,
+                "share_of_device_memory": 0.5, "times_cpu": 5.0, "note": null
+            })
+        );
+        assert_eq!(devices["auto"], json!({ "refused": "not here" }));
     }
 }

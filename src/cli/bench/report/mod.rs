@@ -6,6 +6,7 @@ pub(super) mod html;
 pub(super) mod json;
 pub(super) mod table;
 
+use super::beside::OnDevice;
 use super::measure::Times;
 use crate::cli::figures::grouped;
 
@@ -54,6 +55,8 @@ pub(super) struct Measured {
     /// How groups were found.
     pub(super) group_ids: Option<String>,
     pub(super) peer: Peer,
+    /// What other devices gave, one after another.
+    pub(super) devices: Vec<OnDevice>,
 }
 
 /// What the other engine gave.
@@ -81,6 +84,17 @@ impl Measured {
         self.peer_times().map(|theirs| seconds(theirs) / seconds(&self.ours))
     }
 
+    /// Rows and bytes a second on another device.
+    #[expect(clippy::cast_precision_loss, reason = "a measured number has few digits")]
+    pub(super) fn rates_of(&self, times: &Times) -> (f64, f64) {
+        (self.rows as f64 / seconds(times), self.bytes as f64 / seconds(times))
+    }
+
+    /// How many times as fast as the CPU that is.
+    pub(super) fn times_cpu(&self, times: &Times) -> f64 {
+        seconds(&self.ours) / seconds(times)
+    }
+
     pub(super) fn peer_times(&self) -> Option<&Times> {
         match &self.peer {
             Peer::Measured(times) => Some(times),
@@ -100,6 +114,8 @@ pub(super) const UNOPTIMISED: bool = cfg!(debug_assertions);
 #[cfg(test)]
 pub(super) fn sample() -> (Setup, Vec<Measured>) {
     use std::time::Duration;
+
+    use super::beside::Outcome;
     let times = |millis: &[u64]| Times::of(millis.iter().map(|millis| Duration::from_millis(*millis)).collect());
     let setup = Setup {
         suite: "groupby".to_owned(),
@@ -121,11 +137,27 @@ pub(super) fn sample() -> (Setup, Vec<Measured>) {
         ours: times(&[4, 5, 9]).unwrap(),
         group_ids: Some("group ids of the latest run: k by a hash table".to_owned()),
         peer,
+        devices: Vec::new(),
     };
-    let results = vec![
+    let mut results = vec![
         measured("int/100", Peer::Measured(times(&[20, 25, 30]).unwrap())),
         measured("text/100", Peer::Refused("in (…) is not translated for Polars".to_owned())),
         measured("two/100", Peer::NotAsked),
+    ];
+    results[2].devices = vec![
+        OnDevice {
+            name: "gpu_with_copies",
+            outcome: Outcome::Measured(times(&[2, 2, 3]).unwrap()),
+            bandwidth: None,
+            note: None,
+        },
+        OnDevice {
+            name: "gpu_resident",
+            outcome: Outcome::Measured(times(&[1, 1, 1]).unwrap()),
+            bandwidth: Some(160e9),
+            note: None,
+        },
+        OnDevice { name: "auto", outcome: Outcome::Refused("not here".to_owned()), bandwidth: None, note: None },
     ];
     (setup, results)
 }

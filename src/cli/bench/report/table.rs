@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Measured, Peer, Setup, UNOPTIMISED};
+use crate::cli::bench::beside::{OnDevice, Outcome};
 use crate::cli::figures::{bytes, grouped};
 
 /// The header of each column of figures; each holds its widest usual value.
@@ -78,6 +79,39 @@ impl Table {
         }
         line.push_str(&note);
         line.push('\n');
+        measured.devices.iter().for_each(|device| line.push_str(&self.device(measured, device)));
+        line
+    }
+
+    /// A line about the same case on another device. The share is that of what the device's own memory gives, if the rows
+    /// lie there.
+    fn device(&self, measured: &Measured, device: &OnDevice) -> String {
+        let mut line = format!("{:<width$}", format!("· {}", device.name), width = self.name_width);
+        let (cells, note) = match &device.outcome {
+            Outcome::Refused(reason) => (vec![String::new(); COLUMNS.len()], format!("  {reason}")),
+            Outcome::Measured(times) => {
+                let (rows, bytes) = measured.rates_of(times);
+                let share = format!("{:.0}", 100.0 * bytes / device.bandwidth.unwrap_or(self.bandwidth));
+                let of = if device.bandwidth.is_some() { " (of the device's memory)" } else { "" };
+                let note = device.note.as_ref().map_or(String::new(), |note| format!("; {note}"));
+                let cells = vec![
+                    String::new(),
+                    String::new(),
+                    String::new(),
+                    millis(times.best()),
+                    millis(times.median()),
+                    three_digits(rows / 1e6),
+                    three_digits(bytes / 1e9),
+                    share,
+                ];
+                (cells, format!("{of}  {} × cpu{note}", three_digits(measured.times_cpu(times))))
+            }
+        };
+        for (cell, column) in cells.iter().zip(&self.columns) {
+            line.push_str(&format!("  {cell:>width$}", width = column.chars().count()));
+        }
+        line.push_str(&note);
+        line.push('\n');
         line
     }
 }
@@ -126,7 +160,24 @@ mod tests {
         let setup = Setup { peer: None, ..setup };
         let table = Table::new(["two/100"], &setup);
         assert!(!table.header(&setup).contains("Polars"));
-        assert!(table.line(&results[2]).trim_end().ends_with(" 50"));
+        assert!(table.line(&results[2]).lines().next().unwrap().trim_end().ends_with(" 50"));
+    }
+
+    #[test]
+    fn other_devices_have_lines_of_their_own() {
+        let (setup, results) = sample();
+        let table = Table::new(["two/100", "· gpu_with_copies"], &setup);
+        let text = table.line(&results[2]);
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
+            .collect();
+        assert_eq!(lines[1], ["· gpu_with_copies", "2.00", "2.00", "2000", "40.0", "125", "2.50 × cpu"]);
+        assert_eq!(
+            lines[2],
+            ["· gpu_resident", "1.00", "1.00", "4000", "80.0", "50 (of the device's memory)", "5.00 × cpu"]
+        );
+        assert_eq!(lines[3], ["· auto", "not here"]);
     }
 
     #[test]

@@ -1,0 +1,546 @@
+//! A stage that runs on the CPU or on the GPU, piece by piece, whichever is expected to be faster.
+//!
+//! A task decides for each span of rows: as many as a device takes in one submission, or all that the task is given. How
+//! many there will be is guessed from the task before; rows for the CPU go through it as they come, rows for the GPU are
+//! gathered. Both ends are one task of the CPU, so the order of rows and the answer do not depend on what is chosen.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::chooser::{Choice, Chooser, Costs, Side, Work};
+use super::search::{Machine, Search};
+use crate::clock::{Clock, SystemClock};
+use crate::columnar::RecordBatch;
+use crate::error::Result;
+use crate::kernels::cpu::CpuBackend;
+use crate::kernels::gpu::{GATHERED_BYTES_MAX, GpuStage, GpuTask, Traffic, gathered_bytes, refusal};
+use crate::kernels::{
+    Backend, DeviceChoice, Findings, Flow, Moment, Notice, Partial, Partitions, PreparedStage, Sighting, StageTask,
+};
+use crate::plan::stage::{Registry, Stage};
+
+/// The backend's name.
+pub(super) const NAME: &str = "cpu or gpu";
+
+/// Rows of a stage after which a GPU is looked for: what is less is done before one is found.
+const ROWS_BEFORE_SEARCH: u64 = 1 << 20;
+
+/// Sizes that `explain` asks for, as powers of two.
+const SIZES_TOLD: std::ops::RangeInclusive<u32> = 10..=22;
+
+/// Chooses between the CPU and a GPU.
+#[derive(Debug)]
+pub(super) struct AutoBackend {
+    search: Search,
+}
+
+impl AutoBackend {
+    pub(super) fn new(search: Search) -> Self {
+        Self { search }
+    }
+
+    fn stage(&self, stage: &Stage, registry: &Registry) -> Result<AutoStage> {
+        let shared = Shared {
+            stage: stage.clone(),
+            registry: registry.clone(),
+            search: self.search.clone(),
+            clock: SystemClock::new(),
+            rows: AtomicU64::new(0),
+            both: OnceLock::new(),
+            told: Mutex::default(),
+        };
+        Ok(AutoStage { cpu: CpuBackend::new().prepare(stage, registry)?, shared: Arc::new(shared) })
+    }
+
+    /// What is expected of a stage, in one sentence.
+    pub(super) fn outlook(&self, stage: &Stage) -> String {
+        let machine = match self.search.found() {
+            None => return "on the cpu until much has come, then whichever is faster if there is a gpu".to_owned(),
+            Some(Err(reason)) => return format!("on the cpu: {reason}"),
+            Some(Ok(machine)) => machine,
+        };
+        let prepared = machine.backend.beside().prepare_stage(stage, &Registry::default());
+        let Ok(prepared) = prepared else { return "whichever is faster, as measured in each batch".to_owned() };
+        let both = Both::new(prepared, machine);
+        let adapter = machine.backend.adapter();
+        let is_faster = |&size: &u32| both.lock().peek(both.work(1 << size)).side == Side::Gpu;
+        match SIZES_TOLD.into_iter().find(is_faster) {
+            Some(size) => format!(
+                "whichever is faster: by calibrated rates {adapter} is from about {} rows a piece on, and what is measured counts more",
+                1_u64 << size
+            ),
+            None => format!(
+                "whichever is faster: by calibrated rates {adapter} is not, however many rows there are, and what is measured counts more"
+            ),
+        }
+    }
+}
+
+impl Backend for AutoBackend {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn supports(&self, stage: &Stage) -> Result<(), String> {
+        refusal(stage).map_or(Ok(()), Err)
+    }
+
+    fn prepare(&self, stage: &Stage, registry: &Registry) -> Result<Arc<dyn PreparedStage>> {
+        Ok(Arc::new(self.stage(stage, registry)?))
+    }
+}
+
+/// A stage that may run on either.
+struct AutoStage {
+    /// What there is as long as no GPU has been found.
+    cpu: Arc<dyn PreparedStage>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    stage: Stage,
+    registry: Registry,
+    search: Search,
+    clock: SystemClock,
+    /// Rows that came before a GPU was looked for.
+    rows: AtomicU64,
+    /// None inside if there is no GPU, or none that runs the stage.
+    both: OnceLock<Option<Both>>,
+    told: Mutex<DeviceChoice>,
+}
+
+/// The stage on the device that was found, which has the CPU beside it.
+struct Both {
+    gpu: GpuStage,
+    bits: u64,
+    chooser: Mutex<Chooser>,
+    /// Rows of the task that was done last, at most one span; 0 before there was one.
+    expected: AtomicUsize,
+    /// Whether the device has run the stage: the first time, shaders are compiled.
+    is_warm: AtomicBool,
+}
+
+impl Both {
+    fn new(gpu: GpuStage, machine: &Machine) -> Self {
+        let traffic = gpu.traffic();
+        let (cpu, device) = costs(&traffic, machine);
+        let chooser = Mutex::new(Chooser::new(cpu, device));
+        let (expected, is_warm) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { gpu, bits: traffic.bits_up, chooser, expected, is_warm }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Chooser> {
+        self.chooser.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self, rows: usize) -> Work {
+        Work { rows: rows as u64, bytes: rows as u64 * self.bits / 8 }
+    }
+}
+
+/// What a stage is expected to cost on the CPU and on the GPU, before it was measured.
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn costs(traffic: &Traffic, machine: &Machine) -> (Costs, Costs) {
+    let (rates, cpu) = (machine.calibration.rates, machine.calibration.cpu);
+    // Rough, since what expressions and keys really cost is found out at the first piece.
+    let (row, grouped_row, device_row) = (1e-9, 8e-9, 2e-10);
+    let per_row = if traffic.has_groups { row + grouped_row } else { row };
+    let down = traffic.bits_down as f64 / 8.0 / rates.down;
+    (
+        Costs { fixed: 5e-6, per_row, per_byte: 1.0 / cpu },
+        Costs {
+            fixed: 2.0 * rates.round_trip,
+            per_row: device_row + down,
+            per_byte: 1.0 / rates.up + traffic.passes as f64 / rates.copy,
+        },
+    )
+}
+
+impl Shared {
+    /// Both devices, once there are both.
+    fn both(&self) -> Option<&Both> {
+        if self.both.get().is_none() {
+            let found = self.search.found()?;
+            let prepare = |machine: &Machine| {
+                let gpu = machine.backend.beside().prepare_stage(&self.stage, &self.registry).ok()?;
+                Some(Both::new(gpu, machine))
+            };
+            self.both.get_or_init(|| found.ok().and_then(prepare));
+        }
+        self.both.get().and_then(Option::as_ref)
+    }
+
+    /// Rows have come that no GPU could be asked for.
+    fn saw(&self, rows: usize) {
+        let before = self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        if before + rows as u64 >= ROWS_BEFORE_SEARCH && self.both.get().is_none() {
+            self.search.begin();
+        }
+    }
+
+    /// A span is done.
+    fn tell(&self, choice: &Choice, work: Work, seconds: f64) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match choice.side {
+            Side::Cpu => told.cpu_rows += work.rows,
+            Side::Gpu => told.gpu_rows += work.rows,
+        }
+        told.predicted_ms += 1e3 * choice.expected_of(choice.side);
+        told.measured_ms += 1e3 * seconds;
+        told.reason = reason(choice, work);
+    }
+
+    /// The stage that makes one of what tasks gave: any can, but the one that began them has their tables back.
+    fn one<'a>(&'a self, cpu: &'a dyn PreparedStage) -> &'a dyn PreparedStage {
+        self.both.get().and_then(Option::as_ref).map_or(cpu, |both| &both.gpu)
+    }
+}
+
+/// Why, in one sentence.
+fn reason(choice: &Choice, work: Work) -> String {
+    let (side, other) = match choice.side {
+        Side::Cpu => (Side::Cpu, Side::Gpu),
+        Side::Gpu => (Side::Gpu, Side::Cpu),
+    };
+    let expected = format!(
+        "{:.3} ms for {} rows, and the {} {:.3} ms",
+        1e3 * choice.expected_of(side),
+        work.rows,
+        other.name(),
+        1e3 * choice.expected_of(other)
+    );
+    let source = match choice.measured {
+        [true, true] => "as measured",
+        [false, false] => "by calibrated rates",
+        _ => "as far as measured",
+    };
+    let name = side.name();
+    match choice.is_trial {
+        false => format!("the {name} is expected to take {expected}, {source}"),
+        true => format!("the {name} is tried to see what it takes now: it is expected to take {expected}, {source}"),
+    }
+}
+
+impl fmt::Debug for AutoStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AutoStage").field("search", &self.shared.search).finish_non_exhaustive()
+    }
+}
+
+impl PreparedStage for AutoStage {
+    fn begin(&self) -> Result<Box<dyn StageTask>> {
+        self.begin_at(&Moment::default())
+    }
+
+    fn begin_at(&self, moment: &Moment) -> Result<Box<dyn StageTask>> {
+        let shared = Arc::clone(&self.shared);
+        if let Some(both) = shared.both() {
+            let (task, rows_max) = (both.gpu.begin_task()?, both.gpu.rows_max());
+            return Ok(Box::new(AutoTask { shared, task, rows_max, span: Span::default() }));
+        }
+        let task = self.cpu.begin_at(moment)?;
+        Ok(if shared.search.found().is_some() { task } else { Box::new(EarlyTask { shared, task }) })
+    }
+
+    fn merge(&self, partials: Vec<Partial>) -> Result<Partitions> {
+        self.shared.one(self.cpu.as_ref()).merge(partials)
+    }
+
+    fn combine(&self, partials: Vec<Partial>) -> Result<Vec<Partial>> {
+        self.shared.one(self.cpu.as_ref()).combine(partials)
+    }
+
+    fn group_ids(&self) -> Option<String> {
+        self.shared.both.get().and_then(Option::as_ref).map_or(&*self.cpu, |both| both.gpu.beside()).group_ids()
+    }
+
+    fn notice(&self) -> Notice {
+        self.shared.one(self.cpu.as_ref()).notice()
+    }
+
+    fn choice(&self) -> Option<DeviceChoice> {
+        let mut told = std::mem::take(&mut *self.shared.told.lock().unwrap_or_else(PoisonError::into_inner));
+        told.device = match (told.cpu_rows, told.gpu_rows) {
+            (0, 0) => return None,
+            (_, 0) => Side::Cpu.name(),
+            (0, _) => Side::Gpu.name(),
+            (_, _) => "cpu and gpu",
+        };
+        Some(told)
+    }
+
+    fn store(&self, partials: Vec<Partial>) -> Result<RecordBatch> {
+        self.cpu.store(partials)
+    }
+
+    fn restore(&self, batch: &RecordBatch) -> Result<Partial> {
+        self.cpu.restore(batch)
+    }
+}
+
+/// A task that began before a GPU was found: it runs on the CPU and counts.
+struct EarlyTask {
+    shared: Arc<Shared>,
+    task: Box<dyn StageTask>,
+}
+
+impl StageTask for EarlyTask {
+    fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.shared.saw(batch.num_rows());
+        self.task.push(batch)
+    }
+
+    fn sighting(&self) -> Sighting {
+        self.task.sighting()
+    }
+
+    fn flow(&self) -> Option<Flow> {
+        self.task.flow()
+    }
+
+    fn take_findings(&mut self) -> Findings {
+        self.task.take_findings()
+    }
+
+    fn finish(self: Box<Self>) -> Result<Partial> {
+        self.task.finish()
+    }
+}
+
+/// The work on one partition.
+struct AutoTask {
+    shared: Arc<Shared>,
+    task: Box<GpuTask>,
+    rows_max: usize,
+    span: Span,
+}
+
+/// Rows that one decision is about.
+#[derive(Default)]
+struct Span {
+    rows: usize,
+    way: Option<Way>,
+}
+
+/// What becomes of the rows of a span.
+enum Way {
+    /// They run on the CPU as they come; so far they took so many seconds.
+    Stream(Choice, f64),
+    /// They wait until it is known how many there are; with the bytes that they take.
+    Gather(Vec<RecordBatch>, usize),
+}
+
+impl StageTask for AutoTask {
+    fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let len = (self.rows_max - self.span.rows).min(batch.num_rows() - from);
+            let is_whole = len == batch.num_rows();
+            let piece = if is_whole { batch.clone() } else { batch.slice(from, len) };
+            from += len;
+            self.take(piece)?;
+            let is_much = matches!(self.span.way, Some(Way::Gather(_, bytes)) if bytes >= GATHERED_BYTES_MAX);
+            if is_much || self.span.rows == self.rows_max {
+                self.close()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flow(&self) -> Option<Flow> {
+        match &self.span.way {
+            Some(Way::Gather(..)) => None,
+            _ => self.task.flow(),
+        }
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Partial> {
+        self.close()?;
+        self.task.finish()
+    }
+}
+
+impl AutoTask {
+    fn take(&mut self, piece: RecordBatch) -> Result<()> {
+        let Some(both) = self.shared.both() else { return self.task.push_beside(&piece) };
+        self.span.rows += piece.num_rows();
+        let way = self.span.way.get_or_insert_with(|| match both.expected.load(Ordering::Relaxed) {
+            0 => Way::Gather(Vec::new(), 0),
+            rows => {
+                let choice = both.lock().peek(both.work(rows.max(piece.num_rows())));
+                if choice.side == Side::Gpu { Way::Gather(Vec::new(), 0) } else { Way::Stream(choice, 0.0) }
+            }
+        });
+        match way {
+            Way::Gather(pieces, bytes) => {
+                *bytes += gathered_bytes(&piece);
+                pieces.push(piece);
+            }
+            Way::Stream(_, seconds) => {
+                let started = self.shared.clock.now();
+                self.task.push_beside(&piece)?;
+                *seconds += self.shared.clock.now().saturating_sub(started).as_secs_f64();
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a span: runs what was gathered, and learns.
+    fn close(&mut self) -> Result<()> {
+        let Span { rows, way } = std::mem::take(&mut self.span);
+        let (Some(way), Some(both)) = (way, self.shared.both()) else { return Ok(()) };
+        both.expected.store(rows, Ordering::Relaxed);
+        let work = both.work(rows);
+        let (choice, seconds) = match way {
+            Way::Stream(choice, seconds) => (choice, seconds),
+            Way::Gather(pieces, _) => {
+                let choice = both.lock().choose(work);
+                let started = self.shared.clock.now();
+                let run = match choice.side {
+                    Side::Cpu => pieces.iter().try_for_each(|piece| self.task.push_beside(piece)),
+                    Side::Gpu => {
+                        pieces.iter().try_for_each(|piece| self.task.push(piece)).and_then(|()| self.task.flush())
+                    }
+                };
+                let seconds = self.shared.clock.now().saturating_sub(started).as_secs_f64();
+                if let Err(error) = run {
+                    // Whoever tries next need not wait for this one.
+                    both.lock().learn(&choice, work, None);
+                    return Err(error);
+                }
+                (choice, seconds)
+            }
+        };
+        // The first time on a device, its shaders were compiled: that says nothing of the next time.
+        let says = choice.side == Side::Cpu || both.is_warm.swap(true, Ordering::Relaxed);
+        both.lock().learn(&choice, work, says.then_some(seconds));
+        self.shared.tell(&choice, work, seconds);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{ArrayRef, Float64Array, Int64Array, StringArray};
+
+    use super::*;
+    use crate::columnar::SchemaRef;
+    use crate::expr::{Aggregate, Expr, col, len};
+    use crate::plan::stage::SourceId;
+    use crate::plan::{LogicalPlan, plan};
+
+    /// A search that has found the first adapter there is, software too, for pieces of few rows. None without one.
+    fn search(rows_max: usize) -> Option<Search> {
+        let adapter = crate::kernels::gpu::adapters().into_iter().next()?.name;
+        Search::found_for_test(adapter, rows_max)
+    }
+
+    fn rows(count: i64, seed: i64) -> RecordBatch {
+        let numbers = |factor: i64| (0..count).map(move |row| (row * factor + seed) * 7919 % 1009);
+        let floats: ArrayRef = Arc::new(numbers(3).map(|n| n as f64 / 7.0).collect::<Float64Array>());
+        let texts: ArrayRef = Arc::new(numbers(5).map(|n| Some(format!("t{}", n % 37))).collect::<StringArray>());
+        let whole: ArrayRef = Arc::new(numbers(1).map(|n| (n % 11 != 0).then_some(n)).collect::<Int64Array>());
+        RecordBatch::try_from_iter_with_nullable([("n", whole, true), ("f", floats, true), ("t", texts, true)]).unwrap()
+    }
+
+    fn stages(schema: &SchemaRef) -> Vec<Stage> {
+        let source = || {
+            Arc::new(LogicalPlan::Source { source: SourceId(0), name: "rows".to_owned(), schema: Arc::clone(schema) })
+        };
+        let kept = || Arc::new(LogicalPlan::Filter { input: source(), predicate: col("n").gt(300) });
+        let columns: Vec<Expr> = vec![col("t"), (col("n") * 3).alias("x")];
+        let aggregates: Vec<Aggregate> =
+            vec![len().alias("rows"), col("n").sum().alias("s"), col("f").mean().alias("m")];
+        let plans = [
+            LogicalPlan::Select { input: kept(), columns },
+            LogicalPlan::Reduce { input: kept(), keys: vec![col("t")], aggregates },
+        ];
+        plans.into_iter().map(|one| plan(&[Arc::new(one)]).unwrap().stages.remove(0)).collect()
+    }
+
+    fn answer(stage: &dyn PreparedStage, partials: Vec<Partial>, schema: &SchemaRef) -> RecordBatch {
+        arrow_select::concat::concat_batches(schema, &stage.merge(partials).unwrap().concat()).unwrap()
+    }
+
+    /// Costs by which this side always wins before it is measured.
+    fn set(both: &Both, side: Side) {
+        let (cheap, dear) = (1e-12, 1e3);
+        let of = |one: Side| Costs { fixed: 0.0, per_row: if one == side { cheap } else { dear }, per_byte: 0.0 };
+        *both.lock() = Chooser::new(of(Side::Cpu), of(Side::Gpu));
+        both.is_warm.store(false, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn answers_are_the_same_wherever_pieces_run_and_all_rows_are_told() {
+        let Some(search) = search(700) else { return };
+        let pieces: Vec<RecordBatch> =
+            [1, 699, 700, 701, 5, 2500, 64, 1300].into_iter().zip(1..).map(|(count, seed)| rows(count, seed)).collect();
+        let total: u64 = pieces.iter().map(|piece| piece.num_rows() as u64).sum();
+        for stage in stages(&pieces[0].schema()) {
+            let cpu = CpuBackend::new().prepare(&stage, &Registry::default()).unwrap();
+            let mut task = cpu.begin().unwrap();
+            pieces.iter().for_each(|piece| task.push(piece).unwrap());
+            let expected = answer(cpu.as_ref(), vec![task.finish().unwrap()], &stage.output_schema);
+            for pattern in 0..12_u32 {
+                let auto = AutoBackend::new(search.clone());
+                let prepared = auto.stage(&stage, &Registry::default()).unwrap();
+                let both = prepared.shared.both().unwrap();
+                let mut task = prepared.begin().unwrap();
+                for (place, piece) in pieces.iter().enumerate() {
+                    let side = match pattern {
+                        0 => Side::Cpu,
+                        1 => Side::Gpu,
+                        _ if (pattern >> (place % 4)) & 1 == 0 => Side::Cpu,
+                        _ => Side::Gpu,
+                    };
+                    set(both, side);
+                    both.expected.store((pattern as usize % 3) * 400, Ordering::Relaxed);
+                    task.push(piece).unwrap();
+                }
+                let given = answer(&prepared, vec![task.finish().unwrap()], &stage.output_schema);
+                assert_eq!(given, expected, "pattern {pattern}");
+                let told = prepared.choice().unwrap();
+                assert_eq!(told.cpu_rows + told.gpu_rows, total, "{told:?}");
+                assert!(pattern != 0 || (told.device == "cpu" && told.gpu_rows == 0), "{told:?}");
+                assert!(pattern != 1 || (told.device == "gpu" && told.cpu_rows == 0), "{told:?}");
+                assert!(told.reason.contains("is expected to take"), "{told:?}");
+                assert_eq!(prepared.choice(), None, "it is told once");
+            }
+        }
+    }
+
+    #[test]
+    fn tasks_that_began_before_a_gpu_was_found_merge_with_later_ones() {
+        let Some(search) = search(1000) else { return };
+        let (early, late) = (rows(3000, 1), rows(4000, 2));
+        for stage in stages(&early.schema()) {
+            let cpu = CpuBackend::new().prepare(&stage, &Registry::default()).unwrap();
+            let partial = |prepared: &dyn PreparedStage, batch: &RecordBatch| {
+                let mut task = prepared.begin().unwrap();
+                task.push(batch).unwrap();
+                task.finish().unwrap()
+            };
+            let both = vec![partial(cpu.as_ref(), &early), partial(cpu.as_ref(), &late)];
+            let expected = answer(cpu.as_ref(), both, &stage.output_schema);
+            let unfound = AutoBackend::new(Search::unfound_for_test());
+            let before = unfound.prepare(&stage, &Registry::default()).unwrap();
+            let first = partial(before.as_ref(), &early);
+            assert_eq!(before.choice(), None);
+            let after = AutoBackend::new(search.clone()).prepare(&stage, &Registry::default()).unwrap();
+            let given = answer(after.as_ref(), vec![first, partial(after.as_ref(), &late)], &stage.output_schema);
+            assert_eq!(given, expected);
+        }
+    }
+
+    #[test]
+    fn the_outlook_says_what_is_expected_and_why() {
+        let schema = rows(1, 1).schema();
+        let stage = &stages(&schema)[1];
+        let unfound = AutoBackend::new(Search::unfound_for_test());
+        assert!(unfound.outlook(stage).contains("until much has come"));
+        let Some(search) = search(1000) else { return };
+        let outlook = AutoBackend::new(search).outlook(stage);
+        assert!(outlook.starts_with("whichever is faster: by calibrated rates "), "{outlook}");
+    }
+}
