@@ -117,7 +117,7 @@ impl KeptGroups {
         let mut columns = rows.columns().to_vec();
         self.number_by_age(&mut columns[..self.keep.keys.len()], rows.num_rows(), moment)?;
         rows = under(&rows.schema(), columns, rows.num_rows())?;
-        self.panes.insert(0, KeyGroups::restore(&self.ground, &rows)?);
+        self.panes.insert(0, KeyGroups::restore(&self.ground, std::slice::from_ref(&rows))?);
         self.has_begun = true;
         Ok(())
     }
