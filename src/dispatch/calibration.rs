@@ -35,9 +35,13 @@ struct Kept {
     adapter: String,
     interface: String,
     driver: String,
+    /// Whether the program was optimised: the speed of the CPU is another one without.
+    optimised: bool,
     #[serde(flatten)]
     calibration: Calibration,
 }
+
+const OPTIMISED: bool = !cfg!(debug_assertions);
 
 impl Calibration {
     fn is_sound(&self) -> bool {
@@ -49,6 +53,7 @@ impl Calibration {
         let text = fs::read_to_string(file(folder, adapter)).ok()?;
         let kept: Kept = serde_json::from_str(&text).ok()?;
         let is_meant = kept.format == FORMAT
+            && kept.optimised == OPTIMISED
             && (&kept.adapter, &kept.interface, &kept.driver) == (&adapter.name, &adapter.interface, &adapter.driver);
         Some(kept.calibration).filter(|calibration| is_meant && calibration.is_sound())
     }
@@ -60,6 +65,7 @@ impl Calibration {
             adapter: adapter.name.clone(),
             interface: adapter.interface.clone(),
             driver: adapter.driver.clone(),
+            optimised: OPTIMISED,
             calibration: self,
         };
         let (Ok(text), Ok(())) = (serde_json::to_string_pretty(&kept), fs::create_dir_all(folder)) else { return };
@@ -150,6 +156,7 @@ mod tests {
             whole.replace("\"up\": 20000000000.0", "\"up\": -1.0"),
             whole.replace("\"cpu\": 11000000000.0", "\"cpu\": 0.0"),
             whole.replace("\"round_trip\"", "\"other\""),
+            whole.replace(&format!("\"optimised\": {OPTIMISED}"), &format!("\"optimised\": {}", !OPTIMISED)),
             "[]".to_owned(),
         ];
         for text in wrong {

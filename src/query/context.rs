@@ -259,7 +259,7 @@ impl StreamingContext {
         let names = draft.sources.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
         let runs_on = |stage: &plan::stage::Stage| match dispatcher.choose(stage) {
             Ok((backend, reason)) => {
-                let group_ids = if backend.name() == "cpu" { group_ids::possible(stage) } else { None };
+                let group_ids = if backend.name().starts_with("cpu") { group_ids::possible(stage) } else { None };
                 let group_ids = group_ids.map_or(String::new(), |text| format!("\n  {text}"));
                 format!("{} ({reason}){group_ids}", backend.name())
             }
