@@ -11,7 +11,7 @@ use crate::{Site, lay_out, undisturbed};
 
 /// What is kept by these may be put away.
 const CAN_SPILL: &[&str] =
-    &["running", "everything", "wide", "wide windows", "total", "tumbling", "sliding", "many panes"];
+    &["running", "everything", "wide", "wide windows", "total", "tumbling", "sliding", "many panes", "unique", "twice"];
 
 /// A site where state has next to no room.
 fn cramped(input: &Path, folder: &Path) -> Site {
