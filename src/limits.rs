@@ -30,6 +30,12 @@ pub const THREADS_MAX: usize = 4096;
 /// Bytes of one text record at most. A longer one is a bad record: nothing else bounds what a reader must hold.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 
+/// Different texts of a column that a reader gives as codes, at most: their table should stay in a second-level cache.
+pub const CODED_TEXTS_MAX: usize = 8192;
+
+/// Bytes of these texts at most.
+pub const CODED_BYTES_MAX: usize = 512 << 10;
+
 /// Fields of one CSV record at most. A record with more is bad, and so is a header: the places and names of fields take more
 /// memory than the record.
 pub const FIELDS_MAX: usize = 1 << 20;

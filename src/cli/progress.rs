@@ -187,7 +187,7 @@ fn left_out(late: u64) -> String {
 fn summary(totals: &Totals) -> String {
     let rate = totals.rows_in as f64 / totals.busy.as_secs_f64().max(1e-9);
     format!(
-        "{}, {} in, {} out, {} at work ({} rows/s){}{}",
+        "{}, {} in, {} out, {} at work ({} rows/s){}{}{}",
         batches(totals.batches),
         counted(totals.rows_in, "row"),
         grouped(totals.rows_out),
@@ -195,7 +195,12 @@ fn summary(totals: &Totals) -> String {
         rough(rate),
         bad_records(totals),
         left_out(totals.late),
+        pruned(totals.pruned),
     )
+}
+
+fn pruned(rows: u64) -> String {
+    if rows == 0 { String::new() } else { format!(", {} passed over by statistics", counted(rows, "row")) }
 }
 
 /// A progress record as JSON: flat, with times in milliseconds.
@@ -205,6 +210,8 @@ struct Record<'a> {
     batch_id: u64,
     time_ms: u128,
     rows_in: u64,
+    pruned: u64,
+    repeated: u64,
     bytes_in: u64,
     rows_out: u64,
     bytes_out: u64,
@@ -250,6 +257,8 @@ impl<'a> Record<'a> {
             batch_id: progress.batch_id,
             time_ms: progress.time.as_millis(),
             rows_in: progress.rows_in,
+            pruned: progress.pruned,
+            repeated: progress.repeated,
             bytes_in: progress.bytes_in,
             rows_out: progress.rows_out,
             bytes_out: progress.bytes_out,

@@ -1,12 +1,30 @@
 //! Which Arrow types the engine takes, and the questions that typing and kernels ask about them.
 
-use arrow_schema::DataType;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// Whether values are text, in any of Arrow's layouts.
 pub fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// The type in which columns of texts are read as codes.
+pub fn coded_text() -> DataType {
+    DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8))
+}
+
+/// The same columns, of which those of plain text among `coded`, by index, are codes.
+pub fn with_coded(schema: &Schema, coded: &BTreeSet<usize>) -> SchemaRef {
+    let field = |(index, field): (usize, &Arc<Field>)| match field.data_type() {
+        DataType::Utf8 if coded.contains(&index) => Arc::new(field.as_ref().clone().with_data_type(coded_text())),
+        _ => Arc::clone(field),
+    };
+    let fields = schema.fields().iter().enumerate().map(field).collect::<Vec<_>>();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 /// Whether values are bytes, in any of Arrow's layouts.

@@ -25,7 +25,7 @@ use crate::connectors::chain::{self, Mark, Piece};
 use crate::connectors::listing::Listing;
 use crate::connectors::{Available, Backlog, OffsetRange, ReadLimits, Replay, Source};
 use crate::error::{Error, ErrorKind, Place, Result};
-use crate::formats::{BatchReader, Format, Split};
+use crate::formats::{BatchReader, Bound, Format, Split};
 use crate::limits::PARTITION_BYTES_MIN;
 
 /// Reads the files of a directory, of a glob pattern, or a single file.
@@ -317,6 +317,22 @@ impl Source for DirectorySource {
     fn narrow(&mut self, columns: &BTreeSet<usize>) {
         if let Some(narrowed) = self.format.narrowed(columns) {
             self.format = narrowed;
+        }
+    }
+
+    fn codable(&self, columns: &BTreeSet<usize>) -> BTreeSet<usize> {
+        self.format.coded(columns).map_or_else(BTreeSet::new, |_| columns.clone())
+    }
+
+    fn read_as_codes(&mut self, columns: &BTreeSet<usize>) {
+        if let Some(coded) = self.format.coded(columns) {
+            self.format = coded;
+        }
+    }
+
+    fn bound(&mut self, bounds: &[Bound]) {
+        if let Some(bounded) = self.format.bounded(bounds) {
+            self.format = bounded;
         }
     }
 

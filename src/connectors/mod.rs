@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::columnar::SchemaRef;
 use crate::error::{Error, ErrorKind, Result};
-use crate::formats::BatchReader;
+use crate::formats::{BatchReader, Bound};
 use crate::kernels::Partitions;
 
 /// What a source has to read for one micro-batch, in words of its own. Enough to read the same rows again.
@@ -117,7 +117,7 @@ pub enum Replay {
 /// 5. Calls return soon. A source that waits for its peer does so on a thread of its own. *(cannot be checked: the
 ///    query then stops slowly)*
 pub trait Source: Send {
-    /// The schema of its rows; the same for its whole life.
+    /// The schema of its rows; the same for its whole life, but for [`Source::read_as_codes`].
     fn schema(&self) -> SchemaRef;
 
     /// Whether ranges can be read again.
@@ -138,6 +138,25 @@ pub trait Source: Send {
     /// any values of their types then. Called at most once, before anything is read.
     fn narrow(&mut self, columns: &BTreeSet<usize>) {
         let _ = columns;
+    }
+
+    /// Which of these columns of texts, by index, it could give as codes, see [`Source::read_as_codes`].
+    fn codable(&self, columns: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let _ = columns;
+        BTreeSet::new()
+    }
+
+    /// Has these columns, which it said are [`codable`](Source::codable), given as codes: in the type
+    /// [`coded_text`](crate::columnar::data_type::coded_text), which is that of its schema from now on. Called at most once,
+    /// before anything is read.
+    fn read_as_codes(&mut self, columns: &BTreeSet<usize>) {
+        let _ = columns;
+    }
+
+    /// Says that only rows are looked at that keep all these bounds. A source may leave others out without reading them, and
+    /// counts these in its reader's report. Called at most once, before anything is read.
+    fn bound(&mut self, bounds: &[Bound]) {
+        let _ = bounds;
     }
 
     /// Cuts off the next range.

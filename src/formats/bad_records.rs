@@ -77,6 +77,10 @@ pub struct SetAside {
 pub struct ReadReport {
     /// Rows given.
     pub rows: u64,
+    /// Rows that were not read, because what their file says of them keeps them from passing the query's filters.
+    pub pruned: u64,
+    /// How often a name came again in one object of NDJSON: its last value counts.
+    pub repeated: u64,
     /// Bytes read from the source, before decompression.
     pub bytes: u64,
     /// Records left out because they could not be read.
@@ -118,6 +122,8 @@ impl ReadReport {
     /// Adds what the reader of what follows did.
     pub fn absorb(&mut self, other: Self) {
         self.rows += other.rows;
+        self.pruned += other.pruned;
+        self.repeated += other.repeated;
         self.bytes += other.bytes;
         self.dropped += other.dropped;
         self.nulled += other.nulled;

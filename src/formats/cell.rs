@@ -7,6 +7,8 @@ use arrow_array::timezone::Tz;
 use arrow_schema::TimeUnit;
 use chrono::{DateTime, TimeZone};
 
+use crate::formats::digits::{ZEROS, eight_byte_integer, eight_bytes, eight_digits, not_digits};
+
 /// In which way a text is not a value of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wrong {
@@ -127,12 +129,11 @@ pub(super) fn float64_within(bytes: &[u8], start: usize, end: usize) -> Parsed<f
     {
         #[expect(clippy::cast_precision_loss, reason = "at most eight digits: exact")]
         let value = mantissa as f64 / POWERS_OF_TEN[fraction];
-        return Ok(if negative { -value } else { value });
+        // No branch: signs come as they like.
+        return Ok(f64::from_bits(value.to_bits() | u64::from(negative) << 63));
     }
     float64(&bytes[start..end])
 }
-
-const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
 
 /// As [`decimal`] of the text from `start` to `end`; one of at most eight bytes, with others behind it, is read at once.
 #[inline(always)]
@@ -153,51 +154,17 @@ pub(super) fn decimal_within(bytes: &[u8], start: usize, end: usize, precision: 
     decimal(&bytes[start..end], precision, scale)
 }
 
-/// Bits in the bytes that are no digits; the bytes come with `0` taken from each. A wrong hit comes only above a right one.
+/// As [`integer`] of the text from `start` to `end`; one of at most eight bytes, with others behind it, is read at once.
 #[inline(always)]
-fn not_digits(values: u64) -> u64 {
-    const TO_HIGH_BIT: u64 = u64::from_ne_bytes([0x76; 8]);
-    const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
-    (values.wrapping_add(TO_HIGH_BIT) | values) & HIGH_BITS
-}
-
-/// The number that eight digits make, the first of them in the lowest byte; `0` was taken from each.
-#[inline(always)]
-fn eight_digits(values: u64) -> u64 {
-    let pairs = values.wrapping_mul(2561) >> 8;
-    let fours = (pairs & 0x00ff_00ff_00ff_00ff).wrapping_mul(6_553_601) >> 16;
-    (fours & 0x0000_ffff_0000_ffff).wrapping_mul(42_949_672_960_001) >> 32
-}
-
-/// Sign, digits and digits behind the point of the number in the first `length` bytes of a word; nothing if it is written
-/// in another way.
-#[inline(always)]
-fn eight_bytes(word: u64, length: usize) -> Option<(bool, u64, usize)> {
-    const POINTS: u64 = u64::from_ne_bytes([b'.'; 8]);
-    const LOW_BITS: u64 = u64::from_ne_bytes([0x7f; 8]);
-    let negative = length > 0 && word & 0xff == u64::from(b'-');
-    let length = length - usize::from(negative);
-    if length == 0 {
-        return None;
+pub(super) fn integer_within<T: TryFrom<i128> + TryFrom<i64>>(bytes: &[u8], start: usize, end: usize) -> Parsed<T> {
+    if end - start <= 8
+        && let Some(word) = bytes[start..].first_chunk()
+        && let Some(value) = eight_byte_integer(u64::from_le_bytes(*word), end - start)
+        && let Ok(value) = T::try_from(value)
+    {
+        return Ok(value);
     }
-    // The text at the top of the word, zeros below it.
-    let text = (word >> (8 * u32::from(negative))) << (64 - 8 * length);
-    let no_point = text ^ POINTS;
-    let point = !(((no_point & LOW_BITS) + LOW_BITS) | no_point | LOW_BITS);
-    let (digits, count, fraction) = if point == 0 {
-        (text, length, 0)
-    } else {
-        let place = point.trailing_zeros() / 8;
-        let before = text & !(u64::MAX << (8 * place));
-        let behind = text & (u64::MAX << (8 * place) << 8);
-        (behind | before << 8, length - 1, 7 - place as usize)
-    };
-    if count == 0 || point & point.wrapping_sub(1) != 0 {
-        return None;
-    }
-    let filler = (1 << (64 - 8 * count)) - 1;
-    let values = (digits | ZEROS & filler) ^ ZEROS;
-    (not_digits(values) == 0).then(|| (negative, eight_digits(values), fraction))
+    integer(&bytes[start..end])
 }
 
 /// The whole number at the front of a JSON text, and its length; nothing if it is written in an unusual way. What follows

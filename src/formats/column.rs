@@ -19,9 +19,12 @@ use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use crate::columnar::RecordBatch;
+use crate::columnar::data_type::{coded_text, with_coded};
 use crate::error::{Error, ErrorKind, Result};
+use crate::formats::bytes::{Bytes, offset};
 use crate::formats::cell;
 use crate::formats::cell::Wrong;
+use crate::formats::codes::Codes;
 use crate::limits::ROWS_PER_READ_MAX;
 
 /// How bytes are written in text.
@@ -55,72 +58,11 @@ pub(super) enum Values {
     Timestamp(Vec<i64>, TimeUnit, Option<Tz>),
     Duration(Vec<i64>, TimeUnit),
     Text(Bytes),
+    /// Texts of a dictionary with 32-bit keys.
+    Coded(Box<Codes>),
     Binary(Bytes, BinaryText),
     List(Vec<i32>, Box<Column>),
     Struct(usize, Vec<Column>),
-}
-
-/// Values of different lengths, end to end.
-#[derive(Debug)]
-pub(super) struct Bytes {
-    pub(super) bytes: Vec<u8>,
-    offsets: Vec<i32>,
-}
-
-impl Bytes {
-    fn new() -> Self {
-        Self { bytes: Vec::new(), offsets: vec![0] }
-    }
-
-    /// Appends the value that stands in other bytes. Short ones are copied with what follows them, which a fixed number of
-    /// bytes makes cheap, and what is too much is taken off again.
-    #[inline(always)]
-    pub(super) fn push_within(&mut self, bytes: &[u8], start: usize, end: usize) {
-        match bytes[start..].first_chunk::<16>() {
-            Some(short) if end - start <= short.len() => {
-                let len = self.bytes.len() + (end - start);
-                self.bytes.extend_from_slice(short);
-                self.bytes.truncate(len);
-            }
-            _ => self.bytes.extend_from_slice(&bytes[start..end]),
-        }
-        self.end_value();
-    }
-
-    /// Ends the value whose bytes were just appended to `bytes`.
-    #[inline]
-    pub(super) fn end_value(&mut self) {
-        self.offsets.push(offset(self.bytes.len()));
-    }
-
-    #[inline]
-    pub(super) fn push(&mut self, value: &[u8]) {
-        self.bytes.extend_from_slice(value);
-        self.end_value();
-    }
-
-    /// Forgets bytes that were appended since the last value ended.
-    pub(super) fn abandon_value(&mut self) {
-        self.truncate(self.offsets.len() - 1);
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.offsets.truncate(len + 1);
-        let end = self.offsets.last().copied().unwrap_or_default();
-        self.bytes.truncate(usize::try_from(end).unwrap_or_default());
-    }
-
-    fn finish(&mut self) -> (OffsetBuffer<i32>, Vec<u8>) {
-        let mut next = Self { bytes: Vec::with_capacity(self.bytes.len()), offsets: Vec::new() };
-        next.offsets.reserve(self.offsets.len());
-        next.offsets.push(0);
-        let done = std::mem::replace(self, next);
-        (OffsetBuffer::new(ScalarBuffer::from(done.offsets)), done.bytes)
-    }
-}
-
-fn offset(len: usize) -> i32 {
-    i32::try_from(len).expect("a reader ends a batch long before it holds 2 GiB")
 }
 
 /// A column that grows.
@@ -192,6 +134,7 @@ impl Column {
             DataType::Duration(unit) => Values::Duration(Vec::new(), *unit),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Values::Text(Bytes::new()),
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Values::Binary(Bytes::new(), binary),
+            coded if *coded == coded_text() => Values::Coded(Box::new(Codes::new())),
             DataType::Dictionary(_, values) => Self::values_of(field, values, binary)?,
             DataType::List(item) | DataType::LargeList(item) => {
                 Values::List(vec![0], Box::new(Self::new(item, binary)?))
@@ -216,7 +159,8 @@ impl Column {
     fn kept(&self) -> usize {
         with_vec!(&self.values, values => values.len(),
             Values::Null(len) | Values::Struct(len, _) => *len,
-            Values::Text(values) | Values::Binary(values, _) => values.offsets.len() - 1,
+            Values::Text(values) | Values::Binary(values, _) => values.len(),
+            Values::Coded(codes) => codes.len(),
             Values::List(offsets, _) => offsets.len() - 1,
         )
     }
@@ -227,6 +171,7 @@ impl Column {
         with_vec!(&mut self.values, values => values.truncate(len),
             Values::Null(old) => *old = len.min(*old),
             Values::Text(values) | Values::Binary(values, _) => values.truncate(len),
+            Values::Coded(codes) => codes.truncate(len),
             Values::List(offsets, item) => {
                 offsets.truncate(len + 1);
                 let end = offsets.last().copied().unwrap_or_default();
@@ -250,6 +195,7 @@ impl Column {
         with_vec!(&mut self.values, values => values.push(<_>::default()),
             Values::Null(len) => *len += 1,
             Values::Text(values) | Values::Binary(values, _) => values.end_value(),
+            Values::Coded(codes) => codes.push_nothing(),
             Values::List(offsets, item) => offsets.push(offset(item.len())),
             Values::Struct(len, fields) => {
                 *len += 1;
@@ -274,13 +220,13 @@ impl Column {
     /// Whether the values are text, and so must be UTF-8.
     #[inline]
     pub(super) fn holds_text(&self) -> bool {
-        matches!(self.values, Values::Text(_))
+        matches!(self.values, Values::Text(_) | Values::Coded(_))
     }
 
     /// Whether an empty text is a value: of text and of bytes.
     #[inline]
     pub(super) fn may_be_empty(&self) -> bool {
-        matches!(self.values, Values::Text(_) | Values::Binary(_, _))
+        matches!(self.values, Values::Text(_) | Values::Coded(_) | Values::Binary(_, _))
     }
 
     /// Notes that a value was appended to `values`.
@@ -334,6 +280,7 @@ impl Column {
             Values::Date(values) => values.push(cell::date(text)?),
             Values::Timestamp(values, unit, zone) => values.push(cell::timestamp(text, *unit, zone.as_ref())?),
             Values::Text(values) | Values::Binary(values, BinaryText::Raw) => values.push(text),
+            Values::Coded(codes) => codes.push(text),
             Values::Binary(values, BinaryText::Hex) => {
                 if let Err(wrong) = cell::hex(text, &mut values.bytes) {
                     values.abandon_value();
@@ -344,27 +291,6 @@ impl Column {
         }
         self.pushed();
         Ok(())
-    }
-
-    /// Appends the value, no null, that stands in other bytes, which are UTF-8. Gives whether it could be read.
-    #[inline(always)]
-    pub(super) fn push_within(&mut self, bytes: &[u8], start: usize, end: usize) -> bool {
-        match &mut self.values {
-            Values::Text(values) => values.push_within(bytes, start, end),
-            Values::Float64(values) => match cell::float64_within(bytes, start, end) {
-                Ok(value) => values.push(value),
-                Err(_) => return false,
-            },
-            Values::Decimal(values, precision, scale) => {
-                match cell::decimal_within(bytes, start, end, *precision, *scale) {
-                    Ok(value) => values.push(value),
-                    Err(_) => return false,
-                }
-            }
-            _ => return self.push_text(&bytes[start..end]).is_ok(),
-        }
-        self.pushed();
-        true
     }
 
     /// Nulls in place of the values that nobody looks at.
@@ -431,6 +357,7 @@ impl Column {
                 let (offsets, bytes) = values.finish();
                 Arc::new(StringArray::try_new(offsets, bytes.into(), nulls)?)
             }
+            Values::Coded(codes) => codes.finish(nulls)?,
             Values::Binary(values, _) => {
                 let (offsets, bytes) = values.finish();
                 Arc::new(BinaryArray::try_new(offsets, bytes.into(), nulls)?)
@@ -557,6 +484,12 @@ pub(super) fn first_not_nullable(schema: &Schema) -> Option<String> {
         }
     }
     schema.fields().iter().find_map(|field| within(field.name().clone(), field))
+}
+
+/// The schema with these columns, by index, as codes; nothing if one of them is no plain text.
+pub(super) fn coded_schema(schema: &SchemaRef, columns: &BTreeSet<usize>) -> Option<SchemaRef> {
+    let is_text = |index: &usize| schema.fields().get(*index).is_some_and(|field| *field.data_type() == DataType::Utf8);
+    columns.iter().all(is_text).then(|| with_coded(schema, columns))
 }
 
 /// The columns, by index, that nobody looks at and that may be null instead.

@@ -116,6 +116,12 @@ impl ContainerReader {
         Self { batches: Some((batches, projection)), ..Self::empty(split) }
     }
 
+    /// The same, of a split of which so many rows are not read.
+    pub(super) fn with_pruned(mut self, rows: u64) -> Self {
+        self.report.pruned = rows;
+        self
+    }
+
     /// The same, with the notice that the file has a new column.
     pub(super) fn with_new_column(mut self, name: Option<&str>) -> Self {
         self.report.notices.extend(name.map(new_column));

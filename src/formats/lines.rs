@@ -130,6 +130,11 @@ pub(super) trait RecordDecoder: Send {
         None
     }
 
+    /// How often a name came again in a record, so that an earlier value was overwritten.
+    fn repeated(&self) -> u64 {
+        0
+    }
+
     /// Appends the rows of records at the front of `bytes`, which are UTF-8, as long as they are good, end in `bytes`, and
     /// are a line each that is no longer than a record may be. It may stop earlier at any record: what it leaves is
     /// decoded one by one.
@@ -521,7 +526,8 @@ impl<D: RecordDecoder> BatchReader for RecordReader<D> {
     }
 
     fn report(&self) -> ReadReport {
-        let mut report = ReadReport { checksum: self.checksum(), ..self.report.clone() };
+        let (checksum, repeated) = (self.checksum(), self.decoder.repeated());
+        let mut report = ReadReport { checksum, repeated, ..self.report.clone() };
         if let Some(name) = self.decoder.new_column() {
             report.notice(new_column(name));
         }

@@ -10,12 +10,16 @@
 
 mod arrow_ipc;
 mod bad_records;
+mod bounds;
+mod bytes;
 mod cell;
 mod checksum;
+mod codes;
 mod column;
 mod compression;
 mod container;
 mod csv;
+mod digits;
 mod encode;
 mod infer;
 mod input;
@@ -26,11 +30,15 @@ mod options;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod printer;
+#[cfg(feature = "parquet")]
+mod pruning;
+mod spans;
 mod text;
 mod wording;
 
 pub(crate) use bad_records::too_much;
 pub use bad_records::{Aside, BadRecord, BadRecordPolicy, ReadReport, SetAside};
+pub use bounds::{Bound, Keeps};
 pub use checksum::Checksum;
 pub use column::BinaryText;
 pub use encode::{ParquetCompression, encoder};
@@ -81,6 +89,20 @@ pub trait Format: Send + Sync + std::fmt::Debug {
     /// splits stay as they are, and the other columns hold values that mean nothing.
     fn narrowed(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
         let _ = columns;
+        None
+    }
+
+    /// The same format with these columns of texts, by index, as codes: as a dictionary of [`coded_text`](crate::columnar::data_type::coded_text);
+    /// nothing if it cannot give them so. Splits and all values stay as they are.
+    fn coded(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
+        let _ = columns;
+        None
+    }
+
+    /// The same format for readers of rows that keep all these bounds: what it leaves out of others is counted as pruned.
+    /// Nothing if it cannot leave any out without reading it. Schema and splits stay as they are.
+    fn bounded(&self, bounds: &[Bound]) -> Option<Arc<dyn Format>> {
+        let _ = bounds;
         None
     }
 

@@ -10,6 +10,7 @@ use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use ::parquet::basic::{Compression, ZstdLevel};
 use ::parquet::errors::ParquetError;
+use ::parquet::file::metadata::PageIndexPolicy;
 use ::parquet::file::properties::WriterProperties;
 
 use crate::columnar::{RecordBatch, SchemaRef};
@@ -18,11 +19,12 @@ use crate::formats::column::idle_columns;
 use crate::formats::container::{ContainerReader, Projection, first_new, guarded};
 use crate::formats::encode::{ParquetCompression, writer_failed};
 use crate::formats::input;
-use crate::formats::{BatchReader, Encoder, Format, Split};
+use crate::formats::pruning::Kept;
+use crate::formats::{BatchReader, Bound, Encoder, Format, Split};
 use crate::limits::ROWS_PER_READ_MAX;
 
 /// Parquet files of one schema.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ParquetFormat {
     schema: SchemaRef,
     allow_missing_columns: bool,
@@ -30,13 +32,16 @@ pub(super) struct ParquetFormat {
     unread: BTreeSet<usize>,
     /// Whether columns of a file that are not in the schema are told.
     watches_columns: bool,
+    /// Rows that do not keep all of these need not be read.
+    bounds: Vec<Bound>,
 }
 
-fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
+fn footer(path: &Path, with_pages: bool) -> Result<ArrowReaderMetadata> {
     let file = input::open_file(path)?;
+    let pages = if with_pages { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
     let bytes = file.metadata().map_err(|error| Error::io(path, "look at the file", error))?.len();
     guarded(path, "read the file as Parquet", || {
-        let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+        let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new().with_page_index_policy(pages))?;
         // The reader would ask for as much memory as the footer speaks of.
         let columns = footer.metadata().row_groups().iter().flat_map(|group| group.columns());
         let ends = columns.map(|column| column.byte_range()).map(|(start, length)| start.checked_add(length));
@@ -49,12 +54,12 @@ fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
 
 /// The schema that a file gives of itself.
 pub(super) fn schema_of(path: &Path) -> Result<SchemaRef> {
-    Ok(Arc::clone(footer(path)?.schema()))
+    Ok(Arc::clone(footer(path, false)?.schema()))
 }
 
 impl ParquetFormat {
     pub(super) fn new(schema: SchemaRef, allow_missing_columns: bool, watches_columns: bool) -> Self {
-        Self { schema, allow_missing_columns, unread: BTreeSet::new(), watches_columns }
+        Self { schema, allow_missing_columns, unread: BTreeSet::new(), watches_columns, bounds: Vec::new() }
     }
 }
 
@@ -73,8 +78,11 @@ impl Format for ParquetFormat {
         if unread.is_empty() {
             return None;
         }
-        let (schema, allow_missing_columns) = (Arc::clone(&self.schema), self.allow_missing_columns);
-        Some(Arc::new(Self { schema, allow_missing_columns, unread, watches_columns: self.watches_columns }))
+        Some(Arc::new(Self { unread, ..self.clone() }))
+    }
+
+    fn bounded(&self, bounds: &[Bound]) -> Option<Arc<dyn Format>> {
+        (!bounds.is_empty()).then(|| Arc::new(Self { bounds: bounds.to_vec(), ..self.clone() }) as Arc<dyn Format>)
     }
 
     /// The unit of ranges is the row group.
@@ -82,7 +90,7 @@ impl Format for ParquetFormat {
         if file_bytes == 0 {
             return Ok(vec![input::whole_split(path, 0)]);
         }
-        let footer = footer(path)?;
+        let footer = footer(path, false)?;
         let mut splits: Vec<Split> = Vec::new();
         for (index, group) in footer.metadata().row_groups().iter().enumerate() {
             let (index, bytes) = (index as u64, u64::try_from(group.compressed_size()).unwrap_or(0));
@@ -104,7 +112,7 @@ impl Format for ParquetFormat {
         if split.range.is_empty() {
             return Ok(Box::new(ContainerReader::empty(split)));
         }
-        let footer = footer(&split.path)?;
+        let footer = footer(&split.path, !self.bounds.is_empty())?;
         let here = |error: Error| error.at(Place::file(&split.path));
         Projection::new(&self.schema, footer.schema(), self.allow_missing_columns).map_err(here)?;
         let file = input::open_file(&split.path)?;
@@ -117,17 +125,28 @@ impl Format for ParquetFormat {
         let roots = footer.schema().fields().iter().enumerate().filter(|(_, field)| wished(field.name()));
         let mask = ProjectionMask::roots(footer.parquet_schema(), roots.map(|(index, _)| index));
         let new = if self.watches_columns { first_new(&self.schema, footer.schema()).map(str::to_owned) } else { None };
+        let kept = guarded(&split.path, "read the statistics of the file", || {
+            Kept::of(&groups, &footer, &self.schema, &self.bounds)
+        })?;
+        if kept.groups.is_empty() {
+            let empty = ContainerReader::empty(split).with_pruned(kept.pruned);
+            return Ok(Box::new(empty.with_new_column(new.as_deref())));
+        }
         let reader = guarded(&split.path, "read the file as Parquet", || {
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
-                .with_row_groups(groups)
+            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
+                .with_row_groups(kept.groups)
                 .with_projection(mask)
-                .with_batch_size(ROWS_PER_READ_MAX)
-                .build()
+                .with_batch_size(ROWS_PER_READ_MAX);
+            match kept.rows {
+                Some(rows) => builder.with_row_selection(rows).build(),
+                None => builder.build(),
+            }
         })?;
         let read_schema = arrow_array::RecordBatchReader::schema(&reader);
         let projection =
             Projection::without(&self.unread, &self.schema, &read_schema, self.allow_missing_columns).map_err(here)?;
-        Ok(Box::new(ContainerReader::new(split, Box::new(reader), projection).with_new_column(new.as_deref())))
+        let reader = ContainerReader::new(split, Box::new(reader), projection).with_pruned(kept.pruned);
+        Ok(Box::new(reader.with_new_column(new.as_deref())))
     }
 }
 

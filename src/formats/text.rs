@@ -3,13 +3,14 @@
 //! Lines end with LF or CRLF; the last one need not. An empty line is a row with an empty text. A line that is not
 //! UTF-8 is a bad record.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::columnar::{DataType, Field, Schema, SchemaRef};
 use crate::error::{Error, Place, Result};
-use crate::formats::column::{Rows, Values};
+use crate::formats::column::{Rows, Values, coded_schema};
 use crate::formats::input;
 use crate::formats::input::Input;
 use crate::formats::lines::{Fault, LineFormat, Outcome, Portion, RecordDecoder, RecordReader, Room, Taken};
@@ -48,6 +49,11 @@ impl Format for TextFormat {
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn coded(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
+        let schema = coded_schema(&self.schema, columns)?;
+        Some(Arc::new(Self { schema, policy: self.policy }))
     }
 
     fn may_quarantine(&self) -> bool {
@@ -124,19 +130,11 @@ impl RecordDecoder for LineDecoder {
     }
 
     fn take_good(&mut self, bytes: &[u8], room: &Room, rows: &mut Rows) -> Taken {
-        let mut taken = Taken::default();
-        let Some(Values::Text(values)) = rows.columns.first_mut().map(|column| &mut column.values) else {
-            return taken;
+        let taken = match rows.columns.first_mut().map(|column| &mut column.values) {
+            Some(Values::Text(values)) => take_lines(bytes, room, |start, end| values.push_within(bytes, start, end)),
+            Some(Values::Coded(codes)) => take_lines(bytes, room, |start, end| codes.push_within(bytes, start, end)),
+            _ => return Taken::default(),
         };
-        for end in Marked::new(bytes, [b'\n'; 3]) {
-            let start = taken.bytes;
-            if taken.rows == room.rows || start >= room.bytes || end - start > RECORD_BYTES_MAX {
-                break;
-            }
-            let has_return = end > start && bytes[end - 1] == b'\r';
-            values.push_within(bytes, start, end - usize::from(has_return));
-            taken = Taken { rows: taken.rows + 1, bytes: end + 1 };
-        }
         if let Some(column) = rows.columns.first_mut() {
             column.pushed_all(taken.rows);
         }
@@ -153,6 +151,22 @@ impl RecordDecoder for LineDecoder {
         column.push_text(line).map_err(|_| Error::internal("a line did not fit a text column"))?;
         Ok(Outcome::Row)
     }
+}
+
+/// Gives `push` where each of as many lines as there is room for begins and ends.
+#[inline(always)]
+fn take_lines(bytes: &[u8], room: &Room, mut push: impl FnMut(usize, usize)) -> Taken {
+    let mut taken = Taken::default();
+    for end in Marked::new(bytes, [b'\n'; 3]) {
+        let start = taken.bytes;
+        if taken.rows == room.rows || start >= room.bytes || end - start > RECORD_BYTES_MAX {
+            break;
+        }
+        let has_return = end > start && bytes[end - 1] == b'\r';
+        push(start, end - usize::from(has_return));
+        taken = Taken { rows: taken.rows + 1, bytes: end + 1 };
+    }
+    taken
 }
 
 /// Says where a text stops being UTF-8.

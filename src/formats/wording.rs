@@ -7,6 +7,11 @@ use crate::formats::cell::Wrong;
 /// Why this text (as shown, quoted and cut) is no value of this type.
 #[cold]
 pub(super) fn reason(wrong: Wrong, shown: &str, data_type: &DataType) -> String {
+    // What it is for the user: that texts are kept as codes is nothing he said, or nothing wrong.
+    let data_type = match data_type {
+        DataType::Dictionary(_, values) => values,
+        other => other,
+    };
     let wanted = named(data_type);
     match wrong {
         Wrong::Shape => format!("{shown} is not {wanted}{}", hint(data_type)),

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::analyze::{Node, Op};
+use super::codes::Coded;
 use super::keep::{Watermark, WatermarkId};
 use super::rules::TypedRule;
 use super::stage::{End, SourceId, Stage, StageId, StageInput, Step};
@@ -22,6 +23,8 @@ pub struct QueryPlan {
     pub outputs: Vec<StageId>,
     /// How far event time has come is said by these, in the order of their ids.
     pub watermarks: Vec<Watermark>,
+    /// Sources that give columns of texts as codes.
+    pub coded: BTreeMap<SourceId, Coded>,
 }
 
 impl QueryPlan {
@@ -77,7 +80,12 @@ pub fn fuse(outputs: &[Arc<Node>]) -> QueryPlan {
         watermarks: BTreeMap::new(),
     };
     let outputs = outputs.iter().map(|output| fuser.finished(output)).collect();
-    QueryPlan { stages: fuser.stages, outputs, watermarks: fuser.watermarks.into_values().collect() }
+    QueryPlan {
+        stages: fuser.stages,
+        outputs,
+        watermarks: fuser.watermarks.into_values().collect(),
+        coded: BTreeMap::new(),
+    }
 }
 
 /// How many operations read each source. What lies above a cache is counted once however often it is used.

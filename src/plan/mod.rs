@@ -13,6 +13,8 @@ mod analyze_keep;
 mod analyze_state;
 mod analyze_streams;
 pub mod asof;
+mod bounds;
+pub mod codes;
 pub mod explain;
 pub mod fold_function;
 pub mod fuse;

@@ -14,9 +14,10 @@ use crate::dispatch::{Dispatcher, Placement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::{Format, FormatKind, FormatOptions};
 use crate::kernels::cpu::group_ids;
+use crate::plan::codes::codable;
 use crate::plan::explain;
 use crate::plan::stage::{Registry, SourceId};
-use crate::plan::{self, LogicalPlan};
+use crate::plan::{self, LogicalPlan, QueryPlan};
 use crate::profile::{self, Profile};
 use crate::runtime::executor::Executor;
 use crate::runtime::quarantine;
@@ -266,6 +267,11 @@ impl StreamingContext {
             Err(error) => error.message().to_owned(),
         };
         text.push_str(&explain::physical(&plan, &draft.registry, &names, &runs_on));
+        for (source, coded) in &planned(&draft, &dispatcher)?.coded {
+            let columns = coded.columns.iter().map(|&index| coded.plain.input_schema.field(index).name().as_str());
+            let columns = columns.collect::<Vec<_>>().join(", ");
+            text.push_str(&format!("source \"{}\" is read with codes for {columns}\n", names[source.0]));
+        }
         for (output, stage) in draft.outputs.iter().zip(&plan.outputs) {
             text.push_str(&format!("output \"{}\" takes stage {}\n", output.name, stage.0));
         }
@@ -322,7 +328,9 @@ impl StreamingContext {
         draft.profiled.drain(..).for_each(|(source, empty)| executor.profile(source, empty));
         let mut sources = std::mem::take(&mut draft.sources);
         for (index, (_, source)) in sources.iter_mut().enumerate() {
+            source.read_as_codes(&executor.columns_coded(SourceId(index)));
             source.narrow(&executor.columns_read(SourceId(index)));
+            source.bound(&executor.bounds(SourceId(index)));
         }
         let sinks = draft.outputs.drain(..).map(|output| (output.name, output.sink)).collect();
         let quarantine = draft.quarantine.take();
@@ -352,12 +360,29 @@ fn prepare(draft: &Draft, placement: &Placement) -> Result<Executor> {
     {
         return Err(quarantine::missing(&format!("source \"{name}\"")));
     }
-    let plans = draft.outputs.iter().map(|output| Arc::clone(&output.plan)).collect::<Vec<_>>();
-    let executor = Executor::prepare(plan::plan(&plans)?, &draft.registry, &Dispatcher::new(placement.clone()))?;
+    let dispatcher = Dispatcher::new(placement.clone());
+    let executor = Executor::prepare(planned(draft, &dispatcher)?, &draft.registry, &dispatcher)?;
     if draft.quarantine.is_none() && executor.may_quarantine() {
         return Err(quarantine::missing("a rule"));
     }
     Ok(executor)
+}
+
+/// The plan of all outputs. Texts of which codes are enough are read as codes where the CPU runs what reads them; a profile
+/// is of the texts.
+fn planned(draft: &Draft, dispatcher: &Dispatcher) -> Result<QueryPlan> {
+    let plans = draft.outputs.iter().map(|output| Arc::clone(&output.plan)).collect::<Vec<_>>();
+    let mut plan = plan::plan(&plans)?;
+    for (index, (_, source)) in draft.sources.iter().enumerate() {
+        let id = SourceId(index);
+        let Some(reader) = plan.only_reader(id) else { continue };
+        let is_profiled = draft.profiled.iter().any(|(profiled, _)| *profiled == id);
+        let wanted = codable(reader);
+        if !wanted.is_empty() && !is_profiled && dispatcher.choose(reader)?.0.name() == "cpu" {
+            plan.read_as_codes(id, source.codable(&wanted));
+        }
+    }
+    Ok(plan)
 }
 
 /// The schema of text lines is known; that of other files is given or read from a file.

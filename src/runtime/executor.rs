@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::columnar::{Field, RecordBatch, SchemaRef};
 use crate::dispatch::{Device, Dispatcher, Placed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::formats::{BatchReader, Checksum, ReadReport};
+use crate::formats::{BatchReader, Bound, Checksum, ReadReport};
 use crate::kernels::spill::{Room, Spilled};
 use crate::kernels::{Findings, Flow, Moment, Notice, Partial, Partitions, Sighting};
 use crate::plan::QueryPlan;
@@ -179,7 +179,7 @@ impl Executor {
     pub(super) fn definitions(&self) -> Result<Vec<(String, String)>> {
         let kept = self.plan.stages.iter().filter_map(|stage| Some((stage, stage.operator()?)));
         let define = |(stage, operator): (&Stage, &dyn Operator)| {
-            let bare = Stage { inputs: Vec::new(), steps: Vec::new(), ..stage.clone() };
+            let bare = Stage { inputs: Vec::new(), steps: Vec::new(), ..self.plan.plain(stage).clone() };
             let text = serde_json::to_string(&bare)
                 .map_err(|error| Error::internal(format!("a stage cannot be written down: {error}")).because(error))?;
             Ok((operator.name().to_owned(), text))
@@ -283,6 +283,16 @@ impl Executor {
         let mut columns = self.plan.columns_read(source);
         columns.extend(self.profiled.get(&source).into_iter().flat_map(Profile::places));
         columns
+    }
+
+    /// The columns of a source that it is to give as codes, by index.
+    pub fn columns_coded(&self, source: SourceId) -> BTreeSet<usize> {
+        self.plan.coded.get(&source).map(|coded| coded.columns.clone()).unwrap_or_default()
+    }
+
+    /// What rows of a source must keep to be looked at; nothing if all are profiled.
+    pub fn bounds(&self, source: SourceId) -> Vec<Bound> {
+        if self.profiled.contains_key(&source) { Vec::new() } else { self.plan.bounds(source) }
     }
 
     /// Has the columns of a source profiled that this profile of no rows is of.

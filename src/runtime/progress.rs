@@ -27,6 +27,10 @@ pub struct Progress {
     pub time: Duration,
     /// Rows read.
     pub rows_in: u64,
+    /// Rows that were not read, because what their file says of them keeps them from passing the query's filters.
+    pub pruned: u64,
+    /// How often a name came again in one object of NDJSON: its last value counts.
+    pub repeated: u64,
     /// Bytes read from the sources, before decompression.
     pub bytes_in: u64,
     /// Rows written, all sinks together.
@@ -199,6 +203,8 @@ impl Progress {
 
     pub(super) fn add_reading(&mut self, report: &ReadReport) {
         self.rows_in += report.rows;
+        self.pruned += report.pruned;
+        self.repeated += report.repeated;
         self.bytes_in += report.bytes;
         self.dropped += report.dropped;
         self.nulled += report.nulled;
@@ -217,6 +223,8 @@ pub struct Totals {
     pub batches: u64,
     /// Rows read.
     pub rows_in: u64,
+    /// Rows not read, because their file says that no filter would let them pass.
+    pub pruned: u64,
     /// Bytes read.
     pub bytes_in: u64,
     /// Rows written.
@@ -270,6 +278,7 @@ impl ProgressLog {
         let totals = &mut records.totals;
         totals.batches += 1;
         totals.rows_in += progress.rows_in;
+        totals.pruned += progress.pruned;
         totals.bytes_in += progress.bytes_in;
         totals.rows_out += progress.rows_out;
         totals.dropped += progress.dropped;

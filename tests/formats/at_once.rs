@@ -4,9 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use arrow_cast::cast;
+use pelton::columnar::data_type::{coded_text, with_coded};
 use pelton::columnar::{DataType, Field, Schema, TimeUnit};
 use pelton::error::{ErrorKind, Place};
 use pelton::formats::{BadRecordPolicy, FormatOptions, ReadReport, SetAside};
+use pelton::limits::ROWS_PER_READ_MAX;
 use proptest::prelude::*;
 
 use crate::support::{csv, file, ndjson, rows, text};
@@ -39,6 +42,10 @@ fn holds(options: &FormatOptions, header: &str, records: &[String]) {
             report.absorb(of_one);
         }
         assert_eq!((&together.0, &together.1), (&all, &aside), "{policy:?}: {records:?}");
+        let mut codes = options.clone();
+        codes.schema = options.schema.as_ref().map(|schema| with_coded(schema, &BTreeSet::from([0])));
+        let as_codes = read(&codes, &format!("{header}{}", records.concat()));
+        assert_eq!(as_codes, together, "texts as codes, {policy:?}: {records:?}");
         let counts = |report: &ReadReport| (report.rows, report.dropped, report.nulled, report.quarantined);
         assert_eq!(counts(&together.2), counts(&report), "{policy:?}: {records:?}");
     }
@@ -256,6 +263,63 @@ fn columns_that_nobody_looks_at_are_checked_and_null() {
                 }
             }
         }
+    }
+}
+
+/// A format that gives texts as codes gives the same texts, places of bad records and counts; also of more texts than are
+/// worth codes, and in as many batches.
+#[test]
+fn texts_read_as_codes_are_the_same_texts() {
+    let lines = 3 * ROWS_PER_READ_MAX / 2;
+    // Few texts at first, then ever new ones; some escaped, some empty, some null, some too long for a word.
+    let text = |n: usize| match n % 7 {
+        0 => format!("{}", n / 7 % 10),
+        1 => format!("a longer text than others {}", n % 3),
+        2 if n > lines / 3 => format!("new {n}"),
+        3 => String::new(),
+        _ => format!("é{}", n % 5),
+    };
+    let json = |n: usize| match n % 11 {
+        0 => format!("{{\"n\":{n},\"t\":\"esc\\u0061ped\\n{}\"}}\n", text(n)),
+        1 => format!("{{\"n\":{n},\"t\":null}}\n"),
+        2 if n % 5 == 0 => format!("{{\"n\":{n},\"t\":{n}}}\n"),
+        _ => format!("{{\"n\":{n},\"t\":\"{}\"}}\n", text(n)),
+    };
+    let fields = |n: usize| match n % 11 {
+        0 => format!("{n},\"quoted, {}\"\n", text(n)),
+        1 => format!("{n},\"\"\n"),
+        2 if n % 5 == 0 => format!("no number,{}\n", text(n)),
+        _ => format!("{n},{}\n", text(n)),
+    };
+    let columns = [("n", DataType::Int64), ("t", DataType::Utf8)];
+    for (options, column, bytes) in [
+        (ndjson(&columns), 1, (0..lines).map(json).collect::<String>()),
+        (csv(&columns), 1, format!("n,t\n{}", (0..lines).map(fields).collect::<String>())),
+        (crate::support::text(), 0, (0..lines).map(|n| text(n) + "\n").collect()),
+    ] {
+        let file = file(&bytes);
+        for policy in [BadRecordPolicy::Drop, BadRecordPolicy::Null, BadRecordPolicy::Quarantine] {
+            let format = options.clone().with_policy(policy).build(None).unwrap();
+            let coded = format.coded(&BTreeSet::from([column])).unwrap();
+            assert_eq!(*coded.schema().field(column).data_type(), coded_text());
+            for target in [u64::MAX, 100_000] {
+                let read = |format: &dyn pelton::formats::Format| {
+                    let (mut batches, mut aside, mut report) = (Vec::new(), Vec::new(), ReadReport::default());
+                    for split in format.splits(file.path(), bytes.len() as u64, target).unwrap() {
+                        let mut reader = format.open(&split).unwrap();
+                        while let Some(batch) = reader.next_batch().unwrap() {
+                            let texts = cast(batch.column(column), &DataType::Utf8).unwrap();
+                            batches.push((batch.num_rows(), texts));
+                        }
+                        aside.extend(reader.take_aside());
+                        report.absorb(reader.report());
+                    }
+                    (batches, aside, report)
+                };
+                assert_eq!(read(&*coded), read(&*format), "{} {policy:?} {target}", format.name());
+            }
+        }
+        assert!(options.build(None).unwrap().coded(&BTreeSet::from([7])).is_none(), "no such column");
     }
 }
 

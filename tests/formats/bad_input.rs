@@ -158,9 +158,10 @@ fn json_takes_any_order_extra_missing_and_doubled_fields() {
         { \"extra\" : {\"q\":[1,{\"r\":null}]} , \"\\u0061\" : 2 }\n\
         \n\
         {\"a\":1,\"a\":null,\"l\":[1,2],\"l\":[3],\"b\":\"p\",\"b\":\"q\\n\\u00e9\"}\n";
-    let (batch, _) = read_bytes(&json, text).unwrap();
+    let (batch, report) = read_bytes(&json, text).unwrap();
     let expected = [r#"{"a":1,"b":"x"}"#, r#"{"a":2}"#, r#"{"b":"q\né","l":[3]}"#];
     assert_eq!(rows(&batch), expected);
+    assert_eq!(report.repeated, 3, "each name that came again is counted");
 }
 
 #[test]

@@ -150,3 +150,105 @@ fn columns_that_nobody_looks_at_are_not_read_from_parquet() {
     let options = FormatOptions::new(FormatKind::Parquet).with_schema(Arc::new(pelton::columnar::Schema::new(fields)));
     assert!(options.build(None).unwrap().narrowed(&BTreeSet::from([1])).is_none());
 }
+
+/// A file of many small row groups and pages: columns in order, backwards, scattered; with nulls, NaN and long texts.
+fn paged(rows: usize) -> (RecordBatch, Vec<u8>) {
+    use arrow_array::{Date32Array, Decimal128Array, Float64Array, UInt32Array};
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
+
+    let count = i32::try_from(rows).unwrap();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("n", Arc::new((0..count).map(|n| (n % 7 != 0).then_some(i64::from(n))).collect::<Int64Array>())),
+        ("back", Arc::new((0..count).map(|n| Some((count - n).unsigned_abs())).collect::<UInt32Array>())),
+        ("day", Arc::new((0..count).map(|n| Some(n / 10 - 100)).collect::<Date32Array>())),
+        (
+            "f",
+            Arc::new(
+                (0..count)
+                    .map(|n| Some(if n % 500 == 3 { f64::NAN } else { f64::from(n) - 9.0 }))
+                    .collect::<Float64Array>(),
+            ),
+        ),
+        ("t", Arc::new((0..count).map(|n| Some(format!("{n:05}{}", "x".repeat(100)))).collect::<StringArray>())),
+        ("mixed", Arc::new((0..count).map(|n| Some(i64::from(n * 7919 % 1000))).collect::<Int64Array>())),
+        (
+            "d",
+            Arc::new(
+                Decimal128Array::from_iter_values((0..count).map(i128::from)).with_precision_and_scale(15, 2).unwrap(),
+            ),
+        ),
+    ];
+    let all = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+        .unwrap();
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(1000))
+        .set_data_page_row_count_limit(100)
+        .set_write_batch_size(100)
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), all.schema(), Some(properties)).unwrap();
+    writer.write(&all).unwrap();
+    (all, writer.into_inner().unwrap())
+}
+
+#[test]
+fn what_cannot_be_within_bounds_is_counted_and_not_read_from_parquet() {
+    use arrow_array::{BooleanArray, Scalar};
+    use arrow_ord::cmp;
+    use arrow_select::filter::filter_record_batch;
+    use pelton::formats::{Bound, Keeps};
+
+    let (all, bytes) = paged(5_000);
+    let file = file(&bytes);
+    let format = FormatOptions::new(FormatKind::Parquet).build(Some(file.path())).unwrap();
+    assert!(format.bounded(&[]).is_none(), "nothing is left out without a bound");
+    let good = |batch: &RecordBatch, bounds: &[Bound]| {
+        bounds.iter().fold(batch.clone(), |batch, bound| {
+            let (column, value) = (batch.column(bound.column), Scalar::new(Arc::clone(&bound.value)));
+            let keeps: BooleanArray = match bound.keeps {
+                Keeps::Less => cmp::lt(column, &value),
+                Keeps::AtMost => cmp::lt_eq(column, &value),
+                Keeps::Equal => cmp::eq(column, &value),
+                Keeps::AtLeast => cmp::gt_eq(column, &value),
+                Keeps::Greater => cmp::gt(column, &value),
+            }
+            .unwrap();
+            filter_record_batch(&batch, &keeps).unwrap()
+        })
+    };
+    let row = |column: usize, row: usize| all.column(column).slice(row, 1);
+    let every = [Keeps::Less, Keeps::AtMost, Keeps::Equal, Keeps::AtLeast, Keeps::Greater];
+    let mut cases: Vec<Vec<Bound>> = Vec::new();
+    for column in 0..all.num_columns() {
+        for at in [0, 1_000, 2_345, 4_998] {
+            cases.extend(every.map(|keeps| vec![Bound { column, keeps, value: row(column, at) }]));
+        }
+    }
+    cases.push(vec![
+        Bound { column: 0, keeps: Keeps::AtLeast, value: row(0, 1_234) },
+        Bound { column: 1, keeps: Keeps::Greater, value: row(1, 1_500) },
+    ]);
+    let mut pruned = vec![0; all.num_columns()];
+    for bounds in cases {
+        let bounded = format.bounded(&bounds).unwrap();
+        for target in [u64::MAX, 1] {
+            let (read, report) = read_cut(&*bounded, file.path(), target).unwrap();
+            assert_eq!(good(&read, &bounds), good(&all, &bounds), "{bounds:?}");
+            assert_eq!(report.rows + report.pruned, 5_000, "{bounds:?}");
+            pruned[bounds[0].column] += report.pruned;
+        }
+        // With other columns left out as well.
+        let narrowed = bounded.narrowed(&bounds.iter().map(|bound| bound.column).collect()).unwrap();
+        let (read, report) = read_cut(&*narrowed, file.path(), u64::MAX).unwrap();
+        assert_eq!(report.rows + report.pruned, 5_000);
+        let column = bounds[0].column;
+        assert_eq!(good(&read, &bounds).column(column), good(&all, &bounds).column(column), "{bounds:?}");
+    }
+    let name = |column: usize| all.schema().field(column).name().clone();
+    for (column, pruned) in pruned.into_iter().enumerate() {
+        assert!(pruned > 10_000 || name(column) == "mixed", "{}: {pruned}", name(column));
+    }
+    // A single page is left of a row group of ten.
+    let exact = format.bounded(&[Bound { column: 0, keeps: Keeps::Equal, value: row(0, 2_345) }]).unwrap();
+    assert_eq!(read_cut(&*exact, file.path(), u64::MAX).unwrap().1.pruned, 4_900);
+}

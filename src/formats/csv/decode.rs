@@ -11,6 +11,7 @@ use crate::formats::cell::Wrong;
 use crate::formats::column::{Column, Rows};
 use crate::formats::csv::CsvOptions;
 use crate::formats::csv::at_once;
+use crate::formats::csv::at_once::Walk;
 use crate::formats::csv::header;
 use crate::formats::csv::scan::{Kind, Scanner, Span, unescape};
 use crate::formats::lines::{Fault, Outcome, RecordDecoder, Room, Taken, shown};
@@ -44,6 +45,7 @@ pub(super) struct CsvDecoder {
     /// What happens to records with a bad value in each column.
     policies: Vec<BadRecordPolicy>,
     new_column: Option<String>,
+    walk: Walk,
 }
 
 impl CsvDecoder {
@@ -62,6 +64,7 @@ impl CsvDecoder {
             unescaped: Vec::new(),
             policies: options.policies.of_columns(schema),
             new_column: None,
+            walk: Walk::default(),
         }
     }
 
@@ -90,7 +93,7 @@ impl RecordDecoder for CsvDecoder {
 
     fn take_good(&mut self, bytes: &[u8], room: &Room, rows: &mut Rows) -> Taken {
         match &self.layout {
-            Some(layout) => at_once::take_good(bytes, room, &self.options, layout, rows),
+            Some(layout) => at_once::take_good(bytes, room, (&self.options, layout, &mut self.walk), rows),
             None => Taken::default(),
         }
     }

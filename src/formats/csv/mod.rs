@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::columnar::SchemaRef;
 use crate::error::{Place, Result};
 use crate::formats::bad_records::Policies;
-use crate::formats::column::{BinaryText, Rows, idle_columns};
+use crate::formats::column::{BinaryText, Rows, coded_schema, idle_columns};
 use crate::formats::csv::decode::{CsvDecoder, Layout};
 use crate::formats::csv::scan::Marks;
 use crate::formats::csv::split::Cuts;
@@ -97,6 +97,12 @@ impl Format for CsvFormat {
         let (schema, options) = (Arc::clone(&self.schema), Arc::clone(&self.options));
         let cuts = Arc::clone(&self.cuts);
         (!idle.is_empty()).then(|| Arc::new(Self { schema, options, idle, cuts }) as Arc<dyn Format>)
+    }
+
+    fn coded(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
+        let schema = coded_schema(&self.schema, columns)?;
+        let (options, idle, cuts) = (Arc::clone(&self.options), self.idle.clone(), Arc::clone(&self.cuts));
+        Some(Arc::new(Self { schema, options, idle, cuts }))
     }
 
     fn may_quarantine(&self) -> bool {

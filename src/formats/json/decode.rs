@@ -113,11 +113,13 @@ pub(super) struct Work {
     pub(super) mended: Option<Box<Fault>>,
     /// The first name that is not in the schema.
     new_column: Option<String>,
+    /// How often a name came again in its object.
+    repeated: u64,
 }
 
 impl JsonDecoder {
     pub(super) fn new(schema: &Schema, policies: &Policies, watches_columns: bool) -> Self {
-        let work = Work { policy: policies.record, unescaped: Vec::new(), mended: None, new_column: None };
+        let work = Work { policy: policies.record, unescaped: Vec::new(), mended: None, new_column: None, repeated: 0 };
         let mut names = Names::new(schema.fields().iter());
         if !policies.columns.is_empty() {
             names.policies = policies.of_columns(schema);
@@ -141,6 +143,10 @@ impl RecordDecoder for JsonDecoder {
 
     fn new_column(&self) -> Option<&str> {
         self.work.new_column.as_deref()
+    }
+
+    fn repeated(&self) -> u64 {
+        self.work.repeated
     }
 
     fn take_good(&mut self, bytes: &[u8], room: &Room, rows: &mut Rows) -> Taken {
@@ -221,6 +227,7 @@ impl Work {
                     if column.len() > row {
                         // The name came before: the last one wins.
                         column.truncate(row);
+                        self.repeated += 1;
                     }
                     if let Some(policy) = names.policies.get(index) {
                         self.policy = *policy;
@@ -319,9 +326,10 @@ impl Work {
             None => &self.unescaped,
         };
         Ok(match (&column.values, text) {
-            (Values::Date(_) | Values::Timestamp(..) | Values::Decimal(..) | Values::Binary(..), text) => {
-                column.push_text(text)
-            }
+            (
+                Values::Coded(_) | Values::Date(_) | Values::Timestamp(..) | Values::Decimal(..) | Values::Binary(..),
+                text,
+            ) => column.push_text(text),
             // What JSON has no number for.
             (Values::Float32(_) | Values::Float64(_), b"NaN" | b"Infinity" | b"-Infinity") => column.push_text(text),
             _ => Err(Wrong::Shape),
@@ -387,7 +395,9 @@ fn number(text: &[u8], column: &mut Column) -> Result<(), Wrong> {
             column.pushed();
             Ok(())
         }
-        Values::Text(_) | Values::Binary(..) | Values::Boolean(_) | Values::Date(_) => Err(Wrong::Shape),
+        Values::Text(_) | Values::Coded(_) | Values::Binary(..) | Values::Boolean(_) | Values::Date(_) => {
+            Err(Wrong::Shape)
+        }
         _ => column.push_text(text),
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::columnar::SchemaRef;
 use crate::error::{Place, Result};
 use crate::formats::bad_records::Policies;
-use crate::formats::column::{BinaryText, Rows, idle_columns};
+use crate::formats::column::{BinaryText, Rows, coded_schema, idle_columns};
 use crate::formats::input::Input;
 use crate::formats::json::decode::JsonDecoder;
 use crate::formats::lines::{LineFormat, Portion, RecordReader};
@@ -61,6 +61,12 @@ impl Format for JsonFormat {
         (!idle.is_empty()).then(|| {
             Arc::new(Self { schema, policies, watches_columns: self.watches_columns, idle }) as Arc<dyn Format>
         })
+    }
+
+    fn coded(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
+        let schema = coded_schema(&self.schema, columns)?;
+        let (policies, watches_columns, idle) = (self.policies.clone(), self.watches_columns, self.idle.clone());
+        Some(Arc::new(Self { schema, policies, watches_columns, idle }))
     }
 
     fn may_quarantine(&self) -> bool {

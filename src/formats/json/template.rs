@@ -233,6 +233,14 @@ fn put(bytes: &[u8], at: usize, column: &mut Column) -> Option<Put> {
                 cursor.at
             }
         }
+        Values::Coded(codes) => {
+            let end = end_of_string(bytes, at)?;
+            if bytes[end] != b'"' {
+                return Some(Put::Unknown);
+            }
+            codes.push_within(bytes, at + 1, end);
+            end + 1
+        }
         Values::Int64(values) | Values::Duration(values, _) => integer!(values),
         Values::Timestamp(values, _, _) if first != b'"' => integer!(values),
         Values::Int32(values) => integer!(values),

@@ -27,7 +27,7 @@ use super::seen::Seen;
 use super::sessions::KeptSessions;
 use super::sort::{Keyed, Sorter, merge as merge_runs, merge_keyed};
 use super::spare::Spare;
-use super::step::{Ready, evaluate, programs};
+use super::step::{Ready, evaluate, key_programs, programs};
 use super::stored;
 use crate::columnar::{DataType, Field, RecordBatch, SchemaRef, TimeUnit};
 use crate::error::{Error, Result};
@@ -382,7 +382,7 @@ impl Ending {
         let fields = keys.iter().map(key_field).collect::<Vec<_>>();
         let program = |expr: Option<&_>| expr.map(Program::prepare).transpose();
         Ok(Self::Reduce {
-            keys: programs(keys)?,
+            keys: key_programs(keys)?,
             inputs: aggregates.iter().map(|one| program(one.input.as_ref())).collect::<Result<_>>()?,
             filters: aggregates.iter().map(|one| program(one.filter.as_ref())).collect::<Result<_>>()?,
             reduce: KeyedReduce::prepare(&fields, aggregates)?,

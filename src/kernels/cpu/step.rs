@@ -13,9 +13,9 @@ use super::join_asof::PreparedAsof;
 use super::project::{Program, picked};
 use super::seen::{Effect, Seen};
 use super::validate::Validate;
-use crate::columnar::{DataType, RecordBatch, SchemaRef, TimeUnit};
+use crate::columnar::{DataType, RecordBatch, SchemaRef, TimeUnit, data_type};
 use crate::error::{Error, Result};
-use crate::expr::TypedNode;
+use crate::expr::{TypedExpr, TypedNode};
 use crate::plan::keep::{WatermarkId, Windows};
 use crate::plan::stage::{NamedExpr, Registry, Step};
 
@@ -127,6 +127,21 @@ impl Ready {
 
 pub(super) fn programs(columns: &[NamedExpr]) -> Result<Vec<Program>> {
     columns.iter().map(|column| Program::prepare(&column.expr)).collect()
+}
+
+/// As [`programs`]; of a dictionary that is cast to the type of its values the codes, by which groups are found as well.
+pub(super) fn key_programs(keys: &[NamedExpr]) -> Result<Vec<Program>> {
+    let is_coded =
+        |input: &TypedExpr, to: &DataType| matches!(&input.data_type, DataType::Dictionary(_, of) if **of == *to);
+    let program = |key: &NamedExpr| match &key.expr.node {
+        TypedNode::Cast(input, _)
+            if is_coded(input, &key.expr.data_type) && data_type::is_text(&key.expr.data_type) =>
+        {
+            Program::prepare(input)
+        }
+        _ => Program::prepare(&key.expr),
+    };
+    keys.iter().map(program).collect()
 }
 
 pub(super) fn evaluate(programs: &[Program], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {

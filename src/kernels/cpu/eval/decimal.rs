@@ -24,6 +24,9 @@ pub(super) fn calculate(operands: &[Operand; 2], op: BinaryOp, scope: &Scope<'_>
     let (left, right) =
         (natives::<Decimal128Type>(operands[0].array())?, natives::<Decimal128Type>(operands[1].array())?);
     let nulls = common_nulls(operands);
+    if let Some(values) = scales.all(operands, (left, right), op, bound) {
+        return logical(&primitive::<Decimal128Type>(values, nulls), &site.data_type);
+    }
     let (rows, _) = shape(operands);
     let mut values = Vec::with_capacity(rows);
     let mut zero_divisors = Vec::new();
@@ -65,6 +68,40 @@ struct Scales {
 }
 
 impl Scales {
+    /// All rows at once, if sizes alone say that no result is out of range: sums, differences and products that need no
+    /// rounding. Of rows without a value, anything.
+    fn all(
+        &self,
+        operands: &[Operand; 2],
+        (left, right): (&[i128], &[i128]),
+        op: BinaryOp,
+        bound: i128,
+    ) -> Option<Vec<i128>> {
+        let raised = |scale: i8| power(i32::from(self.result) - i32::from(scale))?.to_i128();
+        let factors = match op {
+            BinaryOp::Add | BinaryOp::Subtract if self.result == self.left.max(self.right) => {
+                (raised(self.left)?, raised(self.right)?)
+            }
+            BinaryOp::Multiply if self.left.checked_add(self.right) == Some(self.result) => (1, 1),
+            _ => return None,
+        };
+        let most = |values: &[i128], factor: i128| reach(values).checked_mul(factor.unsigned_abs());
+        let (most_left, most_right) = (most(left, factors.0)?, most(right, factors.1)?);
+        let (by_left, by_right) = factors;
+        let fit = |most: Option<u128>| most.is_some_and(|most| most < bound.unsigned_abs());
+        let are_small = most_left.max(most_right) <= u128::from(i64::MAX.unsigned_abs());
+        match op {
+            BinaryOp::Multiply if !fit(most_left.checked_mul(most_right)) => None,
+            BinaryOp::Multiply if are_small => {
+                Some(each(operands, left, right, |a, b| i128::from(low(a)) * i128::from(low(b))))
+            }
+            BinaryOp::Multiply => Some(each(operands, left, right, |a, b| a * b)),
+            _ if !fit(most_left.checked_add(most_right)) => None,
+            BinaryOp::Add => Some(each(operands, left, right, |a, b| a * by_left + b * by_right)),
+            _ => Some(each(operands, left, right, |a, b| a * by_left - b * by_right)),
+        }
+    }
+
     /// The usual case in 128 bits: nothing has to be rescaled or rounded. `None` sends the row to [`Self::wide`].
     #[inline]
     fn quick(&self, a: i128, op: BinaryOp, b: i128) -> Option<i128> {
@@ -102,6 +139,29 @@ impl Scales {
     }
 }
 
+/// A number that no value's magnitude is above; less than twice the greatest of them.
+fn reach(values: &[i128]) -> u128 {
+    let bits = values.iter().fold(0, |bits, value| bits | (value ^ (value >> 127)));
+    bits.unsigned_abs() + 1
+}
+
+/// A value that is known to fit 64 bits.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "it was looked at before")]
+fn low(value: i128) -> i64 {
+    value as i64
+}
+
+/// What is made of each pair; a constant is in all pairs.
+#[inline(always)]
+fn each(operands: &[Operand; 2], left: &[i128], right: &[i128], of: impl Fn(i128, i128) -> i128) -> Vec<i128> {
+    match (operands[0].is_constant(), operands[1].is_constant()) {
+        (false, true) => left.iter().map(|&a| of(a, right[0])).collect(),
+        (true, false) => right.iter().map(|&b| of(left[0], b)).collect(),
+        _ => left.iter().zip(right).map(|(&a, &b)| of(a, b)).collect(),
+    }
+}
+
 fn power(exponent: i32) -> Option<i256> {
     let ten = i256::from_i128(10);
     (0..exponent).try_fold(i256::ONE, |product, _| product.checked_mul(ten))
@@ -136,4 +196,55 @@ fn divide_floor(a: i256, b: i256) -> Option<i256> {
 pub(super) fn negate(array: &ArrayRef) -> Result<ArrayRef> {
     let values = natives::<Decimal128Type>(array)?.iter().map(|value| value.wrapping_neg()).collect();
     logical(&primitive::<Decimal128Type>(values, array.logical_nulls()), array.data_type())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::Decimal128Array;
+
+    use super::*;
+
+    /// What is made of all rows at once is what each gives by itself, and nothing is made where one of them fails.
+    #[test]
+    fn all_rows_at_once_are_those_one_by_one() {
+        let edges = |unit: i128| [0, 1, -1, 7, -99, unit - 1, 1 - unit, unit / 3];
+        let large = [10_i128.pow(18), i128::from(i64::MAX), 10_i128.pow(37)];
+        let columns: Vec<Vec<i128>> = large.iter().map(|unit| edges(*unit).to_vec()).collect();
+        let operand = |values: &[i128]| -> ArrayRef { Arc::new(Decimal128Array::from(values.to_vec())) };
+        let (mut at_once, mut refused) = (0, 0);
+        for (left, right, result) in [(2, 2, 2), (0, 2, 2), (2, 0, 2), (2, 3, 5), (4, 1, 4), (2, 2, 1), (0, 38, 38)] {
+            let scales = Scales { left, right, result };
+            for op in [BinaryOp::Add, BinaryOp::Subtract, BinaryOp::Multiply, BinaryOp::Divide] {
+                for (a, b) in columns.iter().flat_map(|a| columns.iter().map(move |b| (a, b))) {
+                    for one in [a.as_slice(), &a[1..2]] {
+                        for digits in [15_u32, 38] {
+                            let bound = 10_i128.pow(digits);
+                            let is_constant = one.len() == 1;
+                            let first = operand(one);
+                            let first = if is_constant { Operand::Constant(first) } else { Operand::Column(first) };
+                            let operands = [first, Operand::Column(operand(b))];
+                            let each = (0..b.len()).map(|row| {
+                                let (a, b) = (one[if is_constant { 0 } else { row }], b[row]);
+                                let slow = scales.quick(a, op, b).or_else(|| scales.wide(a, op, b));
+                                slow.filter(|value| value.abs() < bound)
+                            });
+                            match scales.all(&operands, (one, b), op, bound) {
+                                Some(values) => {
+                                    at_once += 1;
+                                    assert_eq!(
+                                        values.into_iter().map(Some).collect::<Vec<_>>(),
+                                        each.collect::<Vec<_>>()
+                                    );
+                                }
+                                None => refused += 1,
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        assert!(at_once > 50 && refused > 50, "{at_once} and {refused}");
+    }
 }

@@ -21,6 +21,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::Ticket;
+use super::coded::{CodeIds, one_by_one};
 use super::method::Method;
 use super::table::{AT_ONCE, NONE, Table, Word};
 use crate::columnar::data_type;
@@ -44,6 +45,8 @@ pub(super) struct BytesTicket {
     middle: Table<[u64; 2]>,
     long: HashTable<(u64, u32)>,
     hasher: FixedState,
+    /// Of columns that came as codes.
+    codes: CodeIds,
 }
 
 /// The key of each id, one after another.
@@ -80,6 +83,7 @@ impl BytesTicket {
             middle: Table::new(),
             long: HashTable::new(),
             hasher: FixedState::default(),
+            codes: CodeIds::default(),
         }
     }
 
@@ -255,6 +259,14 @@ impl Ticket for BytesTicket {
             DataType::Binary => self.offsets(column.as_binary::<i32>(), ids),
             DataType::LargeBinary => self.offsets(column.as_binary::<i64>(), ids),
             DataType::BinaryView => self.views(column.as_binary_view(), ids),
+            DataType::Dictionary(_, of) if **of == self.data_type => {
+                if let Some(values) = one_by_one(column)? {
+                    return self.assign(&values, ids);
+                }
+                let mut codes = std::mem::take(&mut self.codes);
+                codes.assign(column, ids, |new, ids| self.assign(new, ids))?;
+                self.codes = codes;
+            }
             other => return Err(Error::internal(format!("a column of type {other} met group ids of bytes"))),
         }
         Ok(())
@@ -287,5 +299,6 @@ impl Ticket for BytesTicket {
         self.short.clear();
         self.middle.clear();
         self.long.clear();
+        self.codes.clear();
     }
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
+use arrow_array::types::UInt32Type;
 use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
 use arrow_schema::DataType;
 
@@ -84,25 +85,45 @@ impl Ticket for NullTicket {
 pub(super) struct DictionaryTicket {
     data_type: DataType,
     values: Box<dyn Ticket>,
-    /// The dictionary met last, and the ids of its codes.
-    latest: Option<(ArrayRef, Vec<u32>)>,
+    codes: CodeIds,
 }
 
 impl DictionaryTicket {
     pub(super) fn new(data_type: DataType, values: Box<dyn Ticket>) -> Self {
-        Self { data_type, values, latest: None }
+        Self { data_type, values, codes: CodeIds::default() }
     }
 }
 
-impl Ticket for DictionaryTicket {
-    fn assign(&mut self, column: &ArrayRef, ids: &mut Vec<u32>) -> Result<()> {
+/// The dictionary met last, and the ids of its codes.
+#[derive(Default)]
+pub(super) struct CodeIds(Option<(ArrayRef, Vec<u32>)>);
+
+impl CodeIds {
+    /// Appends the id of each row; `assign` gives the ids of values.
+    pub(super) fn assign(
+        &mut self,
+        column: &ArrayRef,
+        ids: &mut Vec<u32>,
+        assign: impl FnOnce(&ArrayRef, &mut Vec<u32>) -> Result<()>,
+    ) -> Result<()> {
         let dictionary = column.as_any_dictionary();
         let values = dictionary.values();
-        let (_, known) = match self.latest.take() {
-            Some(latest) if Arc::ptr_eq(&latest.0, values) => self.latest.insert(latest),
+        let (_, known) = match self.0.take() {
+            Some(latest) if Arc::ptr_eq(&latest.0, values) => self.0.insert(latest),
             // The last place is that of the null.
-            _ => self.latest.insert((Arc::clone(values), vec![NONE; values.len() + 1])),
+            _ => self.0.insert((Arc::clone(values), vec![NONE; values.len() + 1])),
         };
+        if dictionary.nulls().is_none()
+            && let Some(codes) = dictionary.keys().as_primitive_opt::<UInt32Type>()
+        {
+            // Nearly always all codes have been met before.
+            let before = ids.len();
+            ids.extend(codes.values().iter().map(|&code| known[code as usize]));
+            if ids[before..].iter().fold(0, |most, &id| most.max(id)) < NONE {
+                return Ok(());
+            }
+            ids.truncate(before);
+        }
         let nulls = dictionary.nulls().filter(|nulls| nulls.null_count() > 0);
         let mut codes = if values.is_empty() { vec![0; dictionary.len()] } else { dictionary.normalized_keys() };
         if let Some(nulls) = nulls {
@@ -118,13 +139,39 @@ impl Ticket for DictionaryTicket {
         if !fresh.is_empty() {
             let new = arrow_select::take::take(values, &UInt32Array::from(fresh.clone()), None)?;
             let mut new_ids = Vec::with_capacity(fresh.len());
-            self.values.assign(&new, &mut new_ids)?;
+            assign(&new, &mut new_ids)?;
             for (code, id) in fresh.into_iter().zip(new_ids) {
                 known[code.map_or(values.len(), |code| code as usize)] = id;
             }
         }
         ids.extend(codes.iter().map(|&code| known[code]));
         Ok(())
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// The values of rows of which nearly each has a code of its own: then codes spare nothing.
+pub(super) fn one_by_one(column: &ArrayRef) -> Result<Option<ArrayRef>> {
+    let dictionary = column.as_any_dictionary();
+    let (values, rows) = (dictionary.values(), dictionary.len());
+    if values.len() < rows {
+        return Ok(None);
+    }
+    let codes = dictionary.keys().as_primitive_opt::<UInt32Type>().filter(|codes| codes.nulls().is_none());
+    let are_rows = |codes: &UInt32Array| codes.values().iter().zip(0_u32..).all(|(&code, row)| code == row);
+    if values.len() == rows && codes.is_some_and(are_rows) {
+        return Ok(Some(Arc::clone(values)));
+    }
+    Ok(Some(arrow_cast::cast(column, values.data_type())?))
+}
+
+impl Ticket for DictionaryTicket {
+    fn assign(&mut self, column: &ArrayRef, ids: &mut Vec<u32>) -> Result<()> {
+        let Self { values, codes, .. } = self;
+        codes.assign(column, ids, |new, ids| values.assign(new, ids))
     }
 
     fn len(&self) -> usize {
@@ -143,7 +190,7 @@ impl Ticket for DictionaryTicket {
     }
 
     fn clear(&mut self) {
-        self.latest = None;
+        self.codes.clear();
         self.values.clear();
     }
 }

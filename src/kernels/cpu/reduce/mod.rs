@@ -235,7 +235,13 @@ impl Groups {
     ) -> Result<()> {
         if self.defers {
             if self.deferred.has_room(len) {
-                let (keys, inputs, filters) = (keys.to_vec(), inputs.to_vec(), filters.to_vec());
+                // Keys that came as codes are put together with others, of other dictionaries.
+                let plain = |(key, field): (&ArrayRef, &Field)| match key.data_type() == field.data_type() {
+                    true => Ok(Arc::clone(key)),
+                    false => arrow_cast::cast(key, field.data_type()),
+                };
+                let keys = keys.iter().zip(&self.prepared.keys).map(plain).collect::<Result<_, _>>()?;
+                let (inputs, filters) = (inputs.to_vec(), filters.to_vec());
                 self.deferred.push(Piece { keys, inputs, filters, rows: len });
                 return Ok(());
             }
