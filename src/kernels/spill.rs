@@ -30,6 +30,9 @@ pub trait Shelf: Send + Sync + fmt::Debug {
 
     /// Removes a part, if that is possible.
     fn remove(&self, number: u64);
+
+    /// Removes everything: nothing is put or given any more.
+    fn end(&self) {}
 }
 
 /// What lies on a shelf, and what went there and back.
@@ -86,6 +89,11 @@ impl Room {
         let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let Inside { away, bytes_away, in_memory, read_back, .. } = &*self.0;
         Spilled { key_groups: of(away), bytes: of(bytes_away), in_memory: of(in_memory), read_back: of(read_back) }
+    }
+
+    /// Nothing is put away or read back any more, though parts may still be there.
+    pub(crate) fn end(&self) {
+        self.0.shelf.end();
     }
 
     /// Counts something in memory.

@@ -472,6 +472,8 @@ impl Executor {
 impl Drop for Executor {
     fn drop(&mut self) {
         self.states.end();
+        // Others may still hold what is kept; what lies on disk goes with the query.
+        self.room.iter().for_each(Room::end);
     }
 }
 

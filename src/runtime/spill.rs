@@ -7,6 +7,7 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::checkpoint::{FolderStore, Store, open_rows, seal_rows};
 use crate::columnar::RecordBatch;
@@ -34,7 +35,9 @@ pub(super) fn room(bytes: u64, root: &Path) -> Result<Room> {
 struct SpillFolder {
     path: PathBuf,
     store: FolderStore,
-    lock: Option<Box<dyn Send + Sync>>,
+    /// Whether the folder is gone: then one of this name may belong to another query.
+    has_ended: AtomicBool,
+    _lock: Box<dyn Send + Sync>,
 }
 
 impl SpillFolder {
@@ -44,7 +47,7 @@ impl SpillFolder {
             let store = FolderStore::new(&path).sync(false);
             match store.try_lock() {
                 Ok(Some(lock)) => {
-                    let folder = Self { path, store, lock: Some(lock) };
+                    let folder = Self { path, store, has_ended: AtomicBool::new(false), _lock: lock };
                     folder.empty()?;
                     return Ok(folder);
                 }
@@ -90,6 +93,10 @@ impl Shelf for SpillFolder {
     }
 
     fn get(&self, number: u64) -> Result<RecordBatch> {
+        if self.has_ended.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Closed, "what the query kept on disk is gone with the query")
+                .advice("look while it runs, or at its checkpoint"));
+        }
         let name = file(number);
         let failed = |error| advised(error, "state that has no room in memory cannot be read back");
         let bytes = self.store.read(&name).map_err(failed)?;
@@ -98,15 +105,22 @@ impl Shelf for SpillFolder {
     }
 
     fn remove(&self, number: u64) {
-        // What stays behind is removed with the folder, or by whoever takes it next.
-        drop(self.store.delete(&file(number)));
+        if !self.has_ended.load(Ordering::SeqCst) {
+            // What stays behind is removed with the folder, or by whoever takes it next.
+            drop(self.store.delete(&file(number)));
+        }
+    }
+
+    fn end(&self) {
+        if !self.has_ended.swap(true, Ordering::SeqCst) {
+            drop(fs::remove_dir_all(&self.path));
+        }
     }
 }
 
 impl Drop for SpillFolder {
     fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.path));
-        self.lock = None;
+        self.end();
     }
 }
 

@@ -55,7 +55,6 @@ fn state_without_room_in_memory_gives_the_same_bytes() {
         }
         running.stop(StopMode::Graceful);
         running.await_termination().unwrap();
-        drop(running);
         assert_eq!(site.written(), expected, "{}", query.name);
         assert_eq!(most > 0, CAN_SPILL.contains(&query.name), "{}", query.name);
         assert!(query.name != "wide" || most > 100, "{most} key groups");
@@ -101,7 +100,7 @@ fn what_a_dead_process_left_is_removed_and_two_queries_have_a_folder_each() {
     first.tick().unwrap().unwrap();
     second.tick().unwrap().unwrap();
     assert!(site.spill.join("1").exists() && !put_away(&site).is_empty());
-    for running in [first, second] {
+    for running in [&first, &second] {
         running.stop(StopMode::Graceful);
         running.await_termination().unwrap();
     }

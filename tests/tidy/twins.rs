@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::TextFile;
 
 /// Parts of the CPU backend that are not operations of their own, and what they are.
-const CPU_ONLY: [(&str, &str); 19] = [
+const CPU_ONLY: [(&str, &str); 21] = [
     ("aged", "the part of keep that forgets groups"),
     ("bytes", "text and binary columns as byte strings"),
     ("eval", "expressions over whole columns; kernels::reference says what they mean"),
@@ -14,6 +14,8 @@ const CPU_ONLY: [(&str, &str); 19] = [
     ("held_keys", "keys that are held from batch to batch"),
     ("initial", "the tables that state begins with"),
     ("join_index", "the hash tables of a join"),
+    ("key_group", "a part of the groups of a pane, in memory or put away"),
+    ("key_groups", "the groups of a pane, dealt out by their keys"),
     ("native", "primitive columns as plain slices"),
     ("pane_stacks", "the part of keep that puts windows together that overlap"),
     ("prefetch", "asking for memory before it is needed"),
@@ -27,13 +29,14 @@ const CPU_ONLY: [(&str, &str); 19] = [
     ("words", "values of fixed width as words that compare as the values do"),
 ];
 /// What `kernels/` holds beside operations.
-const SHARED: [(&str, &str); 7] = [
+const SHARED: [(&str, &str); 8] = [
     ("exact_sum", "sums without rounding, for the reference and for all backends"),
     ("flow", "where rows went, for all backends"),
     ("group_ids", "tested through reduce, whose answers are wrong if an id is"),
     ("reference", "what expressions mean, one value at a time"),
     ("reference_stage", "the backend that is made of the references"),
     ("site", "where in an expression a value could not be computed"),
+    ("spill", "what has no room in memory, and what is asked of the place where it lies"),
     ("user_function", "calls functions of the user's, for all backends"),
 ];
 
