@@ -9,6 +9,8 @@
 //! 4. What is called follows from the values, their order and the times of batches: not from partitions, nor from whether
 //!    the state has been stored and restored in between. *(tested)*
 
+use std::sync::Arc;
+
 use arrow_array::{ArrayRef, UInt32Array};
 use arrow_select::concat::concat_batches;
 use arrow_select::take::take;
@@ -32,7 +34,7 @@ pub fn reference(
     schemas: (&SchemaRef, &SchemaRef),
     history: &[(RecordBatch, Moment)],
 ) -> Result<RecordBatch> {
-    let nothing = || Ok(RecordBatch::new_empty(schemas.1.clone()));
+    let nothing = || Ok(RecordBatch::new_empty(Arc::clone(schemas.1)));
     let Some((_, now)) = history.last() else { return nothing() };
     if !fold.slide.is_none_or(|slide| has_slid(now, slide)) {
         return nothing();

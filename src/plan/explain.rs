@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::fuse::QueryPlan;
 use super::initial::Initial;
-use super::logical::{LogicalPlan, MapInput, Over, Remember};
+use super::logical::{FoldWindowsDescribed, LogicalPlan, MapInput, Over, Remember};
 use super::operator::{Memory, Operator};
 use super::stage::{End, Join, JoinKind, NamedExpr, Registry, SortKey, Stage, StageInput, Step};
 use crate::columnar::{Field, Schema};
@@ -63,12 +63,7 @@ fn logical_into(plan: &LogicalPlan, depth: usize, text: &mut String) {
             let from = described.initial.as_ref().map(|initial| format!(", from {}", initial.name)).unwrap_or_default();
             format!("[{keys}] closure({values}) with {}{from}{mode}", described.state_type)
         }
-        LogicalPlan::FoldWindows(described) => {
-            let (keys, values) = (list(&described.keys), list(&described.values));
-            let slide = described.slide.map(|slide| format!(" every {slide:?}")).unwrap_or_default();
-            let inverse = if described.has_inverse { " and its inverse" } else { "" };
-            format!("[{keys}] closure({values}){inverse} over {:?}{slide}", described.size)
-        }
+        LogicalPlan::FoldWindows(described) => fold_windows(described),
         LogicalPlan::JoinStreams(described) => {
             let on = described.on.iter().map(|(left, right)| format!("{left} = {right}")).collect::<Vec<_>>();
             let ((left, right), before, after) = (&described.times, described.before, described.after);
@@ -103,6 +98,13 @@ fn logical_into(plan: &LogicalPlan, depth: usize, text: &mut String) {
     text.push_str(line.trim_end());
     text.push('\n');
     plan.inputs().into_iter().for_each(|input| logical_into(input, depth + 1, text));
+}
+
+fn fold_windows(described: &FoldWindowsDescribed) -> String {
+    let (keys, values) = (list(&described.keys), list(&described.values));
+    let slide = described.slide.map(|slide| format!(" every {slide:?}")).unwrap_or_default();
+    let inverse = if described.has_inverse { " and its inverse" } else { "" };
+    format!("[{keys}] closure({values}){inverse} over {:?}{slide}", described.size)
 }
 
 /// The stages, each with its inputs, its steps, its end, and what `runs_on` says of it.

@@ -68,6 +68,11 @@ fn every_operation_can_be_said() {
         ),
         ("{ key_by = \"city\", running = \"count(*) AS n\", ttl = \"1h\" }", &["rome,3", "paris,1", "oslo,1"]),
         (
+            "{ select = [\"city AS town\", \"city\"] }, \
+             { key_by = \"town\", running = \"min(city) AS land\", initial_state = \"towns\" }",
+            &["rome,italy", "paris,france", "oslo,oslo"],
+        ),
+        (
             "{ with_columns = \"cast(coalesce(age, 0) AS timestamp_ms) AS t\" }, \
              { key_by = [\"city\", \"session_window(t, '5ms')\"], aggregate = \"count(*) AS n\" }, { select = [\"city\", \"n\"] }",
             &["paris,1", "rome,2", "oslo,1", "rome,1"],

@@ -23,7 +23,7 @@ use self::copy_text::{Copied, copied};
 use self::trouble::{broken, failed};
 use crate::columnar::SchemaRef;
 use crate::connectors::{OutputBatch, Repeat, Sink, WriteReport};
-use crate::error::{Error, ErrorKind, Place, Result};
+use crate::error::{Error, ErrorKind, Place, Result, Retry};
 
 /// The table that says which batches have been written.
 const COMMITS: &str = "CREATE TABLE IF NOT EXISTS pelton_commits (query text NOT NULL, sink text NOT NULL, \
@@ -171,9 +171,9 @@ impl PostgresSink {
     /// `Unsupported` for a column whose type a table cannot hold, `InvalidQuery` for a key that is no column.
     pub fn check(&self, schema: &SchemaRef) -> Result<()> {
         if let Some(unknown) = self.key.iter().find(|key| schema.column_with_name(key).is_none()) {
-            let names = schema.fields().iter().map(|field| field.name().as_str());
+            let names = schema.fields().iter().map(|field| quoted(field.name())).collect::<Vec<_>>().join(", ");
             return Err(Error::invalid_query(format!("the key \"{unknown}\" is not among the columns to be written"))
-                .advice(crate::suggest::advice(unknown, "columns", names)));
+                .advice(format!("the columns are {names}")));
         }
         schema.fields().iter().try_for_each(|field| table::sql_type(field).map(drop))
     }
@@ -422,7 +422,9 @@ impl Sink for PostgresSink {
             None => self.connect()?,
         };
         let written = self.write_to(&mut client, id, &copied, &statements);
-        if let Some(opened) = &mut self.opened {
+        // After trouble that may pass, the next try is made on a connection of its own.
+        let is_sound = written.as_ref().err().is_none_or(|error| error.retry() == Retry::Never);
+        if let (true, Some(opened)) = (is_sound, &mut self.opened) {
             opened.client = Some(client);
         }
         written?;

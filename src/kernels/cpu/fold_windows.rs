@@ -104,10 +104,7 @@ impl KeptFolds {
         };
         // After a panic the batch has failed, and nobody looks at what it left behind.
         let called = catch_unwind(AssertUnwindSafe(|| work(function.as_ref(), folds.as_mut())));
-        called.unwrap_or_else(|panic| {
-            let message = format!("the function \"{name}\" of \"{operator}\" panicked: {}", panic_text(panic.as_ref()));
-            Err(Error::new(ErrorKind::Function, message))
-        })
+        called.unwrap_or_else(|panic| Err(panicked(name, operator, panic.as_ref())))
     }
 
     /// One value for each key of the batch that has one, on all threads.
@@ -331,13 +328,11 @@ impl KeptFolds {
                 self.add(slots, time, columns)?;
             } else {
                 let lives = vec![0; slots.len()];
-                slots
-                    .iter()
-                    .filter(|&&slot| self.held.get(slot).is_none())
-                    .copied()
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .for_each(|slot| self.held.put(slot, Due::default(), KeyHeld::default()));
+                for &slot in &slots {
+                    if self.held.get(slot).is_none() {
+                        self.held.put(slot, Due::default(), KeyHeld::default());
+                    }
+                }
                 self.pieces.entry(time).or_default().push(Piece { slots, lives, columns });
             }
         }
@@ -451,10 +446,16 @@ impl Kept for KeptFolds {
     }
 
     fn scan(&self) -> Result<RecordBatch> {
-        let Some((_, folds)) = &self.function else { return self.shown_values() };
+        let Some(((name, _), folds)) = &self.function else { return self.shown_values() };
         let all = self.in_order();
         let mut columns = self.held.keys(&all)?;
-        columns.extend(folds.totals(&all, self.now)?);
+        let totals = catch_unwind(AssertUnwindSafe(|| folds.totals(&all, self.now)));
+        columns.extend(totals.unwrap_or_else(|panic| Err(panicked(name, &self.fold.name, panic.as_ref())))?);
         under(&self.schemas.1, columns, all.len())
     }
+}
+
+fn panicked(name: &str, operator: &str, panic: &(dyn std::any::Any + Send)) -> Error {
+    let message = format!("the function \"{name}\" of \"{operator}\" panicked: {}", panic_text(panic));
+    Error::new(ErrorKind::Function, message)
 }

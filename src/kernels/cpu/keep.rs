@@ -63,7 +63,7 @@ pub(super) struct KeptGroups {
     pub(super) touched_ages: Vec<u32>,
     /// What is taken in with the first batch: stored groups.
     initial: Option<RecordBatch>,
-    /// Whether the latest batch took that in, so that all is changed.
+    /// Whether that was taken in since changes were asked for, so that all is changed.
     has_begun: bool,
 }
 
@@ -112,7 +112,6 @@ impl KeptGroups {
 
     /// Takes in what groups begin with, before the first batch.
     fn begin(&mut self, moment: &Moment) -> Result<()> {
-        self.has_begun = false;
         let Some(mut rows) = self.initial.take() else { return Ok(()) };
         let mut columns = rows.columns().to_vec();
         self.number_by_age(&mut columns[..self.keep.keys.len()], rows.num_rows(), moment)?;
@@ -322,7 +321,7 @@ impl Kept for KeptGroups {
     }
 
     fn changes(&mut self) -> Result<Vec<RecordBatch>> {
-        if self.has_begun {
+        if std::mem::take(&mut self.has_begun) {
             return self.snapshot();
         }
         let touched = self.touched.values_mut().map(Touched::store).collect::<Result<_>>()?;
