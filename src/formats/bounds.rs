@@ -3,6 +3,8 @@
 //! A bound says less than the filter it comes from: rows that it lets pass are still looked at. A format that knows the
 //! least and the greatest value of a part leaves the part out if no value between them would do, and counts its rows.
 
+use std::cmp::Ordering::{Equal, Greater, Less};
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
 use arrow_array::{Array, ArrayRef, BooleanArray, Scalar};
@@ -83,9 +85,13 @@ impl Bound {
         Ok(BooleanBuffer::collect_bool(least.len(), |part| {
             let (least, most) = (known(least, part), known(most, part));
             match self.keeps {
-                Keeps::Less => least.is_none_or(|least| !(least >= value)),
-                Keeps::AtMost => least.is_none_or(|least| !(least > value)),
-                Keeps::Equal => least.is_none_or(|least| !(least > value)) && most.is_none_or(|most| !(most < value)),
+                // NaN among the statistics says nothing.
+                Keeps::Less => least.is_none_or(|least| !matches!(least.partial_cmp(&value), Some(Greater | Equal))),
+                Keeps::AtMost => least.is_none_or(|least| least.partial_cmp(&value) != Some(Greater)),
+                Keeps::Equal => {
+                    least.is_none_or(|least| least.partial_cmp(&value) != Some(Greater))
+                        && most.is_none_or(|most| most.partial_cmp(&value) != Some(Less))
+                }
                 Keeps::AtLeast | Keeps::Greater => true,
             }
         }))

@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn common_ranges_hold_what_both_lists_hold() {
-        let lists: [&[Range<usize>]; 5] = [&[], &[0..20], &[0..5, 5..9], &[3..4, 7..12, 15..20], &[1..2, 8..16]];
+        let lists: [&[Range<usize>]; 5] = [&[], &[0..9, 9..20], &[0..5, 5..9], &[3..4, 7..12, 15..20], &[1..2, 8..16]];
         for one in lists {
             for other in lists {
                 let holds = |list: &[Range<usize>], row: usize| list.iter().any(|range| range.contains(&row));

@@ -282,13 +282,13 @@ fn texts_read_as_codes_are_the_same_texts() {
     let json = |n: usize| match n % 11 {
         0 => format!("{{\"n\":{n},\"t\":\"esc\\u0061ped\\n{}\"}}\n", text(n)),
         1 => format!("{{\"n\":{n},\"t\":null}}\n"),
-        2 if n % 5 == 0 => format!("{{\"n\":{n},\"t\":{n}}}\n"),
+        2 if n.is_multiple_of(5) => format!("{{\"n\":{n},\"t\":{n}}}\n"),
         _ => format!("{{\"n\":{n},\"t\":\"{}\"}}\n", text(n)),
     };
     let fields = |n: usize| match n % 11 {
         0 => format!("{n},\"quoted, {}\"\n", text(n)),
         1 => format!("{n},\"\"\n"),
-        2 if n % 5 == 0 => format!("no number,{}\n", text(n)),
+        2 if n.is_multiple_of(5) => format!("no number,{}\n", text(n)),
         _ => format!("{n},{}\n", text(n)),
     };
     let columns = [("n", DataType::Int64), ("t", DataType::Utf8)];
