@@ -33,7 +33,7 @@ fn joined_with_inverse() -> WindowReduce<(String, i64)> {
 
 fn odd_rows(random: &mut Random, rows: usize) -> RecordBatch {
     let floats = [None, Some(f64::NAN), Some(-f64::NAN), Some(0.0), Some(-0.0), Some(1.5)];
-    let texts = [Some(""), Some("a"), Some("b"), Some("cd")];
+    let texts = [None, Some(""), Some("a"), Some("b"), Some("cd")];
     let key: ArrayRef = Arc::new((0..rows).map(|_| random.pick(&floats)).collect::<Float64Array>());
     let text: ArrayRef = Arc::new((0..rows).map(|_| random.pick(&texts)).collect::<StringArray>());
     let n: ArrayRef =
