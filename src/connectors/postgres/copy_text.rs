@@ -201,9 +201,9 @@ fn json(column: &ArrayRef) -> Result<Vec<Vec<u8>>> {
     let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![Arc::clone(column)])?;
     let inner = |object: Vec<u8>| {
         let inner = object.strip_prefix(b"{\"v\":").and_then(|rest| rest.strip_suffix(b"}"));
-        inner.map(<[u8]>::to_vec).unwrap_or_else(|| b"null".to_vec())
+        inner.map(<[u8]>::to_vec).ok_or_else(|| Error::internal("an object of one column was written otherwise"))
     };
-    Ok(json_objects(&batch)?.into_iter().map(inner).collect())
+    json_objects(&batch)?.into_iter().map(inner).collect()
 }
 
 fn put_float(text: &mut Vec<u8>, value: f64) -> Result<()> {
