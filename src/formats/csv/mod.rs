@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::columnar::SchemaRef;
-use crate::error::{Place, Result};
+use crate::error::{ErrorKind, Place, Result};
 use crate::formats::bad_records::Policies;
 use crate::formats::column::{BinaryText, Rows, coded_schema, idle_columns};
 use crate::formats::csv::decode::{CsvDecoder, Layout};
@@ -115,7 +115,13 @@ impl Format for CsvFormat {
         }
         self.cuts.of(path, file_bytes, target_bytes, || {
             // The header belongs to the first split, even if long comments stand before it.
-            let header = if self.options.header { header::first_record(path, self.options.marks)? } else { None };
+            let header = match self.options.header.then(|| header::first_record(path, self.options.marks)) {
+                // Of a header that cannot be read, a reader of the whole file says what it makes.
+                Some(Err(error)) if error.kind() == ErrorKind::BadRecord => {
+                    return Ok(vec![input::whole_split(path, file_bytes)]);
+                }
+                header => header.transpose()?.flatten(),
+            };
             let first_cut = header.map_or(0, |header| header.end);
             split::split_between_records(path, file_bytes, target_bytes, first_cut, self.options.marks)
         })
