@@ -6,6 +6,7 @@
 //!
 //! It knows nothing of expressions, devices or streams.
 
+mod bounds;
 pub mod data_type;
 pub mod pretty;
 pub mod scalar;
@@ -15,4 +16,5 @@ pub mod polars;
 
 pub use arrow_array::{ArrayRef, RecordBatch};
 pub use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+pub use bounds::{Bound, Keeps};
 pub use scalar::Scalar;

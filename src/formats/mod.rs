@@ -10,7 +10,6 @@
 
 mod arrow_ipc;
 mod bad_records;
-mod bounds;
 mod bytes;
 mod cell;
 mod checksum;
@@ -36,9 +35,9 @@ mod spans;
 mod text;
 mod wording;
 
+pub use crate::columnar::{Bound, Keeps};
 pub(crate) use bad_records::too_much;
 pub use bad_records::{Aside, BadRecord, BadRecordPolicy, ReadReport, SetAside};
-pub use bounds::{Bound, Keeps};
 pub use checksum::Checksum;
 pub use column::BinaryText;
 pub use encode::{ParquetCompression, encoder};

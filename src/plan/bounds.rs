@@ -5,10 +5,9 @@
 
 use super::QueryPlan;
 use super::stage::{SourceId, Step};
-use crate::columnar::Scalar;
 use crate::columnar::data_type::{is_number, is_text, is_time};
+use crate::columnar::{Bound, Keeps, Scalar};
 use crate::expr::{BinaryOp, TypedExpr, TypedNode};
-use crate::formats::{Bound, Keeps};
 
 impl QueryPlan {
     /// The bounds of the columns of a source that a row must be within to be looked at; none if several stages read it.
