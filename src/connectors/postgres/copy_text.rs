@@ -125,7 +125,7 @@ impl Column {
             Values::None => text.extend(b"\\N"),
             Values::Booleans(column) => text.push(if column.as_boolean().value(row) { b't' } else { b'f' }),
             Values::Signed(column) => {
-                write!(text, "{}", column.as_primitive::<Int64Type>().value(row)).map_err(unwritten)?
+                write!(text, "{}", column.as_primitive::<Int64Type>().value(row)).map_err(unwritten)?;
             }
             Values::Unsigned(column) => {
                 write!(text, "{}", column.as_primitive::<UInt64Type>().value(row)).map_err(unwritten)?;

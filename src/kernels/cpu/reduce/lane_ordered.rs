@@ -3,7 +3,7 @@
 //! A partition adds up from its first row on; sums of later partitions are added to those of earlier ones. So the answer
 //! hangs on the cuts between partitions and on nothing else, and whoever cuts has to do so at places of their own.
 
-#![expect(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "a lane holds 64 bits, whatever they stand for")]
+#![expect(clippy::cast_possible_wrap, reason = "a lane holds 64 bits, whatever they stand for")]
 
 use std::ops::Range;
 
