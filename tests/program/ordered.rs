@@ -126,7 +126,7 @@ fn rows_that_are_put_off_are_added_up_in_their_cut() {
     let program = Program::compile(&batch.schema(), &chain(), Device::Auto).unwrap();
     let expected = by_hand(&batch);
     let keys = batch.column(0).as_primitive::<Int64Type>().values().iter();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = std::collections::BTreeSet::new();
     let in_order: Vec<i64> = keys.copied().filter(|key| seen.insert(*key)).collect();
     for threads in [1, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
