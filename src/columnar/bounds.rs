@@ -57,6 +57,10 @@ impl Keeps {
 impl Bound {
     /// A bit for each part, of which the least and greatest values are given, null where they are not known: whether it may
     /// hold a value that is kept. Values of another type than the bound's say nothing.
+    #[cfg_attr(
+        not(any(feature = "parquet", test)),
+        expect(dead_code, reason = "no other format says what its parts hold")
+    )]
     pub(crate) fn may_hold(&self, least: &ArrayRef, most: &ArrayRef) -> Result<BooleanBuffer> {
         let of_other_type = [least, most].iter().any(|known| known.data_type() != self.value.data_type());
         if of_other_type || self.value.len() != 1 || self.value.is_null(0) {

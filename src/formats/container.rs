@@ -117,6 +117,7 @@ impl ContainerReader {
     }
 
     /// The same, of a split of which so many rows are not read.
+    #[cfg(feature = "parquet")]
     pub(super) fn with_pruned(mut self, rows: u64) -> Self {
         self.report.pruned = rows;
         self

@@ -272,11 +272,14 @@ impl<V: Row + Clone> Folds for Stacked<V> {
         Ok(())
     }
 
-    /// What leaves lies a window behind, and so in a block before that of now.
+    /// What leaves lies a window behind, and so in a block before that of now. Earlier values leave first: if time has leapt,
+    /// those of the earlier block are still there, and the later one must not take their place before they have gone.
     fn leave(&mut self, slots: &[u32], now: i64, _: &[ArrayRef]) -> Result<()> {
         for &slot in slots {
             let stack = room(&mut self.stacks, slot);
-            stack.turn(now.div_euclid(self.size), &self.function);
+            if stack.front.is_empty() {
+                stack.turn(now.div_euclid(self.size), &self.function);
+            }
             stack.front.pop().ok_or_else(nothing)?;
         }
         Ok(())
@@ -304,5 +307,29 @@ impl<V: Row + Clone> Folds for Stacked<V> {
             None => Ok(vec![true; slots.len()]),
             Some(_) => Err(Error::internal("keys are let go of by a function without an inverse")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::StringArray;
+    use arrow_array::cast::AsArray;
+
+    use super::*;
+
+    #[test]
+    fn time_may_leap_while_an_earlier_block_is_still_there() {
+        let value = |text: &str| -> Vec<ArrayRef> { vec![Arc::new(StringArray::from(vec![text]))] };
+        let mut folds = WindowReduce::by(|a: String, b: String| a + &b).begin(10);
+        for (time, text) in [(1, "a"), (11, "b"), (12, "c")] {
+            folds.add(&[0], time, &value(text)).unwrap();
+        }
+        let now = 21;
+        for text in ["a", "b"] {
+            folds.leave(&[0], now, &value(text)).unwrap();
+        }
+        assert_eq!(folds.totals(&[0], now).unwrap()[0].as_string::<i32>().value(0), "c");
+        folds.add(&[0], now, &value("d")).unwrap();
+        assert_eq!(folds.totals(&[0], now).unwrap()[0].as_string::<i32>().value(0), "cd");
     }
 }

@@ -5,7 +5,7 @@
 //! process died before the transaction, in it, or after it. If a batch comes again with other rows (after a rollback with
 //! `--recut`), rows that were appended cannot be told from others any more: that is refused, never guessed.
 //!
-//! Rows go over by `COPY` ([`copy_text`]) into a [`table`]; with a key they go to a temporary table and from there by `ON
+//! Rows go over by `COPY` (`copy_text`) into a `table`; with a key they go to a temporary table and from there by `ON
 //! CONFLICT` into the table, of several rows with one key the last one. A lock of the session keeps a second query of the
 //! same name out.
 
