@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::hash::hash_rows;
 use super::key_group::{Look, Part, bytes_per_group};
-use super::reduce::{Groups, KeyedReduce};
+use super::reduce::{Groups, KeyedReduce, gather_column};
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::row_number;
@@ -61,9 +61,22 @@ pub(super) struct KeyGroups {
 
 /// Some groups as they were left by a batch, in the order in which the batch gave them.
 pub(super) struct Touched {
-    parts: Vec<Groups>,
+    parts: Vec<TouchedPart>,
     /// Where in the parts, one after another, each group lies; none if there is one part that is in order.
     order: Option<UInt32Array>,
+}
+
+/// Those of one part.
+struct TouchedPart {
+    groups: Groups,
+    /// As they are stored, if that was asked for to know their size.
+    stored: Option<RecordBatch>,
+}
+
+impl TouchedPart {
+    fn store(&mut self) -> Result<RecordBatch> {
+        self.stored.take().map_or_else(|| self.groups.store(), Ok)
+    }
 }
 
 /// Rows in the order of their key groups.
@@ -143,7 +156,8 @@ impl KeyGroups {
     pub(super) fn take_in(&mut self, batch: &Groups, from: &[u32], keys: &[ArrayRef]) -> Result<Touched> {
         let ground = Arc::clone(&self.ground);
         if from.is_empty() {
-            return Ok(Touched { parts: vec![ground.reduce.begin()?.settled()?], order: None });
+            let groups = ground.reduce.begin()?.settled()?;
+            return Ok(Touched { parts: vec![TouchedPart { groups, stored: None }], order: None });
         }
         if let [part] = &mut self.parts[..] {
             let touched = merge(part, &ground, batch, from, keys)?.0;
@@ -286,7 +300,7 @@ impl KeyGroups {
         let rows = stored.iter().map(RecordBatch::num_rows).sum::<usize>();
         row_number(rows)?;
         if !may_deal || reduce.keys().is_empty() || rows < GROUPS_WORTH_DEALING {
-            let columns = concatenated(stored, schema.fields().len())?;
+            let columns = concatenated(stored, schema)?;
             let (groups, _) = reduce.restore_latest(&columns, rows)?;
             let mut one = Self::of_one(ground, groups);
             if let (Some(room), [part]) = (room, &mut one.parts[..]) {
@@ -338,25 +352,26 @@ impl KeyGroups {
 impl Touched {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.parts.iter().map(Groups::len).sum()
+        self.parts.iter().map(|part| part.groups.len()).sum()
     }
 
     /// Their keys.
     pub(super) fn keys(&self) -> Result<Vec<ArrayRef>> {
-        keys_in_order(&self.parts.iter().map(Groups::keys).collect::<Result<Vec<_>>>()?, self.order.as_ref())
+        let keys = self.parts.iter().map(|part| part.groups.keys());
+        keys_in_order(&keys.collect::<Result<Vec<_>>>()?, self.order.as_ref())
     }
 
     /// One row a group; the groups stay as they are.
     pub(super) fn rows(&mut self) -> Result<RecordBatch> {
-        self.each(Groups::rows)
+        self.each(|part| part.groups.rows())
     }
 
     /// The groups as columns, for storage.
     pub(super) fn store(&mut self) -> Result<RecordBatch> {
-        self.each(Groups::store)
+        self.each(TouchedPart::store)
     }
 
-    fn each(&mut self, rows: fn(&mut Groups) -> Result<RecordBatch>) -> Result<RecordBatch> {
+    fn each(&mut self, rows: fn(&mut TouchedPart) -> Result<RecordBatch>) -> Result<RecordBatch> {
         let is_worth = self.len() >= GROUPS_WORTH_THREADS;
         let rows = on_all(&mut self.parts, is_worth, rows)?;
         together(rows, self.order.as_ref())
@@ -370,14 +385,16 @@ fn merge(
     batch: &Groups,
     from: &[u32],
     keys: &[ArrayRef],
-) -> Result<(Groups, Vec<u32>)> {
+) -> Result<(TouchedPart, Vec<u32>)> {
     let groups = part.here(ground)?;
     let ids = groups.take_groups(batch, from, keys)?;
-    let mut touched = ground.reduce.select(groups, &ids, keys)?;
+    let mut touched = TouchedPart { groups: ground.reduce.select(groups, &ids, keys)?, stored: None };
     if let Some(room) = &ground.room
-        && !touched.is_empty()
+        && !touched.groups.is_empty()
     {
-        part.settle(room, bytes_per_group(touched.store()?.columns(), touched.len())?)?;
+        let rows = touched.groups.store()?;
+        part.settle(room, bytes_per_group(rows.columns(), rows.num_rows())?)?;
+        touched.stored = Some(rows);
     }
     Ok((touched, ids))
 }
@@ -419,25 +436,18 @@ fn together(mut parts: Vec<RecordBatch>, order: Option<&UInt32Array>) -> Result<
     Ok(RecordBatch::try_new_with_options(first.schema(), columns, &options)?)
 }
 
-/// The values of all parts in this order. One copy in order and one by numbers of 32 bits are together faster than one by
-/// pairs of numbers.
+/// The values of all parts, in this order if there is one.
 fn gathered(parts: &[&dyn Array], order: Option<&UInt32Array>) -> Result<ArrayRef> {
-    let whole = concat(parts)?;
-    Ok(match order {
-        Some(order) => take(&whole, order, None)?,
-        None => whole,
-    })
+    match order {
+        Some(order) => gather_column(parts, order),
+        None => Ok(concat(parts)?),
+    }
 }
 
-fn concatenated(stored: &[RecordBatch], columns: usize) -> Result<Vec<ArrayRef>> {
-    let column = |place: usize| {
-        let parts = stored.iter().map(|rows| Arc::clone(rows.column(place))).collect::<Vec<_>>();
-        match &parts[..] {
-            [one] => Ok(Arc::clone(one)),
-            _ => Ok(concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>())?),
-        }
-    };
-    (0..columns).map(column).collect()
+/// The columns of stored rows.
+fn concatenated(stored: &[RecordBatch], schema: &SchemaRef) -> Result<Vec<ArrayRef>> {
+    let parts = |place: usize| stored.iter().map(|rows| Arc::clone(rows.column(place))).collect::<Vec<_>>();
+    (0..schema.fields().len()).map(|place| concatenated_column(&parts(place), schema, place)).collect()
 }
 
 /// One column of some rows; of no rows an empty one.

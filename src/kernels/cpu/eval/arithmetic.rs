@@ -141,7 +141,7 @@ where
 }
 
 /// The results of `operation`, and whether any of them, null or not, left the range.
-fn wrapped<T: ArrowPrimitiveType>(
+pub(super) fn wrapped<T: ArrowPrimitiveType>(
     operands: &[Operand; 2],
     operation: impl Fn(T::Native, T::Native) -> (T::Native, bool),
 ) -> Result<(Vec<T::Native>, bool)> {

@@ -5,7 +5,7 @@ use arrow_array::types::Decimal128Type;
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::i256;
 
-use super::arithmetic::valid;
+use super::arithmetic::{valid, wrapped};
 use super::operand::{Operand, common_nulls, logical, natives, primitive, shape};
 use super::{Scope, Site};
 use crate::columnar::DataType;
@@ -92,13 +92,11 @@ impl Scales {
         let are_small = most_left.max(most_right) <= u128::from(i64::MAX.unsigned_abs());
         match op {
             BinaryOp::Multiply if !fit(most_left.checked_mul(most_right)) => None,
-            BinaryOp::Multiply if are_small => {
-                Some(each(operands, left, right, |a, b| i128::from(low(a)) * i128::from(low(b))))
-            }
-            BinaryOp::Multiply => Some(each(operands, left, right, |a, b| a * b)),
+            BinaryOp::Multiply if are_small => each(operands, |a, b| i128::from(low(a)) * i128::from(low(b))),
+            BinaryOp::Multiply => each(operands, |a, b| a * b),
             _ if !fit(most_left.checked_add(most_right)) => None,
-            BinaryOp::Add => Some(each(operands, left, right, |a, b| a * by_left + b * by_right)),
-            _ => Some(each(operands, left, right, |a, b| a * by_left - b * by_right)),
+            BinaryOp::Add => each(operands, |a, b| a * by_left + b * by_right),
+            _ => each(operands, |a, b| a * by_left - b * by_right),
         }
     }
 
@@ -152,14 +150,10 @@ fn low(value: i128) -> i64 {
     value as i64
 }
 
-/// What is made of each pair; a constant is in all pairs.
+/// What is made of each pair, none of which leaves the range.
 #[inline(always)]
-fn each(operands: &[Operand; 2], left: &[i128], right: &[i128], of: impl Fn(i128, i128) -> i128) -> Vec<i128> {
-    match (operands[0].is_constant(), operands[1].is_constant()) {
-        (false, true) => left.iter().map(|&a| of(a, right[0])).collect(),
-        (true, false) => right.iter().map(|&b| of(left[0], b)).collect(),
-        _ => left.iter().zip(right).map(|(&a, &b)| of(a, b)).collect(),
-    }
+fn each(operands: &[Operand; 2], of: impl Fn(i128, i128) -> i128) -> Option<Vec<i128>> {
+    wrapped::<Decimal128Type>(operands, |a, b| (of(a, b), false)).ok().map(|(values, _)| values)
 }
 
 fn power(exponent: i32) -> Option<i256> {

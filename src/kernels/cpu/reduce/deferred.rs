@@ -172,7 +172,7 @@ fn gather(block: &[Piece], order: &UInt32Array) -> Result<Piece> {
 
 /// The values of all parts, one part after another, in this order. One copy in order and one by numbers of 32 bits are
 /// together faster than one by pairs of numbers.
-pub(super) fn gather_column(parts: &[&dyn Array], order: &UInt32Array) -> Result<ArrayRef> {
+pub(in crate::kernels::cpu) fn gather_column(parts: &[&dyn Array], order: &UInt32Array) -> Result<ArrayRef> {
     let whole = if let [part] = parts { make_array(part.to_data()) } else { concat(parts)? };
     Ok(take(&whole, order, None)?)
 }

@@ -162,26 +162,15 @@ fn reduce_share(groups: &mut Groups, partials: &[&Groups], hands: &[Hands], shar
         return reduce_share_in_order(groups, partials, hands, share);
     }
     let mut origins: Vec<(u32, u32)> = Vec::new();
-    for (partition, (partial, hands)) in partials.iter().zip(hands).enumerate() {
+    for (partition, (partial, hands)) in (0_u32..).zip(partials.iter().zip(hands)) {
         let hand = &hands.groups[share];
         let to = take_in(groups, partial, &hand.groups, &hand.keys)?;
         for (&from, to) in hand.groups.iter().zip(to) {
             if to as usize == origins.len() {
-                origins.push((partition as u32, from));
+                origins.push((partition, from));
             }
         }
-        for dealt in &hands.rows {
-            let (from, piece) = dealt.share(share);
-            if piece.rows == 0 {
-                continue;
-            }
-            groups.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows)?;
-            for (&id, &number) in groups.row_ids.iter().zip(&dealt.numbers[from..]) {
-                if id as usize == origins.len() {
-                    origins.push((partition as u32, number));
-                }
-            }
-        }
+        take_in_rows(groups, &hands.rows, share, |number| origins.push((partition, number)))?;
     }
     Ok(Share { answer: groups.answer()?, origins })
 }
@@ -190,33 +179,41 @@ fn reduce_share(groups: &mut Groups, partials: &[&Groups], hands: &[Hands], shar
 fn reduce_share_in_order(groups: &mut Groups, partials: &[&Groups], hands: &[Hands], share: usize) -> Result<Share> {
     let mut origins: Vec<(u32, u32)> = Vec::new();
     let mut of_one = KeyedReduce(Arc::clone(&groups.prepared)).begin()?;
-    for (partition, (partial, hands)) in partials.iter().zip(hands).enumerate() {
+    for (partition, (partial, hands)) in (0_u32..).zip(partials.iter().zip(hands)) {
         of_one.may_defer = false;
         let hand = &hands.groups[share];
         let mut firsts = hand.groups.clone();
         take_in(&mut of_one, partial, &hand.groups, &hand.keys)?;
-        for dealt in &hands.rows {
-            let (from, piece) = dealt.share(share);
-            if piece.rows == 0 {
-                continue;
-            }
-            of_one.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows)?;
-            for (&id, &number) in of_one.row_ids.iter().zip(&dealt.numbers[from..]) {
-                if id as usize == firsts.len() {
-                    firsts.push(number);
-                }
-            }
-        }
+        take_in_rows(&mut of_one, &hands.rows, share, |number| firsts.push(number))?;
         let all: Vec<u32> = (0..of_one.len() as u32).collect();
         let to = take_in(groups, &of_one, &all, &of_one.ids.keys()?)?;
         for (first, to) in firsts.into_iter().zip(to) {
             if to as usize == origins.len() {
-                origins.push((partition as u32, first));
+                origins.push((partition, first));
             }
         }
         of_one.clear()?;
     }
     Ok(Share { answer: groups.answer()?, origins })
+}
+
+/// Takes in the rows of a partition that belong to a share; tells the number of the first row of each group that is new.
+fn take_in_rows(groups: &mut Groups, rows: &[Dealt], share: usize, mut is_new: impl FnMut(u32)) -> Result<()> {
+    let mut known = groups.len();
+    for dealt in rows {
+        let (from, piece) = dealt.share(share);
+        if piece.rows == 0 {
+            continue;
+        }
+        groups.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows)?;
+        for (&id, &number) in groups.row_ids.iter().zip(&dealt.numbers[from..]) {
+            if id as usize == known {
+                is_new(number);
+                known += 1;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Each group's number, counted through all shares, in the order of first appearance.

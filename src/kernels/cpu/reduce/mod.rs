@@ -54,6 +54,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
+pub(in crate::kernels::cpu) use self::deferred::gather_column;
 use self::deferred::{Deferred, Piece};
 use self::laned::Laned;
 use self::make::{is_null_kept, make};
