@@ -12,6 +12,14 @@ pub fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
+/// The type of the values, whether or not they are held in a dictionary.
+pub fn leaf(data_type: &DataType) -> &DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => leaf(values),
+        other => other,
+    }
+}
+
 /// The type in which columns of texts are read as codes.
 pub fn coded_text() -> DataType {
     DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8))

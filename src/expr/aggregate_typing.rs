@@ -1,11 +1,11 @@
 //! What aggregates take and give, as documented at [`AggregateFunction`].
 
-use super::coerce::{convert, decoded, describe, leaf};
+use super::coerce::{condition, convert, decoded, describe, number};
 use super::operators::comparable;
 use super::signature::sum_type;
-use super::typing::{condition, expression, in_expression, number};
+use super::typing::{expression, in_expression};
 use super::{Aggregate, AggregateFunction, TypedAggregate, TypedExpr};
-use crate::columnar::data_type::is_text;
+use crate::columnar::data_type::{is_text, leaf};
 use crate::columnar::{DataType, Schema};
 use crate::error::{Error, Result};
 

@@ -17,17 +17,9 @@ use std::sync::Arc;
 
 use super::literal::{bend, needed_type};
 use super::{CastMode, TypedExpr, TypedNode};
-use crate::columnar::data_type::{is_binary, is_text};
+use crate::columnar::data_type::{is_binary, is_number, is_text, leaf};
 use crate::columnar::{DataType, TimeUnit};
 use crate::error::{Error, Result};
-
-/// The type of the values, whether or not they are held in a dictionary.
-pub(super) fn leaf(data_type: &DataType) -> &DataType {
-    match data_type {
-        DataType::Dictionary(_, values) => leaf(values),
-        other => other,
-    }
-}
 
 /// What two values meet for; it decides where an unsigned 64-bit integer goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +154,30 @@ pub(super) fn convert(value: TypedExpr, to: &DataType) -> Result<TypedExpr> {
 pub(super) fn decoded(value: TypedExpr) -> Result<TypedExpr> {
     let to = leaf(&value.data_type).clone();
     convert(value, &to)
+}
+
+/// A value that must be `Boolean`.
+pub(super) fn condition(value: TypedExpr, whose: &str) -> Result<TypedExpr> {
+    if !matches!(leaf(&value.data_type), DataType::Boolean | DataType::Null) {
+        let message = format!("{whose} must be true or false, but {} is not", describe(&value));
+        return Err(
+            Error::invalid_query(message).advice("compare it with something, for example `x > 0` or `x is not null`")
+        );
+    }
+    convert(value, &DataType::Boolean)
+}
+
+/// The value out of its dictionary, if it can be counted with.
+pub(super) fn number(value: TypedExpr, whose: &str) -> Result<TypedExpr> {
+    match leaf(&value.data_type) {
+        DataType::Null => convert(value, &DataType::Float64),
+        other if is_number(other) => decoded(value),
+        other => {
+            let hint = if is_text(other) { "cast it: cast(x as double)" } else { "use a column of numbers" };
+            let message = format!("{whose} takes a number, but {} is none", describe(&value));
+            Err(Error::invalid_query(message).advice(hint))
+        }
+    }
 }
 
 /// How messages name a value: what it is and its type.

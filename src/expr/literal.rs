@@ -11,9 +11,8 @@ use arrow_array::timezone::Tz;
 use arrow_cast::parse::string_to_datetime;
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::coerce::leaf;
 use super::span;
-use crate::columnar::data_type::{is_binary, is_text};
+use crate::columnar::data_type::{is_binary, is_text, leaf};
 use crate::columnar::{DataType, Scalar, TimeUnit};
 use crate::error::{Error, Result};
 

@@ -1,10 +1,10 @@
 //! What operators take and give.
 
-use super::coerce::{Purpose, common_type, convert, decoded, describe, finer, leaf};
+use super::coerce::{Purpose, common_type, condition, convert, decoded, describe, finer, number};
+use super::display::symbol;
 use super::literal::shortest_decimal;
-use super::typing::{condition, number};
 use super::{BinaryOp, TypedExpr, TypedNode, UnaryOp};
-use crate::columnar::data_type::{is_number, is_plain, is_text};
+use crate::columnar::data_type::{is_number, is_plain, is_text, leaf};
 use crate::columnar::{DataType, Scalar, TimeUnit};
 use crate::error::{Error, Result};
 
@@ -275,24 +275,4 @@ fn wrong_time(left: &TypedExpr, op: BinaryOp, right: &TypedExpr) -> Error {
     } else {
         "times can be subtracted; spans can be added to times and to each other"
     })
-}
-
-/// The operator as SQL text.
-pub(super) fn symbol(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Add => "+",
-        BinaryOp::Subtract => "-",
-        BinaryOp::Multiply => "*",
-        BinaryOp::Divide => "/",
-        BinaryOp::FloorDivide => "//",
-        BinaryOp::Modulo => "%",
-        BinaryOp::Eq => "=",
-        BinaryOp::NotEq => "<>",
-        BinaryOp::Lt => "<",
-        BinaryOp::LtEq => "<=",
-        BinaryOp::Gt => ">",
-        BinaryOp::GtEq => ">=",
-        BinaryOp::And => "AND",
-        BinaryOp::Or => "OR",
-    }
 }

@@ -1,12 +1,11 @@
 //! What functions take and give: their signatures, as documented at [`Function`], made checkable.
 
-use super::coerce::{Purpose, common_type, convert, decoded, describe, leaf};
+use super::coerce::{Purpose, common_type, convert, decoded, describe, number};
 use super::literal::unit_nanos;
 use super::operators::comparable;
 use super::time_pattern;
-use super::typing::number;
 use super::{DatePart, Function, TypedExpr, TypedNode};
-use crate::columnar::data_type::{is_binary, is_number, is_plain, is_text};
+use crate::columnar::data_type::{is_binary, is_number, is_plain, is_text, leaf};
 use crate::columnar::{DataType, Scalar, TimeUnit};
 use crate::error::{Error, Result};
 use crate::suggest;

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use super::coerce::{Purpose, common_type, convert, decoded, describe, leaf};
+use super::coerce::{Purpose, common_type, condition, convert, describe};
 use super::literal::{bend, time_zone};
 use super::operators;
 use super::signature;
 use super::{CastMode, Expr, Function, TypedExpr, TypedNode};
-use crate::columnar::data_type;
+use crate::columnar::data_type::{self, leaf};
 use crate::columnar::{DataType, Scalar, Schema};
 use crate::error::{Error, Result};
 use crate::suggest;
@@ -127,17 +127,6 @@ fn cast(input: TypedExpr, to: &DataType, mode: CastMode) -> Result<TypedExpr> {
     Ok(TypedExpr { node: TypedNode::Cast(Box::new(input), mode), data_type: to.clone(), nullable })
 }
 
-/// A value that must be `Boolean`.
-pub(super) fn condition(value: TypedExpr, whose: &str) -> Result<TypedExpr> {
-    if !matches!(leaf(&value.data_type), DataType::Boolean | DataType::Null) {
-        let message = format!("{whose} must be true or false, but {} is not", describe(&value));
-        return Err(
-            Error::invalid_query(message).advice("compare it with something, for example `x > 0` or `x is not null`")
-        );
-    }
-    convert(value, &DataType::Boolean)
-}
-
 fn case(branches: &[(Expr, Expr)], otherwise: Option<&Expr>, schema: &Schema) -> Result<TypedExpr> {
     if branches.is_empty() {
         return Err(
@@ -176,17 +165,4 @@ fn is_in(value: TypedExpr, members: &[Scalar]) -> Result<TypedExpr> {
         .collect::<Result<Vec<_>>>()?;
     let nullable = value.nullable || members.iter().any(Scalar::is_null);
     Ok(TypedExpr { node: TypedNode::IsIn(Box::new(value), members), data_type: DataType::Boolean, nullable })
-}
-
-/// The value out of its dictionary, if it can be counted with.
-pub(super) fn number(value: TypedExpr, whose: &str) -> Result<TypedExpr> {
-    match leaf(&value.data_type) {
-        DataType::Null => convert(value, &DataType::Float64),
-        other if data_type::is_number(other) => decoded(value),
-        other => {
-            let hint = if data_type::is_text(other) { "cast it: cast(x as double)" } else { "use a column of numbers" };
-            let message = format!("{whose} takes a number, but {} is none", describe(&value));
-            Err(Error::invalid_query(message).advice(hint))
-        }
-    }
 }

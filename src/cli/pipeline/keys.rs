@@ -1,6 +1,6 @@
 //! Taking a table apart, key by key: what is missing, of the wrong type or unknown is a mistake with a place.
 
-use super::document::{Node, Spot, Table, Value};
+use super::document::{Entry, Node, Spot, Table, Value};
 use crate::error::{Error, Result};
 use crate::suggest;
 
@@ -148,6 +148,20 @@ impl Node {
             Value::Float(value) if (0.0..=1.0).contains(&value) => Ok(value),
             Value::Integer(value @ 0..=1) => Ok(value as f64),
             _ => Err(self.expected("a number from 0 to 1")),
+        }
+    }
+
+    /// Pairs of columns, of the stream and of what it is joined with; a single name stands for both.
+    pub(super) fn pairs(&self) -> Result<Vec<(String, String)>> {
+        match &self.value {
+            Value::Table(pairs) => {
+                let pair = |entry: &Entry| Ok((entry.value.key.clone(), entry.value.text()?.to_owned()));
+                pairs.0.iter().map(pair).collect()
+            }
+            _ => {
+                let same = |node: &Self| node.text().map(|name| (name.to_owned(), name.to_owned()));
+                self.texts()?.into_iter().map(same).collect()
+            }
         }
     }
 

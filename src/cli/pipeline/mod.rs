@@ -16,6 +16,7 @@ mod document;
 mod expressions;
 mod files;
 mod keys;
+mod names;
 mod overrides;
 mod pace;
 mod quantity;
@@ -33,7 +34,7 @@ use std::time::Duration;
 
 use document::{Node, Value};
 use keys::Keys;
-use stream::Names;
+use names::Names;
 
 use crate::dispatch::{Device, Placement};
 use crate::error::{Error, ErrorKind, Result};

@@ -3,8 +3,7 @@
 use super::document::{Node, Value};
 use super::expressions::condition;
 use super::keys::Keys;
-use super::step;
-use super::stream::Names;
+use super::names::Names;
 use crate::error::{Error, Result};
 use crate::plan::rules::Verdict;
 use crate::query::{DStream, Rule};
@@ -57,7 +56,7 @@ fn rule(node: &Node, names: &Names) -> Result<Rule> {
             let columns = test.texts()?.into_iter().map(|column| column.text().map(str::to_owned));
             Rule::not_null(columns.collect::<Result<Vec<_>>>()?)
         }
-        _ => Rule::found_in(names.table(test)?, step::pairs(keys.required("on")?)?),
+        _ => Rule::found_in(names.table(test)?, keys.required("on")?.pairs()?),
     };
     if let Some(name) = keys.optional("name") {
         rule = rule.named(name.text()?);

@@ -7,7 +7,7 @@ use super::Surroundings;
 use super::document::Node;
 use super::files;
 use super::keys::Keys;
-use super::stream::Names;
+use super::names::Names;
 use crate::columnar::SchemaRef;
 use crate::connectors::Sink;
 use crate::connectors::files::{Existing, FilesSink};

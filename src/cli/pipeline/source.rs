@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::document::{Node, Value};
 use super::files;
 use super::keys::Keys;
-use super::stream::Names;
+use super::names::Names;
 use crate::connectors::directory::DirectorySource;
 use crate::connectors::generator::{GeneratorSource, Pace};
 use crate::connectors::socket::SocketSource;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::document::{Entry, Node, Value};
+use super::document::{Node, Value};
 use super::expressions::{aggregate, column, condition, order};
 use super::keys::Keys;
+use super::names::Names;
 use super::rules;
-use super::stream::Names;
 use crate::error::{Error, Result};
 use crate::expr::{Aggregate, Expr};
 use crate::plan::asof::AsofStrategy;
@@ -291,7 +291,7 @@ fn join(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Resul
         [("inner", JoinKind::Inner), ("left", JoinKind::Left), ("semi", JoinKind::Semi), ("anti", JoinKind::Anti)];
     let kind = keys.choice("how", &kinds)?.unwrap_or(JoinKind::Inner);
     let on = keys.required("on")?;
-    stream.join_static(names.table(value)?, pairs(on)?, kind).map_err(|error| on.spot.blame(error))
+    stream.join_static(names.table(value)?, on.pairs()?, kind).map_err(|error| on.spot.blame(error))
 }
 
 fn join_within(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Result<DStream> {
@@ -299,7 +299,7 @@ fn join_within(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -
     let kind = keys.choice("how", &kinds.map(|kind| (kind.name(), kind)))?.unwrap_or(StreamJoinKind::Inner);
     let of_times = times_of(keys)?;
     let span = |key: &str| keys.optional(key).map_or(Ok(Duration::ZERO), Node::duration);
-    let (within, on) = ((span("before")?, span("after")?), pairs(keys.required("on")?)?);
+    let (within, on) = ((span("before")?, span("after")?), keys.required("on")?.pairs()?);
     let name = keys.optional("name").map(Node::text).transpose()?;
     Ok(stream.join_within_as(names.stream(value)?, on, of_times, within, kind, name))
 }
@@ -307,7 +307,7 @@ fn join_within(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -
 /// The names of two columns of time, this and the other.
 fn times_of(keys: &Keys<'_>) -> Result<(String, String)> {
     let times = keys.required("times")?;
-    let [pair] = <[(String, String); 1]>::try_from(pairs(times)?)
+    let [pair] = <[(String, String); 1]>::try_from(times.pairs()?)
         .map_err(|_| times.expected("a column of time, or a pair of them: { viewed = \"clicked\" }"))?;
     Ok(pair)
 }
@@ -315,7 +315,7 @@ fn times_of(keys: &Keys<'_>) -> Result<(String, String)> {
 /// A join by time with a table, or with another stream.
 fn join_asof(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Result<DStream> {
     let times = times_of(keys)?;
-    let on = keys.optional("on").map_or_else(|| Ok(Vec::new()), pairs)?;
+    let on = keys.optional("on").map_or_else(|| Ok(Vec::new()), Node::pairs)?;
     let strategies = [AsofStrategy::Backward, AsofStrategy::Forward, AsofStrategy::Nearest];
     let strategy = keys.choice("strategy", &strategies.map(|one| (one.name(), one)))?;
     let strategy = strategy.unwrap_or(AsofStrategy::Backward);
@@ -337,18 +337,4 @@ fn join_asof(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> 
     let kind = keys.choice("how", &kinds.map(|kind| (kind.name(), kind)))?.unwrap_or(StreamJoinKind::Left);
     let name = keys.optional("name").map(Node::text).transpose()?;
     Ok(stream.join_asof_stream_as(names.stream(value)?, on, times, tolerance, kind, name))
-}
-
-/// Pairs of columns, of the stream and of what it is joined with; a single name stands for both.
-pub(super) fn pairs(on: &Node) -> Result<Vec<(String, String)>> {
-    match &on.value {
-        Value::Table(pairs) => {
-            let pair = |entry: &Entry| Ok((entry.value.key.clone(), entry.value.text()?.to_owned()));
-            pairs.0.iter().map(pair).collect()
-        }
-        _ => {
-            let same = |node: &Node| node.text().map(|name| (name.to_owned(), name.to_owned()));
-            on.texts()?.into_iter().map(same).collect()
-        }
-    }
 }

@@ -9,15 +9,10 @@ use arrow_array::types::{
 };
 use chrono::{Days, NaiveDate};
 
-use super::{type_name, unit_name};
+use super::names::{quoted, type_name, unit_name};
 use crate::columnar::{Scalar, TimeUnit};
 use crate::expr::literal::unit_nanos;
 use crate::expr::span;
-
-/// Text in single quotes.
-pub(crate) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
 
 pub(super) fn write(f: &mut fmt::Formatter<'_>, value: &Scalar) -> fmt::Result {
     match value {

@@ -7,12 +7,10 @@ mod literals;
 mod names;
 mod typed;
 
-pub(crate) use literals::quoted;
-pub(crate) use names::{identifier, type_name};
+pub(crate) use names::{identifier, quoted, symbol, type_name, unit_name};
 
 use std::fmt;
 
-use super::operators::symbol;
 use super::span;
 use super::{Aggregate, AggregateFunction, BinaryOp, CastMode, DatePart, Expr, Function, UnaryOp};
 use crate::columnar::{Scalar, TimeUnit};
@@ -196,16 +194,6 @@ fn parameters(function: &Function) -> Vec<String> {
         Function::Window { size, slide } => vec![quoted(&span::format(*size)), quoted(&span::format(*slide))],
         Function::Field(name) => vec![quoted(name)],
         _ => Vec::new(),
-    }
-}
-
-/// The short name of a unit of time.
-pub(crate) fn unit_name(unit: TimeUnit) -> &'static str {
-    match unit {
-        TimeUnit::Second => "s",
-        TimeUnit::Millisecond => "ms",
-        TimeUnit::Microsecond => "us",
-        TimeUnit::Nanosecond => "ns",
     }
 }
 

@@ -1,6 +1,7 @@
-//! Names of columns and types as SQL text.
+//! Names of columns, types and operators as SQL text.
 
 use crate::columnar::{DataType, TimeUnit};
+use crate::expr::BinaryOp;
 
 /// Words that mean something else when they stand where a column could. Others may be names as they are.
 /// In the order of the alphabet.
@@ -76,12 +77,12 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
         DataType::Decimal128(precision, scale) => format!("decimal({precision}, {scale})"),
         DataType::Date32 => "date".to_owned(),
         DataType::Timestamp(TimeUnit::Microsecond, None) => "timestamp".to_owned(),
-        DataType::Timestamp(unit, None) => format!("timestamp_{}", super::unit_name(*unit)),
+        DataType::Timestamp(unit, None) => format!("timestamp_{}", unit_name(*unit)),
         DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if zone.as_ref() == "UTC" => "timestamptz".to_owned(),
         DataType::Timestamp(unit, Some(zone)) => {
-            format!("timestamp_{}({})", super::unit_name(*unit), super::quoted(zone))
+            format!("timestamp_{}({})", unit_name(*unit), quoted(zone))
         }
-        DataType::Duration(unit) => format!("duration_{}", super::unit_name(*unit)),
+        DataType::Duration(unit) => format!("duration_{}", unit_name(*unit)),
         DataType::Utf8 => "text".to_owned(),
         DataType::LargeUtf8 => "large_text".to_owned(),
         DataType::Utf8View => "text_view".to_owned(),
@@ -96,5 +97,40 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
             format!("struct({})", fields.collect::<Vec<_>>().join(", "))
         }
         other => other.to_string(),
+    }
+}
+
+/// The short name of a unit of time.
+pub(crate) fn unit_name(unit: TimeUnit) -> &'static str {
+    match unit {
+        TimeUnit::Second => "s",
+        TimeUnit::Millisecond => "ms",
+        TimeUnit::Microsecond => "us",
+        TimeUnit::Nanosecond => "ns",
+    }
+}
+
+/// Text in single quotes.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// The operator as SQL text.
+pub(crate) fn symbol(op: BinaryOp) -> &'static str {
+    match op {
+        BinaryOp::Add => "+",
+        BinaryOp::Subtract => "-",
+        BinaryOp::Multiply => "*",
+        BinaryOp::Divide => "/",
+        BinaryOp::FloorDivide => "//",
+        BinaryOp::Modulo => "%",
+        BinaryOp::Eq => "=",
+        BinaryOp::NotEq => "<>",
+        BinaryOp::Lt => "<",
+        BinaryOp::LtEq => "<=",
+        BinaryOp::Gt => ">",
+        BinaryOp::GtEq => ">=",
+        BinaryOp::And => "AND",
+        BinaryOp::Or => "OR",
     }
 }

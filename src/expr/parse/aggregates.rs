@@ -5,8 +5,7 @@ use sqlparser::ast::{
 };
 
 use super::Reader;
-use super::calls::name_of;
-use super::functions::form;
+use super::functions::{form, name_of};
 use crate::columnar::Scalar;
 use crate::error::{Error, Result};
 use crate::expr::{Aggregate, AggregateFunction as Fn, len};

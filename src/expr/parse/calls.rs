@@ -1,25 +1,14 @@
 //! Calls of functions.
 
-use sqlparser::ast::{
-    Expr as Tree, Function as Call, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart,
-};
+use sqlparser::ast::{Expr as Tree, Function as Call, FunctionArg, FunctionArgExpr, FunctionArguments};
 
-use super::aggregates::is_aggregate;
-use super::functions::{Fixed, Form, form, function_names, part_of};
-use super::{Reader, aggregate_names};
+use super::Reader;
+use super::aggregates::{aggregate_names, is_aggregate};
+use super::functions::{Fixed, Form, form, function_names, name_of, part_of};
 use crate::columnar::{Scalar, TimeUnit};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Function, lit, span, when};
 use crate::suggest;
-
-/// The name of a function, in lower case.
-pub(super) fn name_of(name: &ObjectName) -> String {
-    let parts = name.0.iter().map(|part| match part {
-        ObjectNamePart::Identifier(part) => part.value.to_ascii_lowercase(),
-        other => other.to_string(),
-    });
-    parts.collect::<Vec<_>>().join(".")
-}
 
 /// The arguments of a call that are expressions; none if one of them is something else, such as `*`.
 pub(super) fn arguments_of(call: &Call) -> Option<Vec<&Tree>> {

@@ -1,9 +1,20 @@
 //! The names of all functions in SQL text, and what each becomes.
 
+use sqlparser::ast::{ObjectName, ObjectNamePart};
+
 use crate::columnar::TimeUnit;
 use crate::error::{Error, Result};
 use crate::expr::{DatePart, Function};
 use crate::suggest;
+
+/// The name of a function, in lower case.
+pub(super) fn name_of(name: &ObjectName) -> String {
+    let parts = name.0.iter().map(|part| match part {
+        ObjectNamePart::Identifier(part) => part.value.to_ascii_lowercase(),
+        other => other.to_string(),
+    });
+    parts.collect::<Vec<_>>().join(".")
+}
 
 /// How the arguments of a function become ours.
 #[derive(Debug, Clone, PartialEq)]
