@@ -17,7 +17,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pelton::columnar::{DataType, Field, Schema, TimeUnit, data_type};
-use pelton::formats::{BadRecordPolicy, FormatKind, FormatOptions, ReadReport, encoder, infer, json_objects};
+use pelton::formats::{
+    BadRecordPolicy, FormatKind, FormatOptions, ReadReport, encoder, infer, json_objects, panic_becomes_error,
+};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -247,6 +249,12 @@ fn main() -> Outcome<()> {
     let (Some(decoder), Some(seconds)) = (arguments.next(), arguments.next()) else {
         return Err("fuzz DECODER SECONDS [SEED]".into());
     };
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic_becomes_error() {
+            usual(panic)
+        }
+    }));
     let until = Instant::now() + Duration::from_secs(seconds.parse()?);
     let seed = arguments.next().map_or(Ok(1), |seed| seed.parse::<u64>())?;
     let mut random = Random(seed.max(1));

@@ -22,12 +22,14 @@ mod state;
 mod verify;
 
 use std::io::{self, Write};
+use std::panic;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::error::Result;
+use crate::formats::panic_becomes_error;
 use exit::Exit;
 use pipeline::Pipeline;
 
@@ -82,6 +84,7 @@ pub fn main() -> ExitCode {
             return if answer.use_stderr() { Exit::Usage.into() } else { Exit::Well.into() };
         }
     };
+    quiet_handled_panics();
     let result = match arguments.command {
         Command::Run(run) => run.execute(),
         Command::Check(check) => check.execute(),
@@ -98,6 +101,16 @@ pub fn main() -> ExitCode {
     #[cfg(feature = "gpu")]
     crate::dispatch::settle();
     exit_of(result)
+}
+
+/// A damaged file is told by the error that it becomes, once.
+fn quiet_handled_panics() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |what| {
+        if !panic_becomes_error() {
+            usual(what);
+        }
+    }));
 }
 
 /// Runs `bench` with the arguments of this process, beside an engine that this program does not know.

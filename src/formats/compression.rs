@@ -14,6 +14,8 @@ use lz4_flex::frame::FrameDecoder;
 
 use crate::error::Result;
 use crate::formats::input::Counting;
+#[cfg(feature = "compression")]
+use crate::formats::untrusted;
 
 /// How a file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,9 +115,7 @@ struct Checked<D> {
 impl<D: Read> Read for Checked<D> {
     fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
         use std::io::{Error, ErrorKind};
-        // Libraries that read untrusted bytes are not believed to check all of them.
-        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.decoder.read(to)));
-        let read = read.unwrap_or_else(|_| Err(ErrorKind::InvalidData.into()));
+        let read = untrusted::call(|| self.decoder.read(to)).unwrap_or_else(|| Err(ErrorKind::InvalidData.into()));
         read.or_else(|error| {
             let from_the_system = error.raw_os_error().is_some() || error.kind() == ErrorKind::Interrupted;
             match error.kind() {

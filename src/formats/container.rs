@@ -4,7 +4,6 @@
 //! Batches are cut to the size that readers promise.
 
 use std::collections::BTreeSet;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use arrow_array::{ArrayRef, RecordBatchOptions, new_null_array};
@@ -13,6 +12,7 @@ use arrow_schema::ArrowError;
 use crate::columnar::{RecordBatch, Schema, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::bad_records::new_column;
+use crate::formats::untrusted;
 use crate::formats::{BatchReader, ReadReport, Split};
 use crate::limits::ROWS_PER_READ_MAX;
 use crate::suggest;
@@ -164,21 +164,20 @@ impl BatchReader for ContainerReader {
     }
 }
 
-/// Calls a library that reads untrusted bytes. Its errors mean a damaged file, and so do its panics: the libraries
-/// check much, but not all, of what a file says about itself.
+/// Calls a library that reads untrusted bytes. Its errors mean a damaged file, and so do its panics.
 pub(super) fn guarded<T, E: std::error::Error + Send + Sync + 'static>(
     path: &Path,
     doing: &str,
     call: impl FnOnce() -> Result<T, E>,
 ) -> Result<T> {
     let advice = "bring the file again in full";
-    match std::panic::catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(Error::new(ErrorKind::Corrupt, format!("cannot {doing}: {error}"))
+    match untrusted::call(call) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => Err(Error::new(ErrorKind::Corrupt, format!("cannot {doing}: {error}"))
             .because(error)
             .at(Place::file(path))
             .advice(advice)),
-        Err(_) => Err(Error::new(ErrorKind::Corrupt, format!("cannot {doing}: what it says of itself is not true"))
+        None => Err(Error::new(ErrorKind::Corrupt, format!("cannot {doing}: what it says of itself is not true"))
             .at(Place::file(path))
             .advice(advice)),
     }

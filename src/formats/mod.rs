@@ -33,6 +33,7 @@ mod printer;
 mod pruning;
 mod spans;
 mod text;
+mod untrusted;
 mod wording;
 
 pub use crate::columnar::{Bound, Keeps};
@@ -46,6 +47,7 @@ pub use json::write::json_objects;
 pub use lines::LineFormat;
 pub use options::{FormatKind, FormatOptions};
 pub use text::LINE_COLUMN;
+pub use untrusted::panic_becomes_error;
 
 use std::collections::BTreeSet;
 use std::io::Write;

@@ -66,3 +66,41 @@ fn files_that_say_nothing_are_refused() {
     }
     assert_eq!(run(directory.path(), &["infer", "nowhere.csv"]).status.code(), Some(1));
 }
+
+#[test]
+fn a_file_that_makes_its_library_panic_is_told_once() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    static HAS_PANICKED: AtomicBool = AtomicBool::new(false);
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| match pelton::formats::panic_becomes_error() {
+        true => HAS_PANICKED.store(true, Ordering::SeqCst),
+        false => usual(panic),
+    }));
+    let directory = with_pipeline("");
+    fs::write(directory.path().join("a.csv"), "n\n1\n").unwrap();
+    let pipeline = "trigger = \"once\"\n[[source]]\nname = \"a\"\ntype = \"files\"\npath = \"a.csv\"\nformat = \"csv\"\n\
+                    schema = \"n int32\"\n[[sink]]\ntype = \"files\"\nformat = \"arrow\"\npath = \"out\"\nfrom = \"a\"\n";
+    fs::write(directory.path().join("p.toml"), pipeline).unwrap();
+    let output = run(directory.path(), &["run", "p.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", standard_error(&output));
+    let mut written = fs::read_dir(directory.path().join("out")).unwrap().map(|entry| entry.unwrap().path());
+    let sound = fs::read(written.find(|path| path.extension().is_some_and(|end| end == "arrow")).unwrap()).unwrap();
+
+    let damaged = directory.path().join("damaged.arrow");
+    let options = pelton::formats::FormatOptions::new(pelton::formats::FormatKind::Arrow);
+    let panics = |at: &usize| {
+        let mut bytes = sound.clone();
+        bytes[*at] ^= 0x11;
+        fs::write(&damaged, bytes).unwrap();
+        // What comes of it is asked of the program below.
+        drop(pelton::formats::infer(&options, &damaged));
+        HAS_PANICKED.load(Ordering::SeqCst)
+    };
+    // Should none be found any more: the library has learnt to give errors, and this test can go.
+    (0..sound.len()).rev().find(panics).expect("a byte whose change makes the library panic");
+    let output = run(directory.path(), &["infer", "damaged.arrow"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = standard_error(&output);
+    assert!(said.starts_with("error: ") && said.contains("damaged.arrow") && !said.contains("panicked"), "{said}");
+}
