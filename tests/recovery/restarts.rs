@@ -33,7 +33,7 @@ fn a_stop_after_every_batch_and_other_partitions_change_no_byte() {
 fn windows_that_are_flushed_at_the_end_come_once_whatever_happens() {
     let input = tempfile::tempdir().unwrap();
     lay_out(input.path(), 3);
-    for query in ["tumbling", "sessions", "twice"].map(queries::by_name) {
+    for query in ["tumbling", "sessions", "twice", "joined", "as of"].map(queries::by_name) {
         let run = |site: &Site, store| {
             let builder = StreamingContext::builder(query.name).trigger(Trigger::AvailableNow).on_end(OnEnd::Flush);
             site.start_as(query, store, CheckpointOptions { snapshot_every: 2, retain: 9 }, builder)?
@@ -46,6 +46,11 @@ fn windows_that_are_flushed_at_the_end_come_once_whatever_happens() {
         let expected = site.written();
         assert_eq!(run(&site, site.store()).unwrap().batches, 0, "{}: nothing is open any more", query.name);
         assert_eq!(site.written(), expected);
+        let folder = tempfile::tempdir().unwrap();
+        let mut cramped = Site::new(input.path(), folder.path());
+        cramped.state_memory = Some(1);
+        run(&cramped, cramped.store()).unwrap();
+        assert_eq!(cramped.written(), expected, "{}: without room in memory", query.name);
         for at in 0.. {
             let folder = tempfile::tempdir().unwrap();
             let site = Site::new(input.path(), folder.path());
