@@ -34,7 +34,7 @@ impl KeptGroups {
 
     /// Brings the groups of a batch back that are put away. Does nothing without a time to live.
     pub(super) fn bring_aged(&mut self, groups: &Groups, moment: &Moment) -> Result<()> {
-        if !self.is_aged() {
+        if !self.is_aged() || !self.ages.has_away() {
             return Ok(());
         }
         self.bring(&groups.keys()?[..self.keep.keys.len() - 1], groups.len(), moment)?;

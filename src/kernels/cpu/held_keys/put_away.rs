@@ -157,6 +157,11 @@ impl<T> HeldKeys<T> {
         self.spread = Some(Box::new(spread));
     }
 
+    /// Whether any key is put away.
+    pub(in crate::kernels::cpu) fn has_away(&self) -> bool {
+        self.spread.iter().any(|spread| spread.away().next().is_some())
+    }
+
     /// How many of [`Size::groups`] are put away.
     pub(in crate::kernels::cpu) fn groups_away(&self) -> u64 {
         self.spread.iter().flat_map(|spread| spread.away()).map(|away| away.groups).sum()
