@@ -101,7 +101,7 @@ fn nobody_sees_whether_there_was_room() {
             let folder = folder.path().join(bytes.to_string());
             Stage::with(|builder| builder.state_memory(bytes).spill_folder(folder), make)
         });
-        let state = |stage: &Stage| stage.query.state(&stage.query.states()[0]).unwrap();
+        let state = |stage: &Stage| stage.query.state(stage.query.states()[0]).unwrap();
         let mut random = Random::new(11);
         let mut most = [0, 0];
         for batch in 0_i64..20 {
