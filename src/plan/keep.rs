@@ -48,11 +48,6 @@ impl Keep {
         let has_number = self.ttl.is_some() || !matches!(self.span, Span::Always);
         &self.keys[..self.keys.len().saturating_sub(usize::from(has_number))]
     }
-
-    /// Whether parts of it can be put away where there is no room in memory.
-    pub fn may_spill(&self) -> bool {
-        self.ttl.is_none() && matches!(self.span, Span::Always | Span::Batches { .. } | Span::Event(_))
-    }
 }
 
 impl Operator for Keep {

@@ -21,6 +21,11 @@ pub trait Operator {
 
     /// The watermarks that say how far event time has come for it.
     fn watermarks(&self) -> &[WatermarkId];
+
+    /// Whether parts of what it keeps can be put away where there is no room in memory.
+    fn may_spill(&self) -> bool {
+        true
+    }
 }
 
 /// A function of the user's over the rows of a key and what is remembered of the key.
@@ -96,6 +101,11 @@ impl Operator for FoldWindows {
 
     fn watermarks(&self) -> &[WatermarkId] {
         &[]
+    }
+
+    /// Values are those of the user's type, and lie batch by batch.
+    fn may_spill(&self) -> bool {
+        false
     }
 }
 

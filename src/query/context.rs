@@ -275,8 +275,8 @@ impl StreamingContext {
         for (output, stage) in draft.outputs.iter().zip(&plan.outputs) {
             text.push_str(&format!("output \"{}\" takes stage {}\n", output.name, stage.0));
         }
-        let may_spill = plan.stages.iter().filter_map(|stage| Some((stage.id.0, stage.keep()?)));
-        for (stage, _) in may_spill.filter(|(_, keep)| keep.may_spill()) {
+        let may_spill = plan.stages.iter().filter_map(|stage| Some((stage.id.0, stage.operator()?)));
+        for (stage, _) in may_spill.filter(|(_, operator)| operator.may_spill()) {
             if let Some((bytes, folder)) = self.options.room() {
                 let folder = folder.display();
                 text.push_str(&format!(

@@ -61,7 +61,7 @@ pub struct QueryOptions {
     pub max_rows_per_second: BTreeMap<String, u64>,
     /// How many bytes may be in flight; none: any number.
     pub memory: Option<MemoryBudget>,
-    /// How many bytes running aggregates and windows may keep in memory; none: half of `memory`, or any number without it.
+    /// How many bytes of state operators may keep in memory; none: half of `memory`, or any number without it.
     pub state_memory: Option<u64>,
     /// The folder for what they keep beyond that; none: one of the system's temporary folder.
     pub spill_folder: Option<PathBuf>,

@@ -7,7 +7,7 @@ use pelton::checkpoint::{rollback, verify};
 use pelton::error::ErrorKind;
 
 use crate::queries::{self, Query};
-use crate::{Site, lay_out, undisturbed};
+use crate::{Site, copy_folder, lay_out, undisturbed};
 
 /// A site whose query has run to its end.
 fn finished(query: &Query) -> (tempfile::TempDir, Site) {
@@ -52,10 +52,12 @@ fn a_sound_checkpoint_has_no_damage_and_all_batches_to_go_back_to() {
 
 #[test]
 fn every_damaged_file_is_named_with_its_byte_and_the_way_back_gives_the_same_bytes() {
-    for query in queries::ALL {
+    for (number, query) in queries::ALL.iter().enumerate() {
         let (folder, site) = finished(query);
         let expected = undisturbed(&site.input, query);
-        for file in checkpoint_files(&site) {
+        // What does not hang on what a query keeps is looked at for the first ones.
+        let is_wanted = |file: &PathBuf| number < 3 || file.starts_with(site.checkpoint.join("state"));
+        for file in checkpoint_files(&site).into_iter().filter(is_wanted) {
             let sound = fs::read(&file).unwrap();
             let mut damaged = sound.clone();
             let byte = damaged.len() - 12;
@@ -95,10 +97,14 @@ fn every_damaged_file_is_named_with_its_byte_and_the_way_back_gives_the_same_byt
 #[test]
 fn going_back_runs_the_same_batches_again() {
     for query in queries::ALL {
+        let (folder, site) = finished(query);
+        let expected = site.written();
         for recut in [false, true] {
             for to in 2..=7 {
-                let (_folder, site) = finished(query);
-                let expected = site.written();
+                let copy = tempfile::tempdir().unwrap();
+                copy_folder(folder.path(), copy.path());
+                // The files that are read stay where they are: a checkpoint knows them by their paths.
+                let site = Site::new(&site.input, copy.path());
                 rollback(&site.store(), to, recut).unwrap();
                 let query_run = site.start(query, site.store()).unwrap();
                 let recovery = query_run.recovery().unwrap().clone();
@@ -129,17 +135,4 @@ fn a_missing_file_in_the_middle_is_found() {
     fs::remove_file(site.checkpoint.join("offsets/00000000000000000006")).unwrap();
     let error = site.run(&queries::ALL[0], site.store()).unwrap_err().to_string();
     assert!(error.contains("offsets of batch 6 are missing") && error.contains("batch 5 is the newest"), "{error}");
-}
-
-fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy_folder(&path, &target);
-        } else {
-            fs::copy(&path, &target).unwrap();
-        }
-    }
 }

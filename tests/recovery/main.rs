@@ -2,7 +2,7 @@
 //! that nothing disturbed.
 //!
 //! `faults` fails at each step that a checkpoint makes on its folder, `sink_faults` at each step of the output; `kills` kills a child process; `damage` changes
-//! bytes of files; `changes` starts changed queries on old checkpoints; `positions` looks at sources that go on; `restarts` stops
+//! bytes of files; `changes` starts changed queries on old checkpoints, `older` one of an older release; `positions` looks at sources that go on; `restarts` stops
 //! after every batch and goes on with another number of partitions; `spilled` gives state no room in memory; `simulation` lets queries live in made-up worlds.
 
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
@@ -11,6 +11,7 @@ mod changes;
 mod damage;
 mod faults;
 mod kills;
+mod older;
 mod positions;
 mod queries;
 mod restarts;
@@ -154,4 +155,17 @@ fn undisturbed(input: &Path, query: &Query) -> BTreeMap<String, Vec<u8>> {
     let written = site.written();
     assert!(written.len() > 3, "{}: there is something to compare", query.name);
     written
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_folder(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
 }

@@ -33,7 +33,8 @@ fn a_stop_after_every_batch_and_other_partitions_change_no_byte() {
 fn windows_that_are_flushed_at_the_end_come_once_whatever_happens() {
     let input = tempfile::tempdir().unwrap();
     lay_out(input.path(), 3);
-    for query in ["tumbling", "sessions", "twice"].map(queries::by_name) {
+    let flushed = ["twice", "tumbling", "sessions", "joined", "as of"].map(queries::by_name);
+    for (number, query) in flushed.into_iter().enumerate() {
         let run = |site: &Site, store| {
             let builder = StreamingContext::builder(query.name).trigger(Trigger::AvailableNow).on_end(OnEnd::Flush);
             site.start_as(query, store, CheckpointOptions { snapshot_every: 2, retain: 9 }, builder)?
@@ -46,7 +47,13 @@ fn windows_that_are_flushed_at_the_end_come_once_whatever_happens() {
         let expected = site.written();
         assert_eq!(run(&site, site.store()).unwrap().batches, 0, "{}: nothing is open any more", query.name);
         assert_eq!(site.written(), expected);
-        for at in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cramped = Site::new(input.path(), folder.path());
+        cramped.state_memory = Some(1);
+        run(&cramped, cramped.store()).unwrap();
+        assert_eq!(cramped.written(), expected, "{}: without room in memory", query.name);
+        // Every step once, then some, and others for each query.
+        for at in (number..).step_by(if number == 0 { 1 } else { 5 }) {
             let folder = tempfile::tempdir().unwrap();
             let site = Site::new(input.path(), folder.path());
             let steps = std::sync::atomic::AtomicUsize::new(0);

@@ -1,28 +1,23 @@
 //! State that has no room in memory: answers are the same bytes, and what goes wrong on disk is said.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use pelton::checkpoint::CheckpointOptions;
 use pelton::prelude::*;
 
+use crate::common::leap_clock::LeapClock;
 use crate::queries::{self, Query};
-use crate::{Site, lay_out, undisturbed};
+use crate::{Site, files, lay_out, undisturbed};
 
-/// What is kept by these may be put away.
-const CAN_SPILL: &[&str] = &[
-    "running",
-    "everything",
-    "wide",
-    "wide windows",
-    "total",
-    "tumbling",
-    "sliding",
-    "many panes",
-    "unique",
-    "twice",
-    "begun",
-];
+/// These keep nothing, or values of the user's own types, which stay in memory.
+const STAY: &[&str] = &["rows", "batches", "folded", "folded with an inverse"];
+
+fn can_spill(query: &Query) -> bool {
+    !STAY.contains(&query.name)
+}
 
 /// A site where state has next to no room.
 fn cramped(input: &Path, folder: &Path) -> Site {
@@ -61,7 +56,7 @@ fn state_without_room_in_memory_gives_the_same_bytes() {
         for _ in 0..FILES {
             let progress = running.tick().unwrap().unwrap();
             let spilled = progress.spilled.unwrap_or_default();
-            assert_eq!(progress.spilled.is_some(), CAN_SPILL.contains(&query.name), "{}", query.name);
+            assert_eq!(progress.spilled.is_some(), can_spill(query), "{}", query.name);
             assert_eq!(put_away(&site).len() as u64, spilled.key_groups, "{}", query.name);
             assert_eq!(spilled.key_groups == 0, spilled.bytes == 0);
             assert!(spilled.in_memory <= 1, "{spilled:?}");
@@ -70,9 +65,40 @@ fn state_without_room_in_memory_gives_the_same_bytes() {
         running.stop(StopMode::Graceful);
         running.await_termination().unwrap();
         assert_eq!(site.written(), expected, "{}", query.name);
-        assert_eq!(most > 0, CAN_SPILL.contains(&query.name), "{}", query.name);
+        assert_eq!(most > 0, can_spill(query), "{}", query.name);
         assert!(query.name != "wide" || most > 100, "{most} key groups");
         assert!(!site.spill.join("0").exists(), "{}: nothing stays behind", query.name);
+    }
+}
+
+#[test]
+fn a_checkpoint_is_the_same_whether_there_was_room_or_not() {
+    let input = tempfile::tempdir().unwrap();
+    lay_out(input.path(), 9);
+    for query in queries::ALL.iter().filter(|query| can_spill(query)) {
+        let state = |memory: Option<u64>| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut site = Site::new(input.path(), folder.path());
+            site.state_memory = memory;
+            // Times of batches are part of what is stored.
+            let clock = LeapClock::at(Duration::from_secs(1_000_000));
+            for _ in 0..3 {
+                let builder = StreamingContext::builder(query.name).trigger(Trigger::Manual).clock(clock.clone());
+                let options = CheckpointOptions { snapshot_every: 2, retain: 100 };
+                let running = site.start_as(query, site.store(), options, builder).unwrap();
+                for _ in 0..3 {
+                    clock.pass(Duration::from_secs(1));
+                    running.tick().unwrap().unwrap();
+                }
+                running.stop(StopMode::Graceful);
+                running.await_termination().unwrap();
+            }
+            let operators = fs::read_dir(site.checkpoint.join("state")).unwrap().map(|entry| entry.unwrap().path());
+            operators.map(|path| (path.file_name().unwrap().to_owned(), files(&path))).collect::<BTreeMap<_, _>>()
+        };
+        let expected = state(None);
+        assert!(expected.values().all(|files| files.len() > 9), "{}: there is something to compare", query.name);
+        assert_eq!(state(Some(1)), expected, "{}", query.name);
     }
 }
 
@@ -80,7 +106,7 @@ fn state_without_room_in_memory_gives_the_same_bytes() {
 fn state_without_room_goes_on_in_another_life_with_other_threads() {
     let input = tempfile::tempdir().unwrap();
     lay_out(input.path(), 9);
-    for query in CAN_SPILL.iter().map(|name| queries::by_name(name)) {
+    for query in queries::ALL.iter().filter(|query| can_spill(query)) {
         let expected = undisturbed(input.path(), query);
         let folder = tempfile::tempdir().unwrap();
         let mut site = cramped(input.path(), folder.path());
@@ -147,20 +173,25 @@ fn a_disk_that_takes_nothing_more_ends_the_query_with_advice_and_it_goes_on_late
 fn a_damaged_byte_of_what_was_put_away_is_found() {
     let input = tempfile::tempdir().unwrap();
     lay_out(input.path(), 5);
-    let folder = tempfile::tempdir().unwrap();
-    let site = cramped(input.path(), folder.path());
-    // One group without keys: each batch reads it back.
-    let running = by_hand(&site, queries::by_name("total"), 2).unwrap();
-    running.tick().unwrap().unwrap();
-    let file = put_away(&site).pop().unwrap();
-    let mut bytes = fs::read(&file).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&file, bytes).unwrap();
-    let error = running.tick().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-    assert_eq!(error.place().file.as_deref(), Some(file.as_path()), "{error}");
-    assert!(error.place().byte.is_some(), "{error}");
+    // One group without keys: each batch reads it back; and all kinds that keep single keys, of which each batch has most.
+    for name in ["total", "sessions", "joined", "as of", "counted", "forgetful", "remembered", "unique"] {
+        let folder = tempfile::tempdir().unwrap();
+        let site = cramped(input.path(), folder.path());
+        let running = by_hand(&site, queries::by_name(name), 2).unwrap();
+        running.tick().unwrap().unwrap();
+        let all = put_away(&site);
+        for file in &all {
+            let mut bytes = fs::read(file).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(file, bytes).unwrap();
+        }
+        let error = running.tick().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error}");
+        let file = error.place().file.clone().unwrap();
+        assert!(all.contains(&file), "{name}: {error}");
+        assert!(error.place().byte.is_some(), "{name}: {error}");
+    }
 }
 
 #[test]

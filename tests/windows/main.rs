@@ -2,12 +2,13 @@
 //!
 //! `worked` has cases whose tables were worked out by hand; `spark` those of Spark's windowed operations; `oracle` compares
 //! random streams with `kernels::keep::reference`, and with lives that end after every batch; `remembered` has closures with a
-//! memory, `looking` sees what is kept from outside, `counted` has windows by the number of rows, `folded` windows by closures, `beginning` state that begins with a table, `duplicates` rows that come once, `streams` two that are joined, both against models; `mistakes` says what is refused before the start.
+//! memory, `looking` sees what is kept from outside, `cramped` gives it no room in memory, `counted` has windows by the number of rows, `folded` windows by closures, `beginning` state that begins with a table, `duplicates` rows that come once, `streams` two that are joined, both against models; `mistakes` says what is refused before the start.
 
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod beginning;
 mod counted;
+mod cramped;
 mod duplicates;
 mod folded;
 mod looking;
@@ -29,6 +30,7 @@ use pelton::clock::VirtualClock;
 use pelton::connectors::memory::MemorySink;
 use pelton::connectors::queue::{Queue, QueueSource};
 use pelton::prelude::*;
+use pelton::query::ContextBuilder;
 
 /// `time` in seconds, `city` and `n`.
 type Row<'a> = (i64, &'a str, i64);
@@ -56,8 +58,13 @@ struct Stage {
 
 impl Stage {
     fn new(stream: impl FnOnce(&DStream) -> DStream) -> Self {
+        Self::with(|builder| builder, stream)
+    }
+
+    fn with(options: impl FnOnce(ContextBuilder) -> ContextBuilder, stream: impl FnOnce(&DStream) -> DStream) -> Self {
         let clock = VirtualClock::at(Duration::ZERO);
-        let context = StreamingContext::builder("stage").trigger(Trigger::Manual).clock(clock.clone()).build().unwrap();
+        let builder = StreamingContext::builder("stage").trigger(Trigger::Manual).clock(clock.clone());
+        let context = options(builder).build().unwrap();
         let (queue, source) = QueueSource::new(visits(&[]).schema());
         let sink = MemorySink::new();
         stream(&context.source("visits", source).unwrap()).write(sink.clone()).unwrap();

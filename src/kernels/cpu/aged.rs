@@ -3,6 +3,7 @@
 //! A group is known by its key and by a number that a key gets when it is new. A key that was forgotten and comes again has
 //! another number and thus another group; what is left of the first one goes when there is more of that than of the rest.
 
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -11,7 +12,7 @@ use arrow_array::{ArrayRef, BooleanArray, Int64Array};
 use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 
-use super::held_keys::{Due, HeldKeys};
+use super::held_keys::{Due, HeldKeys, KeepsKeys};
 use super::keep::{KeptGroups, latest_rows, over_entry};
 use super::key_groups::KeyGroups;
 use super::reduce::Groups;
@@ -20,18 +21,29 @@ use crate::error::{Error, Result};
 use crate::kernels::keep::under;
 use crate::kernels::map_state::micros;
 use crate::kernels::{Moment, stored};
+use crate::plan::keep::OutputMode;
 
 /// Below this many groups that are over, clearing them away costs more than it gains.
 const OVER_WORTH_CLEARING: usize = 1_024;
 
 impl KeptGroups {
-    fn ages(&self) -> Result<&HeldKeys<i64>> {
-        self.ages.as_ref().ok_or_else(|| Error::internal("groups without a time to live were asked for their age"))
+    /// Whether groups have a time to live.
+    pub(super) fn is_aged(&self) -> bool {
+        self.keep.ttl.is_some()
+    }
+
+    /// Brings the groups of a batch back that are put away. Does nothing without a time to live.
+    pub(super) fn bring_aged(&mut self, groups: &Groups, moment: &Moment) -> Result<()> {
+        if !self.is_aged() || !self.ages.has_away() {
+            return Ok(());
+        }
+        self.bring(&groups.keys()?[..self.keep.keys.len() - 1], groups.len(), moment)?;
+        if self.keep.mode == OutputMode::Complete { self.bring_all() } else { Ok(()) }
     }
 
     /// Gives the keys of a batch's groups their numbers, and lets them live on. Does nothing without a time to live.
     pub(super) fn number_by_age(&mut self, keys: &mut [ArrayRef], groups: usize, moment: &Moment) -> Result<()> {
-        let (Some(ages), Some(ttl)) = (&mut self.ages, self.keep.ttl) else { return Ok(()) };
+        let (ages, Some(ttl)) = (&mut self.ages, self.keep.ttl) else { return Ok(()) };
         let Some((number, keys)) = keys.split_last_mut() else {
             return Err(Error::internal("groups without a number"));
         };
@@ -57,14 +69,12 @@ impl KeptGroups {
 
     /// Forgets the groups whose time is over.
     pub(super) fn forget_aged(&mut self, moment: &Moment) -> Result<()> {
-        let Some(ages) = &mut self.ages else { return Ok(()) };
+        let ages = &mut self.ages;
         ages.due(moment).into_iter().for_each(|slot| ages.forget(slot));
         self.over_before = Some(micros(moment.time));
-        let alive = ages.len();
+        let alive = ages.len_here();
         if self.panes.get(&0).is_some_and(|groups| groups.len() > 2 * alive + OVER_WORTH_CLEARING) {
-            let all = self.ages()?.all();
-            let cleared = self.chosen(&all)?;
-            self.panes.insert(0, KeyGroups::of_one(&self.ground, cleared));
+            self.clear_left()?;
         }
         Ok(())
     }
@@ -80,7 +90,7 @@ impl KeptGroups {
 
     /// The keys with their numbers.
     fn numbered(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        let ages = self.ages()?;
+        let ages = &self.ages;
         let mut keys = ages.keys(slots)?;
         keys.push(Arc::new(slots.iter().map(|&slot| ages.get(slot).map(|held| held.value)).collect::<Int64Array>()));
         Ok(keys)
@@ -88,7 +98,10 @@ impl KeptGroups {
 
     /// All groups that live, in the order of their first rows.
     pub(super) fn alive(&self) -> Result<RecordBatch> {
-        let all = self.ages()?.all();
+        if let Some(whole) = self.whole()? {
+            return whole.alive();
+        }
+        let all = self.ages.all();
         let keys = self.numbered(&all)?;
         let Some(groups) = self.panes.get(&0) else { return Ok(RecordBatch::new_empty(Arc::clone(&self.schema))) };
         let groups = &*groups.one()?;
@@ -101,43 +114,120 @@ impl KeptGroups {
 
     fn aged_schema(&self) -> Result<SchemaRef> {
         let schema = self.reduce.stored_schema()?;
-        let ages = self.ages()?.stored_fields().into_iter().skip(self.keep.keys.len() - 1);
+        let ages = self.ages.stored_fields().into_iter().skip(self.keep.keys.len() - 1);
         let fields = schema.fields().iter().map(|field| field.as_ref().clone()).chain(ages).collect::<Vec<_>>();
         Ok(stored::stamped(Schema::new(fields)))
     }
 
-    /// Stored groups with the ages of their keys beside them. Without a time to live they are as they were.
-    pub(super) fn with_ages(&self, rows: RecordBatch, slots: &[u32]) -> Result<RecordBatch> {
-        let Some(ages) = &self.ages else { return Ok(rows) };
-        let ages = ages.store(slots)?.into_iter().skip(self.keep.keys.len() - 1);
+    /// Stored groups with the ages of their keys beside them.
+    fn with_ages(&self, rows: &RecordBatch, slots: &[u32]) -> Result<RecordBatch> {
+        let ages = self.ages.store(slots)?.into_iter().skip(self.keep.keys.len() - 1);
         let columns = rows.columns().iter().cloned().chain(ages).collect();
         under(&self.aged_schema()?, columns, slots.len())
     }
 
     pub(super) fn restore_aged(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
-        let (schema, groups) = (self.aged_schema()?, self.reduce.stored_schema()?);
+        let schema = self.aged_schema()?;
         let all = snapshot.iter().chain(changes.iter().flatten()).collect::<Vec<_>>();
         let mut over_before = None;
         for rows in &all {
             stored::check(rows, &schema)?;
             over_before = over_before.max(over_entry(rows.schema_ref())?);
         }
-        let (keys, columns) = (self.keep.keys.len() - 1, groups.fields().len());
+        let (keys, columns) = (self.keep.keys.len() - 1, self.ground.schema.fields().len());
         let rows = latest_rows(&concat_batches(&schema, all)?, keys)?;
         let until = rows.column(columns + 1).as_primitive::<Int64Type>();
         let lives = |until: Option<i64>| until.is_some_and(|until| over_before.is_none_or(|over| until > over));
         let rows = filter_record_batch(&rows, &until.iter().map(|until| Some(lives(until))).collect::<BooleanArray>())?;
-        let stored = under(&groups, rows.columns()[..columns].to_vec(), rows.num_rows())?;
         self.panes.clear();
-        self.panes.insert(0, KeyGroups::of_one(&self.ground, self.reduce.restore(&stored)?.settled()?));
+        let groups = self.groups_in(&rows)?;
+        self.panes.insert(0, KeyGroups::of_one(&self.ground, groups));
+        self.hold_ages(&rows)?;
+        self.settle(Some(&rows))
+    }
+
+    /// The groups in stored rows.
+    fn groups_in(&self, rows: &RecordBatch) -> Result<Groups> {
+        let schema = self.reduce.stored_schema()?;
+        let columns = rows.columns()[..schema.fields().len()].to_vec();
+        self.reduce.restore(&under(&schema, columns, rows.num_rows())?)?.settled()
+    }
+
+    /// Holds the ages in stored rows.
+    fn hold_ages(&mut self, rows: &RecordBatch) -> Result<()> {
+        let (keys, columns) = (self.keep.keys.len() - 1, self.ground.schema.fields().len());
+        let schema = rows.schema();
         let fields = schema.fields();
         let fields = fields.iter().take(keys).chain(fields.iter().skip(columns)).cloned().collect::<Vec<_>>();
         let of_ages = rows.columns()[..keys].iter().chain(&rows.columns()[columns..]).cloned().collect();
         let of_ages = under(&Arc::new(Schema::new(fields)), of_ages, rows.num_rows())?;
         let numbers = rows.column(keys).as_primitive::<Int64Type>();
-        match &mut self.ages {
-            Some(ages) => ages.restore(&of_ages, |row| numbers.value(row)),
-            None => Ok(()),
+        self.ages.restore(&of_ages, |row| numbers.value(row))
+    }
+}
+
+/// Of groups with a time to live only.
+impl KeepsKeys for KeptGroups {
+    type Value = i64;
+
+    fn held(&self) -> &HeldKeys<i64> {
+        &self.ages
+    }
+
+    fn held_mut(&mut self) -> &mut HeldKeys<i64> {
+        &mut self.ages
+    }
+
+    fn schema_stored(&self) -> Result<SchemaRef> {
+        self.aged_schema()
+    }
+
+    fn store_keys(&mut self, slots: &[u32]) -> Result<(RecordBatch, Vec<u32>)> {
+        let rows = self.chosen(slots)?.store()?;
+        Ok((self.with_ages(&rows, slots)?, slots.to_vec()))
+    }
+
+    fn take_back(&mut self, rows: &RecordBatch, _: &[u64]) -> Result<()> {
+        self.hold_ages(rows)?;
+        let back = self.groups_in(rows)?;
+        let ids = (0_u32..).take(back.len()).collect::<Vec<_>>();
+        let groups = match self.panes.entry(0) {
+            Entry::Occupied(groups) => groups.into_mut(),
+            Entry::Vacant(free) => free.insert(KeyGroups::new(&self.ground)?),
+        };
+        groups.one_mut()?.take_groups(&back, &ids, &back.keys()?)?;
+        Ok(())
+    }
+
+    fn changed_rows(&mut self) -> Result<RecordBatch> {
+        let rows = self.touched_rows()?;
+        self.with_ages(&rows, &self.touched_ages)
+    }
+
+    fn without_keys(&self) -> Result<Self> {
+        Self::new(&self.keep, &self.schema)
+    }
+
+    fn with_keys_here(&self) -> Result<Self> {
+        let mut copy = self.without_keys()?;
+        let all = self.ages.all();
+        let slots = copy.ages.group(&self.ages.keys(&all)?, all.len())?.slots;
+        for (held, of_copy) in all.iter().filter_map(|&slot| self.ages.get(slot)).zip(slots) {
+            copy.ages.put_back(of_copy, held.since, held.due, held.value);
         }
+        if let Some(groups) = self.panes.get(&0) {
+            let groups = &*groups.one()?;
+            let everything = (0_u32..).take(groups.len()).collect::<Vec<_>>();
+            let groups = self.reduce.select(groups, &everything, &groups.keys()?)?;
+            copy.panes.insert(0, KeyGroups::of_one(&self.ground, groups));
+        }
+        Ok(copy)
+    }
+
+    fn clear_left(&mut self) -> Result<()> {
+        let all = self.ages.all();
+        let left = self.chosen(&all)?;
+        self.panes.insert(0, KeyGroups::of_one(&self.ground, left));
+        Ok(())
     }
 }

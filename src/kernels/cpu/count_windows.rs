@@ -14,7 +14,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array};
 use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 
-use super::held_keys::{Due, HeldKeys};
+use super::held_keys::{Due, HeldKeys, KeepsKeys, Size};
 use super::keep::latest_rows;
 use super::project::Program;
 use super::reduce::columns::Columns;
@@ -23,11 +23,12 @@ use super::step::programs;
 use crate::columnar::{DataType, Field, RecordBatch, Schema, SchemaRef};
 use crate::error::{Error, Result};
 use crate::kernels::keep::{fields, under};
+use crate::kernels::spill::Room;
 use crate::kernels::{Kept, Moment, Partial, Partitions, row_number, stored};
 use crate::plan::keep::{Keep, RowWindows};
 
 /// Below this many groups that are over, clearing them away costs more than it gains.
-const OVER_WORTH_CLEARING: usize = 1_024;
+const OVER_WORTH_CLEARING: u64 = 1_024;
 
 /// Beside what is stored of a group: how many rows its key has had.
 const ROWS: &str = "rows";
@@ -81,8 +82,10 @@ impl KeptCounts {
     }
 
     /// Numbers the rows of a batch and takes them in; gives the windows that they complete, in the order of their last rows.
-    fn take_in(&mut self, rows: &RecordBatch) -> Result<Vec<Window>> {
+    fn take_in(&mut self, rows: &RecordBatch, moment: &Moment) -> Result<Vec<Window>> {
         self.columns.evaluate(rows, &self.keys, &self.inputs, &self.filters)?;
+        let keys = self.columns.keys.clone();
+        self.bring(&keys, rows.num_rows(), moment)?;
         let grouped = self.held.group(&self.columns.keys, rows.num_rows())?;
         let counts = grouped.slots.iter().map(|&slot| self.held.get(slot).map_or(self.base, |held| held.value));
         let mut counts = counts.collect::<Vec<_>>();
@@ -157,10 +160,9 @@ impl KeptCounts {
         Ok(keys)
     }
 
-    /// The panes that windows to come need: key, pane, and how many rows the key has had.
-    fn needed(&self) -> Vec<(u32, u64, u64)> {
-        let all = self.held.all().into_iter();
-        let counted = all.filter_map(|slot| Some((slot, self.held.get(slot)?.value)));
+    /// The panes of keys that windows to come need: key, pane, and how many rows the key has had.
+    fn needed(&self, slots: &[u32]) -> Vec<(u32, u64, u64)> {
+        let counted = slots.iter().filter_map(|&slot| Some((slot, self.held.get(slot)?.value)));
         counted.flat_map(|(slot, count)| self.windows.needed(count).map(move |pane| (slot, pane, count))).collect()
     }
 
@@ -171,11 +173,18 @@ impl KeptCounts {
     }
 
     fn clear_away(&mut self) -> Result<()> {
-        if self.groups.len() > 2 * self.open + OVER_WORTH_CLEARING {
-            let needed = self.needed();
-            self.groups = self.chosen(&needed)?;
+        let open = self.open as u64 - self.held.groups_away();
+        if self.groups.len() as u64 > 2 * open + OVER_WORTH_CLEARING {
+            self.clear_left()?;
         }
         Ok(())
+    }
+
+    /// The groups in stored rows.
+    fn groups_in(&self, rows: &RecordBatch) -> Result<Groups> {
+        let columns = rows.columns()[..rows.num_columns() - 1].to_vec();
+        let stored = under(&self.reduce.stored_schema()?, columns, rows.num_rows())?;
+        self.reduce.restore(&stored)?.settled()
     }
 
     fn stored_schema(&self) -> Result<SchemaRef> {
@@ -193,26 +202,24 @@ impl KeptCounts {
 }
 
 impl Kept for KeptCounts {
-    fn absorb(&mut self, partials: Vec<Partial>, _: &Moment) -> Result<Partitions> {
+    fn absorb(&mut self, partials: Vec<Partial>, moment: &Moment) -> Result<Partitions> {
         let parts = partials.into_iter().map(Partial::into_rows).collect::<Result<Vec<_>>>()?;
         let rows = concat_batches(&self.schemas.0, parts.iter().flatten())?;
         row_number(rows.num_rows())?;
         // Not after the batch: what windows needed must still be there for those who ask what has changed.
         self.clear_away()?;
-        let complete = self.take_in(&rows)?;
-        Ok(vec![vec![self.answer(&complete)?]])
+        let complete = self.take_in(&rows, moment)?;
+        let answer = self.answer(&complete)?;
+        self.settle_groups()?;
+        Ok(vec![vec![answer]])
     }
 
     fn changes(&mut self) -> Result<Vec<RecordBatch>> {
-        let changed = std::mem::take(&mut self.changed);
-        let rows = self.stored(&changed);
-        self.changed = changed;
-        Ok(vec![rows?])
+        Ok(vec![self.changes_stored()?])
     }
 
     fn snapshot(&mut self) -> Result<Vec<RecordBatch>> {
-        let needed = self.needed();
-        Ok(vec![self.stored(&needed)?])
+        Ok(vec![self.all_stored()?])
     }
 
     fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
@@ -242,10 +249,18 @@ impl Kept for KeptCounts {
         if rows.num_rows() != self.open {
             return Err(stored::corrupt("rows of windows to come are missing"));
         }
-        let columns = rows.columns()[..rows.num_columns() - 1].to_vec();
-        let stored = under(&self.reduce.stored_schema()?, columns, rows.num_rows())?;
-        self.groups = self.reduce.restore(&stored)?.settled()?;
-        Ok(())
+        self.groups = self.groups_in(&rows)?;
+        self.changed.clear();
+        self.settle(Some(&rows))
+    }
+
+    fn can_spill(&self) -> bool {
+        true
+    }
+
+    fn spill_to(&mut self, room: &Room) {
+        let windows = self.windows;
+        self.held.spread(room, move |&count| Size { bytes: 0, groups: windows.needed(count).count() as u64 });
     }
 
     fn groups(&self) -> u64 {
@@ -255,16 +270,79 @@ impl Kept for KeptCounts {
     /// The rows of the window of each key that comes next.
     fn scan(&self) -> Result<RecordBatch> {
         // Ids are looked up in a copy: looking may make groups.
+        let mut copy = match self.whole()? {
+            Some(whole) => whole,
+            None => self.with_keys_here()?,
+        };
+        let windows = copy.held.all().into_iter().filter_map(|slot| {
+            let needed = self.windows.needed(copy.held.get(slot)?.value);
+            Some((slot, needed.start, needed.end.checked_sub(1)?))
+        });
+        let windows = windows.collect::<Vec<_>>();
+        copy.answer(&windows)
+    }
+}
+
+impl KeepsKeys for KeptCounts {
+    type Value = u64;
+
+    fn held(&self) -> &HeldKeys<u64> {
+        &self.held
+    }
+
+    fn held_mut(&mut self) -> &mut HeldKeys<u64> {
+        &mut self.held
+    }
+
+    fn schema_stored(&self) -> Result<SchemaRef> {
+        self.stored_schema()
+    }
+
+    fn store_keys(&mut self, slots: &[u32]) -> Result<(RecordBatch, Vec<u32>)> {
+        let needed = self.needed(slots);
+        Ok((self.stored(&needed)?, needed.iter().map(|(slot, ..)| *slot).collect()))
+    }
+
+    fn take_back(&mut self, rows: &RecordBatch, since: &[u64]) -> Result<()> {
+        let place = self.keep.keys.len() - 1;
+        let grouped = self.held.group(&rows.columns()[..place], rows.num_rows())?;
+        let counts = rows.column(rows.num_columns() - 1).as_primitive::<Int64Type>();
+        for ((&group, &since), &count) in grouped.groups.iter().zip(since).zip(counts.values()) {
+            self.held.put_back(grouped.slots[group as usize], since, Due::default(), count.unsigned_abs());
+        }
+        let groups = self.groups_in(rows)?;
+        let ids = (0..groups.len() as u32).collect::<Vec<_>>();
+        self.groups.take_groups(&groups, &ids, &groups.keys()?)?;
+        Ok(())
+    }
+
+    fn changed_rows(&mut self) -> Result<RecordBatch> {
+        let changed = std::mem::take(&mut self.changed);
+        let rows = self.stored(&changed);
+        self.changed = changed;
+        rows
+    }
+
+    fn without_keys(&self) -> Result<Self> {
+        Self::new(&self.keep, &self.windows, self.schemas.clone())
+    }
+
+    fn with_keys_here(&self) -> Result<Self> {
+        let mut copy = self.without_keys()?;
         let ids = (0..self.groups.len() as u32).collect::<Vec<_>>();
-        let mut copy = Self::new(&self.keep, &self.windows, self.schemas.clone())?;
         copy.groups = self.reduce.select(&self.groups, &ids, &self.groups.keys()?)?;
         let all = self.held.all();
         let slots = copy.held.group(&self.held.keys(&all)?, all.len())?.slots;
-        let windows = all.iter().zip(slots).filter_map(|(&slot, of_copy)| {
-            let needed = self.windows.needed(self.held.get(slot)?.value);
-            Some((of_copy, needed.start, needed.end.checked_sub(1)?))
-        });
-        copy.answer(&windows.collect::<Vec<_>>())
+        for (held, of_copy) in all.iter().filter_map(|&slot| self.held.get(slot)).zip(slots) {
+            copy.held.put_back(of_copy, held.since, held.due, held.value);
+        }
+        Ok(copy)
+    }
+
+    fn clear_left(&mut self) -> Result<()> {
+        let needed = self.needed(&self.held.all());
+        self.groups = self.chosen(&needed)?;
+        Ok(())
     }
 }
 

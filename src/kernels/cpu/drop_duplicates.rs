@@ -8,7 +8,7 @@ use arrow_array::{ArrayRef, BooleanArray, Int64Array, TimestampMicrosecondArray}
 use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 
-use super::held_keys::{Due, HeldKeys};
+use super::held_keys::{Due, HeldKeys, KeepsKeys, Size};
 use super::project::Program;
 use super::step::evaluate;
 use crate::columnar::{DataType, Field, RecordBatch, Schema, SchemaRef, TimeUnit};
@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::kernels::drop_duplicates::micros_of;
 use crate::kernels::keep::under;
 use crate::kernels::map_state::micros;
+use crate::kernels::spill::Room;
 use crate::kernels::{Kept, Moment, Partial, Partitions, row_number, stored};
 use crate::plan::keep::nanos_of;
 use crate::plan::operator::{DropDuplicates, Memory};
@@ -80,7 +81,9 @@ impl Kept for KeptRows {
         let rows = concat_batches(&self.schema, parts.iter().flatten())?;
         row_number(rows.num_rows())?;
         let due = self.due(&rows, moment)?;
-        let grouped = self.held.group(&evaluate(&self.keys, &rows)?, rows.num_rows())?;
+        let keys = evaluate(&self.keys, &rows)?;
+        self.bring(&keys, rows.num_rows(), moment)?;
+        let grouped = self.held.group(&keys, rows.num_rows())?;
         self.changed.clear();
         let now = micros(moment.time);
         let mut is_first = vec![false; rows.num_rows()];
@@ -105,22 +108,32 @@ impl Kept for KeptRows {
             self.held.forget(slot);
             self.changed.push(slot);
         }
+        self.settle(None)?;
         Ok(vec![vec![filter_record_batch(&rows, &BooleanArray::from(is_first))?]])
     }
 
     fn changes(&mut self) -> Result<Vec<RecordBatch>> {
-        Ok(vec![self.stored(&self.changed)?])
+        Ok(vec![self.changes_stored()?])
     }
 
     fn snapshot(&mut self) -> Result<Vec<RecordBatch>> {
-        Ok(vec![self.stored(&self.held.all())?])
+        Ok(vec![self.all_stored()?])
     }
 
     fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
         let schema = self.stored_schema();
         let all = snapshot.iter().chain(changes.iter().flatten()).collect::<Vec<_>>();
         all.iter().try_for_each(|rows| stored::check(rows, &schema))?;
-        self.held.restore(&concat_batches(&schema, all)?, |_| ())
+        self.held.restore(&concat_batches(&schema, all)?, |_| ())?;
+        self.settle(None)
+    }
+
+    fn can_spill(&self) -> bool {
+        true
+    }
+
+    fn spill_to(&mut self, room: &Room) {
+        self.held.spread(room, |()| Size::default());
     }
 
     fn groups(&self) -> u64 {
@@ -129,16 +142,55 @@ impl Kept for KeptRows {
 
     /// The keys, and when they are forgotten.
     fn scan(&self) -> Result<RecordBatch> {
-        let all = self.held.all();
-        let until =
-            all.iter().filter_map(|&slot| self.held.get(slot)).map(|held| held.due.until.or(held.due.until_event));
+        let whole = self.whole()?;
+        let held = &whole.as_ref().unwrap_or(self).held;
+        let all = held.all();
+        let until = all.iter().filter_map(|&slot| held.get(slot)).map(|held| held.due.until.or(held.due.until_event));
         let until: ArrayRef = Arc::new(until.collect::<TimestampMicrosecondArray>());
         let keys = self.drop.columns.iter().map(|key| Field::new(&key.name, key.expr.data_type.clone(), true));
         let time = Field::new("until", DataType::Timestamp(TimeUnit::Microsecond, None), true);
         let schema = Arc::new(Schema::new(keys.chain([time]).collect::<Vec<_>>()));
-        let mut columns = self.held.keys(&all)?;
+        let mut columns = held.keys(&all)?;
         columns.push(until);
         under(&schema, columns, all.len())
+    }
+}
+
+impl KeepsKeys for KeptRows {
+    type Value = ();
+
+    fn held(&self) -> &HeldKeys<()> {
+        &self.held
+    }
+
+    fn held_mut(&mut self) -> &mut HeldKeys<()> {
+        &mut self.held
+    }
+
+    fn schema_stored(&self) -> Result<SchemaRef> {
+        Ok(self.stored_schema())
+    }
+
+    fn store_keys(&mut self, slots: &[u32]) -> Result<(RecordBatch, Vec<u32>)> {
+        Ok((self.stored(slots)?, slots.to_vec()))
+    }
+
+    fn take_back(&mut self, rows: &RecordBatch, _: &[u64]) -> Result<()> {
+        self.held.restore(rows, |_| ())
+    }
+
+    fn changed_rows(&mut self) -> Result<RecordBatch> {
+        self.stored(&self.changed)
+    }
+
+    fn without_keys(&self) -> Result<Self> {
+        Self::new(&self.drop, &self.schema)
+    }
+
+    fn with_keys_here(&self) -> Result<Self> {
+        let mut copy = self.without_keys()?;
+        copy.held.restore(&self.stored(&self.held.all())?, |_| ())?;
+        Ok(copy)
     }
 }
 

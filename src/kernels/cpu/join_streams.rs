@@ -13,12 +13,13 @@ use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, UInt64Array};
 use arrow_row::{RowConverter, RowParser, SortField};
 use arrow_select::concat::concat_batches;
 
-use super::held_keys::{Due, HeldKeys};
+use super::held_keys::{Due, HeldKeys, KeepsKeys, Size};
 use super::keep::{OVER_ENTRY, latest_rows, over_entry};
 use crate::columnar::{DataType, Field, RecordBatch, Schema, SchemaRef};
 use crate::error::Result;
 use crate::kernels::join_streams::forgotten_at;
 use crate::kernels::keep::under;
+use crate::kernels::spill::Room;
 use crate::kernels::{Kept, Moment, Partial, Partitions, row_number, stored};
 use crate::plan::operator::JoinStreams;
 
@@ -26,7 +27,7 @@ use crate::plan::operator::JoinStreams;
 type Stamp = (i64, u64);
 
 #[derive(Debug, Clone)]
-struct Waiting {
+pub(super) struct Waiting {
     bytes: Arc<[u8]>,
     is_matched: bool,
 }
@@ -187,6 +188,14 @@ impl KeptStreams {
 
     /// Lets the rows of a key wait; none is as good as forgetting it.
     fn hold(&mut self, slot: u32, bucket: Bucket) {
+        match self.due_of(&bucket) {
+            None => self.held.forget(slot),
+            Some(due) => self.held.put(slot, due, bucket),
+        }
+    }
+
+    /// When the first of these rows is due; none if there are no rows.
+    fn due_of(&self, bucket: &Bucket) -> Option<Due> {
         let first = |is_right: bool| {
             let ((time, _), _) = bucket[usize::from(is_right)].first_key_value()?;
             Some(forgotten_at(&self.join, is_right, *time))
@@ -194,12 +203,9 @@ impl KeptStreams {
         // Of several rows of the right stream the first goes once the second is the latest for all that can come.
         let second = bucket[1].keys().nth(1).filter(|_| self.join.takes_latest);
         let second = second.map(|(time, _)| forgotten_at(&self.join, false, *time));
-        let due = [first(false), first(true), second].into_iter().flatten().min();
-        match due {
-            None => self.held.forget(slot),
-            Some(_) if self.join.watermarks.is_empty() => self.held.put(slot, Due::default(), bucket),
-            until_event => self.held.put(slot, Due { until: None, until_event }, bucket),
-        }
+        let first = [first(false), first(true), second].into_iter().flatten().min()?;
+        let until_event = (!self.join.watermarks.is_empty()).then_some(first);
+        Some(Due { until: None, until_event })
     }
 
     /// Forgets the rows that no other can match any more; those without a match are given, if the join wants them.
@@ -321,50 +327,18 @@ impl KeptStreams {
         under(&self.stored_schema(), columns, given.slots.len())
     }
 
-    fn all(&self) -> Vec<(u32, bool, Stamp)> {
-        let mut all = Vec::with_capacity(self.count);
-        for slot in self.held.all() {
+    /// The rows of keys that wait.
+    fn rows_of(&self, slots: &[u32]) -> Vec<(u32, bool, Stamp)> {
+        let mut all = Vec::with_capacity(slots.len());
+        for &slot in slots {
             let sides = self.held.get(slot).into_iter().flat_map(|held| [false, true].into_iter().zip(&held.value));
             all.extend(sides.flat_map(|(is_right, rows)| rows.keys().map(move |&stamp| (slot, is_right, stamp))));
         }
         all
     }
-}
 
-impl Kept for KeptStreams {
-    fn absorb(&mut self, partials: Vec<Partial>, moment: &Moment) -> Result<Partitions> {
-        let parts = partials.into_iter().map(Partial::into_rows).collect::<Result<Vec<_>>>()?;
-        let rows = concat_batches(&self.schemas.0, parts.iter().flatten())?;
-        row_number(rows.num_rows())?;
-        self.changed.clear();
-        let pairs = self.take_in(&rows)?;
-        let over = self.forget(moment.horizon);
-        self.over = moment.horizon;
-        Ok(vec![vec![self.rows(&pairs)?, self.rows(&over)?]])
-    }
-
-    fn changes(&mut self) -> Result<Vec<RecordBatch>> {
-        let rows = self.stored(&self.changed)?;
-        let Some(over) = self.over else { return Ok(vec![rows]) };
-        let mut metadata = rows.schema().metadata().clone();
-        metadata.insert(OVER_ENTRY.to_owned(), over.to_string());
-        let schema = rows.schema().as_ref().clone().with_metadata(metadata);
-        Ok(vec![rows.with_schema(Arc::new(schema))?])
-    }
-
-    fn snapshot(&mut self) -> Result<Vec<RecordBatch>> {
-        Ok(vec![self.stored(&self.all())?])
-    }
-
-    fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
-        let schema = self.stored_schema();
-        let all = snapshot.iter().chain(changes.iter().flatten()).collect::<Vec<_>>();
-        let mut over = None;
-        for rows in &all {
-            stored::check(rows, &schema)?;
-            over = over.max(over_entry(rows.schema_ref())?);
-        }
-        let rows = latest_rows(&concat_batches(&schema, all)?, 1)?;
+    /// Rows that were stored, by their keys: the slot of each key, and its rows.
+    fn buckets(&mut self, rows: &RecordBatch) -> Result<Vec<(u32, Bucket)>> {
         let keys_to = 4 + self.join.keys.len();
         let grouped = self.held.group(&rows.columns()[4..keys_to], rows.num_rows())?;
         let (left, right) = rows.columns()[keys_to..].split_at(self.join.left);
@@ -379,13 +353,64 @@ impl Kept for KeptStreams {
             buckets[group as usize][side].insert((times.value(row), numbers.value(row)), waiting);
             self.next = self.next.max(numbers.value(row) + 1);
         }
+        Ok(grouped.slots.into_iter().zip(buckets).collect())
+    }
+}
+
+impl Kept for KeptStreams {
+    fn absorb(&mut self, partials: Vec<Partial>, moment: &Moment) -> Result<Partitions> {
+        let parts = partials.into_iter().map(Partial::into_rows).collect::<Result<Vec<_>>>()?;
+        let rows = concat_batches(&self.schemas.0, parts.iter().flatten())?;
+        row_number(rows.num_rows())?;
+        self.changed.clear();
+        let keys = JoinStreams::KEYS_FROM..JoinStreams::KEYS_FROM + self.join.keys.len();
+        self.bring(&rows.columns()[keys], rows.num_rows(), moment)?;
+        let pairs = self.take_in(&rows)?;
+        let over = self.forget(moment.horizon);
+        self.over = moment.horizon;
+        let answer = vec![vec![self.rows(&pairs)?, self.rows(&over)?]];
+        self.settle(Some(&rows))?;
+        Ok(answer)
+    }
+
+    fn changes(&mut self) -> Result<Vec<RecordBatch>> {
+        let rows = self.changes_stored()?;
+        let Some(over) = self.over else { return Ok(vec![rows]) };
+        let mut metadata = rows.schema().metadata().clone();
+        metadata.insert(OVER_ENTRY.to_owned(), over.to_string());
+        let schema = rows.schema().as_ref().clone().with_metadata(metadata);
+        Ok(vec![rows.with_schema(Arc::new(schema))?])
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<RecordBatch>> {
+        Ok(vec![self.all_stored()?])
+    }
+
+    fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
+        let schema = self.stored_schema();
+        let all = snapshot.iter().chain(changes.iter().flatten()).collect::<Vec<_>>();
+        let mut over = None;
+        for rows in &all {
+            stored::check(rows, &schema)?;
+            over = over.max(over_entry(rows.schema_ref())?);
+        }
+        let rows = latest_rows(&concat_batches(&schema, all)?, 1)?;
         self.count = rows.num_rows();
-        for (slot, bucket) in grouped.slots.into_iter().zip(buckets) {
+        for (slot, bucket) in self.buckets(&rows)? {
             self.hold(slot, bucket);
         }
         // What a batch has forgotten it has given as well.
         self.forget(over);
-        Ok(())
+        self.changed.clear();
+        self.settle(Some(&rows))
+    }
+
+    fn can_spill(&self) -> bool {
+        true
+    }
+
+    fn spill_to(&mut self, room: &Room) {
+        self.held.spread(room, |bucket| Size { bytes: 0, groups: bucket.iter().map(|rows| rows.len() as u64).sum() });
     }
 
     fn groups(&self) -> u64 {
@@ -394,20 +419,77 @@ impl Kept for KeptStreams {
 
     /// The rows that wait; the columns of the other stream are null.
     fn scan(&self) -> Result<RecordBatch> {
-        let stored = self.stored(&self.all())?;
+        let whole = self.whole()?;
+        let kept = whole.as_ref().unwrap_or(self);
+        let stored = kept.stored(&kept.rows_of(&kept.held.all()))?;
         let schema = stored.schema();
         let fields = schema.fields().iter().skip(1).cloned().collect::<Vec<_>>();
         under(&Arc::new(Schema::new(fields)), stored.columns()[1..].to_vec(), stored.num_rows())
     }
 
     fn end(&self) -> Option<i64> {
+        self.end_of(&self.held.all()).max(self.held.end_away())
+    }
+}
+
+impl KeepsKeys for KeptStreams {
+    type Value = Bucket;
+
+    fn held(&self) -> &HeldKeys<Bucket> {
+        &self.held
+    }
+
+    fn held_mut(&mut self) -> &mut HeldKeys<Bucket> {
+        &mut self.held
+    }
+
+    fn schema_stored(&self) -> Result<SchemaRef> {
+        Ok(self.stored_schema())
+    }
+
+    fn store_keys(&mut self, slots: &[u32]) -> Result<(RecordBatch, Vec<u32>)> {
+        let rows = self.rows_of(slots);
+        Ok((self.stored(&rows)?, rows.iter().map(|(slot, ..)| *slot).collect()))
+    }
+
+    fn take_back(&mut self, rows: &RecordBatch, since: &[u64]) -> Result<()> {
+        let mut since = since.iter();
+        for (slot, bucket) in self.buckets(rows)? {
+            // The rows of a key lie one after another, and are all held since then.
+            let since = since.nth(bucket.iter().map(BTreeMap::len).sum::<usize>().saturating_sub(1));
+            if let (Some(&since), Some(due)) = (since, self.due_of(&bucket)) {
+                self.held.put_back(slot, since, due, bucket);
+            }
+        }
+        Ok(())
+    }
+
+    fn changed_rows(&mut self) -> Result<RecordBatch> {
+        self.stored(&self.changed)
+    }
+
+    fn without_keys(&self) -> Result<Self> {
+        Self::new(&self.join, self.schemas.clone())
+    }
+
+    fn with_keys_here(&self) -> Result<Self> {
+        let mut copy = self.without_keys()?;
+        let all = self.held.all();
+        let slots = copy.held.group(&self.held.keys(&all)?, all.len())?.slots;
+        for (held, of_copy) in all.iter().filter_map(|&slot| self.held.get(slot)).zip(slots) {
+            copy.held.put_back(of_copy, held.since, held.due, held.value.clone());
+        }
+        Ok(copy)
+    }
+
+    fn end_of(&self, slots: &[u32]) -> Option<i64> {
         let takes_latest = self.join.takes_latest;
         let waits = |is_right: bool| self.join.kind.gives_unmatched(is_right) || takes_latest && !is_right;
         let [left, right] = [false, true].map(waits);
         if !left && !right {
             return None;
         }
-        let last = self.all().into_iter().filter(|(_, is_right, _)| if *is_right { right } else { left });
+        let last = self.rows_of(slots).into_iter().filter(|(_, is_right, _)| if *is_right { right } else { left });
         last.map(|(_, is_right, (time, _))| forgotten_at(&self.join, is_right, time)).max()
     }
 }

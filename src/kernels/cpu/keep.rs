@@ -21,7 +21,7 @@ use arrow_select::filter::filter_record_batch;
 use arrow_select::take::take_record_batch;
 
 use super::group_ids::GroupIds;
-use super::held_keys::HeldKeys;
+use super::held_keys::{HeldKeys, KeepsKeys, Size};
 use super::initial::InitialRows;
 use super::key_groups::{Ground, KeyGroups, Touched, taken};
 use super::pane_stacks::{PaneStacks, merged, set_pane};
@@ -58,7 +58,7 @@ pub(super) struct KeptGroups {
     /// Panes before this one are over; of groups with a time to live, those that were due by then.
     pub(super) over_before: Option<i64>,
     /// Of groups with a time to live: which number each key has at present, and when it is due.
-    pub(super) ages: Option<HeldKeys<i64>>,
+    pub(super) ages: HeldKeys<i64>,
     /// The keys that the latest batch touched, in the order of its groups.
     pub(super) touched_ages: Vec<u32>,
     /// What is taken in with the first batch: stored groups.
@@ -70,15 +70,15 @@ pub(super) struct KeptGroups {
 impl KeptGroups {
     pub(super) fn new(keep: &Keep, schema: &SchemaRef) -> Result<Self> {
         let reduce = KeyedReduce::prepare(&fields(keep), &keep.aggregates)?;
-        let keys = keep.keys.iter().take(keep.keys.len().saturating_sub(1));
-        let keys = keys.map(|key| (key.name.as_str(), &key.expr.data_type));
+        let keys = if keep.ttl.is_some() { keep.plain_keys() } else { &[] };
+        let keys = keys.iter().map(|key| (key.name.as_str(), &key.expr.data_type));
         let overlaps = match &keep.span {
             Span::Event(windows) => windows.slide < windows.size,
             Span::Batches { .. } => true,
             Span::Always | Span::Sessions(_) | Span::Rows(_) => false,
         };
         let stored = reduce.stored_schema()?;
-        let may_deal = keep.may_spill() && may_be_dealt(keep, &stored);
+        let may_deal = keep.ttl.is_none() && may_be_dealt(keep, &stored);
         let ground = Ground { reduce: reduce.clone(), schema: stored, may_deal, room: None };
         let stacks = (overlaps && PaneStacks::suit(&keep.aggregates)).then(PaneStacks::default);
         Ok(Self {
@@ -90,7 +90,7 @@ impl KeptGroups {
             ground: Arc::new(ground),
             stacks,
             over_before: None,
-            ages: keep.ttl.map(|_| HeldKeys::new(keys)).transpose()?,
+            ages: HeldKeys::new(keys)?,
             touched_ages: Vec::new(),
             initial: None,
             has_begun: false,
@@ -101,7 +101,7 @@ impl KeptGroups {
     pub(super) fn beginning(mut self, initial: Option<&InitialRows>) -> Result<Self> {
         let Some(initial) = initial else { return Ok(self) };
         let mut keys = initial.keys().to_vec();
-        if self.ages.is_some() {
+        if self.is_aged() {
             keys.push(Arc::new(Int64Array::from(vec![0; initial.rows])));
         }
         let stored = self.reduce.seeded(&keys, initial.others().1, initial.rows)?;
@@ -125,6 +125,7 @@ impl KeptGroups {
     fn take_in(&mut self, groups: &mut Groups, moment: &Moment) -> Result<RecordBatch> {
         groups.settle()?;
         self.begin(moment)?;
+        self.bring_aged(groups, moment)?;
         self.touched.clear();
         for (pane, from, keys) in self.dealt(groups, moment)? {
             let kept = match self.panes.entry(pane) {
@@ -136,9 +137,11 @@ impl KeptGroups {
                 stacks.touch(pane);
             }
         }
-        if self.ages.is_some() {
+        if self.is_aged() {
             self.forget_aged(moment)?;
-            return self.answer(moment);
+            let answer = self.answer(moment)?;
+            self.settle_groups()?;
+            return Ok(answer);
         }
         let rows = self.answer(moment)?;
         self.forget(moment);
@@ -181,7 +184,7 @@ impl KeptGroups {
     /// The rows that the mode asks for.
     fn answer(&mut self, moment: &Moment) -> Result<RecordBatch> {
         match &self.keep.span {
-            Span::Always if self.ages.is_some() && self.keep.mode == OutputMode::Complete => self.alive(),
+            Span::Always if self.is_aged() && self.keep.mode == OutputMode::Complete => self.alive(),
             Span::Always => {
                 let rows = match self.keep.mode {
                     OutputMode::Complete => self.panes.get(&0).map(KeyGroups::rows),
@@ -282,7 +285,7 @@ impl KeptGroups {
     /// The rows of groups as they come out.
     pub(super) fn finished(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         let mut columns = rows.columns().to_vec();
-        if self.ages.is_some() {
+        if self.is_aged() {
             columns.remove(self.keep.keys.len() - 1);
         }
         under(&self.schema, columns, rows.num_rows())
@@ -300,6 +303,12 @@ impl KeptGroups {
             self.panes = self.panes.split_off(&over_before);
             self.touched = self.touched.split_off(&over_before);
         }
+    }
+
+    /// The groups that the latest batch touched, as they are stored.
+    pub(super) fn touched_rows(&mut self) -> Result<RecordBatch> {
+        let touched = self.touched.values_mut().map(Touched::store).collect::<Result<_>>()?;
+        self.stored(touched)
     }
 
     /// The stored groups of all panes.
@@ -324,8 +333,7 @@ impl Kept for KeptGroups {
         if std::mem::take(&mut self.has_begun) {
             return self.snapshot();
         }
-        let touched = self.touched.values_mut().map(Touched::store).collect::<Result<_>>()?;
-        let rows = self.with_ages(self.stored(touched)?, &self.touched_ages)?;
+        let rows = if self.is_aged() { self.changes_stored()? } else { self.touched_rows()? };
         let Some(over_before) = self.over_before else { return Ok(vec![rows]) };
         let mut metadata = rows.schema().metadata().clone();
         metadata.insert(OVER_ENTRY.to_owned(), over_before.to_string());
@@ -334,10 +342,8 @@ impl Kept for KeptGroups {
     }
 
     fn snapshot(&mut self) -> Result<Vec<RecordBatch>> {
-        if let Some(ages) = &self.ages {
-            let all = ages.all();
-            let rows = self.chosen(&all)?.store()?;
-            return Ok(vec![self.with_ages(rows, &all)?]);
+        if self.is_aged() {
+            return Ok(vec![self.all_stored()?]);
         }
         let panes = self.panes.values_mut().map(KeyGroups::store).collect::<Result<_>>()?;
         Ok(vec![self.stored(panes)?])
@@ -345,7 +351,7 @@ impl Kept for KeptGroups {
 
     fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
         self.initial = None;
-        if self.ages.is_some() {
+        if self.is_aged() {
             return self.restore_aged(snapshot, changes);
         }
         let schema = self.reduce.stored_schema()?;
@@ -386,11 +392,13 @@ impl Kept for KeptGroups {
     }
 
     fn can_spill(&self) -> bool {
-        self.keep.may_spill()
+        true
     }
 
     fn spill_to(&mut self, room: &Room) {
-        if self.can_spill() {
+        if self.is_aged() {
+            self.ages.spread(room, |_| Size { bytes: 0, groups: 1 });
+        } else {
             self.ground = Arc::new(Ground { room: Some(room.clone()), ..Ground::clone(&self.ground) });
         }
     }
@@ -410,15 +418,15 @@ impl Kept for KeptGroups {
     }
 
     fn groups(&self) -> u64 {
-        if let Some(ages) = &self.ages {
-            return ages.len() as u64;
+        if self.is_aged() {
+            return self.ages.len() as u64;
         }
         self.panes.values().map(|groups| groups.len() as u64).sum()
     }
 
     fn scan(&self) -> Result<RecordBatch> {
         match &self.keep.span {
-            Span::Always if self.ages.is_some() => self.alive(),
+            Span::Always if self.is_aged() => self.alive(),
             Span::Always => match self.panes.get(&0) {
                 Some(groups) => self.finished(&groups.rows()?),
                 None => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
@@ -442,7 +450,7 @@ impl Kept for KeptGroups {
 
     /// Without windows one group alone is made a row of.
     fn get(&self, key: &[ArrayRef]) -> Result<RecordBatch> {
-        let (Span::Always, None) = (&self.keep.span, &self.ages) else {
+        let (Span::Always, false) = (&self.keep.span, self.is_aged()) else {
             let all = self.scan()?;
             return Ok(filter_record_batch(&all, &has_key(all.columns(), key, all.num_rows())?)?);
         };

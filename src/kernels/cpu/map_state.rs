@@ -16,12 +16,13 @@ use arrow_select::concat::concat_batches;
 use arrow_select::take::{take, take_record_batch};
 use rayon::prelude::*;
 
-use super::held_keys::{Due, Grouped, HeldKeys};
+use super::held_keys::{Due, Grouped, HeldKeys, KeepsKeys, Size};
 use super::initial::InitialRows;
 use crate::columnar::{ArrayRef, DataType, Field, RecordBatch, Schema, SchemaRef, TimeUnit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::keep::under;
 use crate::kernels::map_state::{check_answers, micros};
+use crate::kernels::spill::Room;
 use crate::kernels::user_function::panic_text;
 use crate::kernels::{Kept, Moment, Partial, Partitions, row_number, stored};
 use crate::plan::keep::OutputMode;
@@ -188,7 +189,8 @@ impl KeptStates {
     }
 
     /// All that is remembered.
-    fn show(&self) -> Result<RecordBatch> {
+    fn show(&mut self) -> Result<RecordBatch> {
+        self.bring_all()?;
         let all = self.held.all();
         let states = self.states(&all).into_iter().flatten().collect::<Vec<_>>();
         under(&self.schemas.1, self.function()?.1.show(&self.held.keys(&all)?, &states)?, all.len())
@@ -215,7 +217,9 @@ impl Kept for KeptStates {
         let rows = concat_batches(&self.schemas.0, parts.iter().flatten())?;
         row_number(rows.num_rows())?;
         self.begin(moment)?;
-        let grouped = self.held.group(&rows.columns()[..self.map.keys.len()], rows.num_rows())?;
+        let keys = &rows.columns()[..self.map.keys.len()];
+        self.bring(keys, rows.num_rows(), moment)?;
+        let grouped = self.held.group(keys, rows.num_rows())?;
         // All is called before anything is remembered: if the function fails, the batch can be run again.
         let of_rows = self.call_rows(&rows, &grouped, moment)?;
         let of_due = self.call_due(moment)?;
@@ -227,15 +231,16 @@ impl Kept for KeptStates {
             OutputMode::Complete => self.show()?,
             _ => concat_batches(&self.schemas.1, std::iter::once(&given).chain(&timed_out))?,
         };
+        self.settle(None)?;
         Ok(vec![vec![answer]])
     }
 
     fn changes(&mut self) -> Result<Vec<RecordBatch>> {
-        Ok(vec![self.stored(&self.changed)?])
+        Ok(vec![self.changes_stored()?])
     }
 
     fn snapshot(&mut self) -> Result<Vec<RecordBatch>> {
-        Ok(vec![self.stored(&self.held.all())?])
+        Ok(vec![self.all_stored()?])
     }
 
     fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
@@ -244,19 +249,21 @@ impl Kept for KeptStates {
         let all = snapshot.iter().chain(changes.iter().flatten()).collect::<Vec<_>>();
         all.iter().try_for_each(|rows| stored::check(rows, &schema))?;
         let rows = concat_batches(&schema, all)?;
-        let states = rows.column(rows.num_columns() - 1).as_binary::<i64>();
-        self.held.restore(&rows, |row| states.value(row).into())?;
-        let Some((_, function)) = &self.function else { return Ok(()) };
-        let check = |slot: u32| self.held.get(slot).map_or(Ok(()), |held| function.check(&held.value));
-        self.held.all().into_iter().try_for_each(check).map_err(|error| {
-            let message = format!("what is remembered is no {} any more: {}", self.map.state_type, error.message());
-            let advice = "let the type read what was stored (serde's `default` for what is new), or start anew with a new checkpoint";
-            Error::invalid_query(message).advice(advice).because(error)
-        })
+        self.remember(&rows)?;
+        self.check_states()?;
+        self.settle(None)
+    }
+
+    fn can_spill(&self) -> bool {
+        true
+    }
+
+    fn spill_to(&mut self, room: &Room) {
+        self.held.spread(room, |state| Size { bytes: state.len() as u64, groups: 0 });
     }
 
     fn end(&self) -> Option<i64> {
-        self.held.last_due_event()
+        self.held.last_due_event().max(self.held.end_away())
     }
 
     fn due(&self) -> Option<i64> {
@@ -268,15 +275,78 @@ impl Kept for KeptStates {
     }
 
     fn scan(&self) -> Result<RecordBatch> {
-        self.shown(&self.held.all())
+        let whole = self.whole()?;
+        let kept = whole.as_ref().unwrap_or(self);
+        kept.shown(&kept.held.all())
     }
 
     fn get(&self, key: &[ArrayRef]) -> Result<RecordBatch> {
-        self.shown(&self.held.find(key)?.into_iter().collect::<Vec<_>>())
+        let near = self.near(key)?;
+        let kept = near.as_ref().unwrap_or(self);
+        kept.shown(&kept.held.find(key)?.into_iter().collect::<Vec<_>>())
+    }
+}
+
+impl KeepsKeys for KeptStates {
+    type Value = Box<[u8]>;
+
+    fn held(&self) -> &HeldKeys<Box<[u8]>> {
+        &self.held
+    }
+
+    fn held_mut(&mut self) -> &mut HeldKeys<Box<[u8]>> {
+        &mut self.held
+    }
+
+    fn schema_stored(&self) -> Result<SchemaRef> {
+        Ok(self.stored_schema())
+    }
+
+    fn store_keys(&mut self, slots: &[u32]) -> Result<(RecordBatch, Vec<u32>)> {
+        Ok((self.stored(slots)?, slots.to_vec()))
+    }
+
+    fn take_back(&mut self, rows: &RecordBatch, _: &[u64]) -> Result<()> {
+        self.remember(rows)
+    }
+
+    fn changed_rows(&mut self) -> Result<RecordBatch> {
+        self.stored(&self.changed)
+    }
+
+    fn without_keys(&self) -> Result<Self> {
+        Self::new(&self.map, self.function.clone(), self.schemas.clone())
+    }
+
+    fn with_keys_here(&self) -> Result<Self> {
+        let mut copy = self.without_keys()?;
+        copy.remember(&self.stored(&self.held.all())?)?;
+        Ok(copy)
+    }
+
+    fn end_of(&self, slots: &[u32]) -> Option<i64> {
+        slots.iter().filter_map(|&slot| self.held.get(slot)?.due.until_event).max()
     }
 }
 
 impl KeptStates {
+    /// Remembers what was stored.
+    fn remember(&mut self, rows: &RecordBatch) -> Result<()> {
+        let states = rows.column(rows.num_columns() - 1).as_binary::<i64>();
+        self.held.restore(rows, |row| states.value(row).into())
+    }
+
+    /// Holds what is remembered to the type that the function has now.
+    fn check_states(&self) -> Result<()> {
+        let Some((_, function)) = &self.function else { return Ok(()) };
+        let check = |slot: u32| self.held.get(slot).map_or(Ok(()), |held| function.check(&held.value));
+        self.held.all().into_iter().try_for_each(check).map_err(|error| {
+            let message = format!("what is remembered is no {} any more: {}", self.map.state_type, error.message());
+            let advice = "let the type read what was stored (serde's `default` for what is new), or start anew with a new checkpoint";
+            Error::invalid_query(message).advice(advice).because(error)
+        })
+    }
+
     /// The keys, what is remembered as JSON, and when its time is over.
     fn shown(&self, all: &[u32]) -> Result<RecordBatch> {
         let held = || all.iter().filter_map(|&slot| self.held.get(slot));

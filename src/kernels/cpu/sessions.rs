@@ -12,7 +12,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow_select::concat::concat_batches;
 use arrow_select::take::take;
 
-use super::held_keys::{Due, HeldKeys};
+use super::held_keys::{Due, HeldKeys, KeepsKeys, Size};
 use super::keep::latest_rows;
 use super::reduce::{Groups, KeyedReduce};
 use super::stage::combined;
@@ -20,15 +20,16 @@ use crate::columnar::{DataType, Field, Schema, SchemaRef};
 use crate::error::{Error, Result};
 use crate::expr::AggregateFunction;
 use crate::kernels::keep::{fields, first_open_pane, under};
+use crate::kernels::spill::Room;
 use crate::kernels::{Kept, Moment, Partial, Partitions, stored};
 use crate::plan::keep::{Keep, OutputMode, Windows};
 
 /// Below this many groups that are over, clearing them away costs more than it gains.
-const OVER_WORTH_CLEARING: usize = 1_024;
+const OVER_WORTH_CLEARING: u64 = 1_024;
 
 /// A session of a key: the times of its first and last rows, and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Session {
+pub(super) struct Session {
     first: i64,
     last: i64,
     number: i64,
@@ -91,6 +92,10 @@ impl KeptSessions {
         let mut keys = batch.keys()?;
         let Some(times) = keys.pop() else { return Err(Error::internal("sessions without a time")) };
         let times = times.as_primitive::<Int64Type>();
+        self.bring(&keys, batch.len(), moment)?;
+        if self.keep.mode == OutputMode::Complete {
+            self.bring_all()?;
+        }
         let grouped = self.held.group(&keys, batch.len())?;
         let mut of_key: Vec<Vec<(i64, u32)>> = vec![Vec::new(); grouped.slots.len()];
         for (group, (&key, &time)) in (0_u32..).zip(grouped.groups.iter().zip(times.values())) {
@@ -121,7 +126,9 @@ impl KeptSessions {
             self.hold(slot, sessions);
         }
         self.assemble(batch, puzzles)?;
-        self.answer(moment)
+        let answer = self.answer(moment)?;
+        self.settle_groups()?;
+        Ok(answer)
     }
 
     /// Merges the groups of the pieces of each session, round by round.
@@ -186,12 +193,17 @@ impl KeptSessions {
     fn hold(&mut self, slot: u32, sessions: Vec<Session>) {
         let before = self.held.get(slot).map_or(0, |held| held.value.len());
         self.count = self.count + sessions.len() - before;
-        let Some(earliest) = sessions.iter().map(|session| session.last).min() else { return self.held.forget(slot) };
-        let until_event = match self.keep.mode {
-            OutputMode::Complete => None,
-            _ => Some(self.end_in_micros(earliest)),
-        };
-        self.held.put(slot, Due { until: None, until_event }, sessions);
+        match self.due_of(&sessions) {
+            None => self.held.forget(slot),
+            Some(due) => self.held.put(slot, due, sessions),
+        }
+    }
+
+    /// When the first of these sessions is over; none if there are none.
+    fn due_of(&self, sessions: &[Session]) -> Option<Due> {
+        let earliest = sessions.iter().map(|session| session.last).min()?;
+        let until_event = (self.keep.mode != OutputMode::Complete).then(|| self.end_in_micros(earliest));
+        Some(Due { until: None, until_event })
     }
 
     /// When event time has come far enough for a session whose last row is this, in microseconds, rounded up.
@@ -219,11 +231,16 @@ impl KeptSessions {
         }
     }
 
+    /// The open sessions of all keys in memory.
     fn open(&self) -> Vec<(u32, Session)> {
-        let all = self.held.all().into_iter();
-        let of =
-            |slot| self.held.get(slot).into_iter().flat_map(move |held| held.value.iter().map(move |one| (slot, *one)));
-        all.flat_map(of).collect()
+        self.open_of(&self.held.all())
+    }
+
+    fn open_of(&self, slots: &[u32]) -> Vec<(u32, Session)> {
+        let of = |&slot: &u32| {
+            self.held.get(slot).into_iter().flat_map(move |held| held.value.iter().map(move |one| (slot, *one)))
+        };
+        slots.iter().flat_map(of).collect()
     }
 
     fn chosen(&mut self, sessions: &[(u32, Session)]) -> Result<Groups> {
@@ -249,10 +266,34 @@ impl KeptSessions {
     }
 
     fn clear_away(&mut self) -> Result<()> {
-        if self.groups.len() > 2 * self.count + OVER_WORTH_CLEARING {
-            self.groups = self.chosen(&self.open())?;
+        let open = self.count as u64 - self.held.groups_away();
+        if self.groups.len() as u64 > 2 * open + OVER_WORTH_CLEARING {
+            self.clear_left()?;
         }
         Ok(())
+    }
+
+    /// The sessions in stored rows, all of them open: the slot of each key, and its sessions.
+    fn sessions_in(&mut self, rows: &RecordBatch) -> Result<Vec<(u32, Vec<Session>)>> {
+        let keys = self.keep.keys.len();
+        let times = |back: usize| rows.column(rows.num_columns() - back).as_primitive::<Int64Type>();
+        let (first, last, number) = (times(2), times(1), rows.column(keys - 1).as_primitive::<Int64Type>());
+        let grouped = self.held.group(&rows.columns()[..keys - 1], rows.num_rows())?;
+        let mut of_key = vec![Vec::new(); grouped.slots.len()];
+        for (row, &key) in grouped.groups.iter().enumerate() {
+            let session = Session { first: first.value(row), last: last.value(row), number: number.value(row) };
+            self.next_number = self.next_number.max(session.number + 1);
+            of_key[key as usize].push(session);
+        }
+        of_key.iter_mut().for_each(|sessions| sessions.sort_unstable_by_key(|session| session.first));
+        Ok(grouped.slots.into_iter().zip(of_key).collect())
+    }
+
+    /// The groups in stored rows.
+    fn groups_in(&self, rows: &RecordBatch) -> Result<Groups> {
+        let columns = rows.columns()[..rows.num_columns() - 2].to_vec();
+        let stored = under(&self.reduce.stored_schema()?, columns, rows.num_rows())?;
+        self.reduce.restore(&stored)?.settled()
     }
 
     fn stored_schema(&self) -> Result<SchemaRef> {
@@ -346,15 +387,11 @@ impl Kept for KeptSessions {
     }
 
     fn changes(&mut self) -> Result<Vec<RecordBatch>> {
-        let changed = std::mem::take(&mut self.changed);
-        let rows = self.stored(&changed);
-        self.changed = changed;
-        Ok(vec![rows?])
+        Ok(vec![self.changes_stored()?])
     }
 
     fn snapshot(&mut self) -> Result<Vec<RecordBatch>> {
-        let open = self.open().into_iter().map(|(slot, session)| (slot, session, true)).collect::<Vec<_>>();
-        Ok(vec![self.stored(&open)?])
+        Ok(vec![self.all_stored()?])
     }
 
     fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
@@ -367,28 +404,27 @@ impl Kept for KeptSessions {
             rows.column(rows.num_columns() - 1).as_primitive::<Int64Type>().iter().map(|last| Some(last.is_some())),
         );
         let rows = arrow_select::filter::filter_record_batch(&rows, &is_open)?;
-        let times = |back: usize| rows.column(rows.num_columns() - back).as_primitive::<Int64Type>();
-        let (first, last, number) = (times(2), times(1), rows.column(keys - 1).as_primitive::<Int64Type>());
-        let grouped = self.held.group(&rows.columns()[..keys - 1], rows.num_rows())?;
-        let mut of_key = vec![Vec::new(); grouped.slots.len()];
-        for (row, &key) in grouped.groups.iter().enumerate() {
-            let session = Session { first: first.value(row), last: last.value(row), number: number.value(row) };
-            self.next_number = self.next_number.max(session.number + 1);
-            of_key[key as usize].push(session);
-        }
-        for (slot, mut sessions) in grouped.slots.into_iter().zip(of_key) {
-            sessions.sort_unstable_by_key(|session| session.first);
+        for (slot, sessions) in self.sessions_in(&rows)? {
             self.hold(slot, sessions);
         }
-        let columns = rows.columns()[..rows.num_columns() - 2].to_vec();
-        let stored = under(&self.reduce.stored_schema()?, columns, rows.num_rows())?;
-        self.groups = self.reduce.restore(&stored)?.settled()?;
-        Ok(())
+        self.groups = self.groups_in(&rows)?;
+        self.changed.clear();
+        self.settle(Some(&rows))
+    }
+
+    fn can_spill(&self) -> bool {
+        true
+    }
+
+    fn spill_to(&mut self, room: &Room) {
+        self.held.spread(room, |sessions| {
+            let count = sessions.len() as u64;
+            Size { bytes: count * size_of::<Session>() as u64, groups: count }
+        });
     }
 
     fn end(&self) -> Option<i64> {
-        let open = if self.keep.mode == OutputMode::Append { self.open() } else { Vec::new() };
-        open.iter().map(|(_, session)| self.end_in_micros(session.last)).max()
+        self.end_of(&self.held.all()).max(self.held.end_away())
     }
 
     fn groups(&self) -> u64 {
@@ -397,13 +433,79 @@ impl Kept for KeptSessions {
 
     fn scan(&self) -> Result<RecordBatch> {
         // Ids are looked up in a copy: looking may make groups.
+        let mut copy = match self.whole()? {
+            Some(whole) => whole,
+            None => self.with_keys_here()?,
+        };
+        copy.rows(copy.open())
+    }
+}
+
+impl KeepsKeys for KeptSessions {
+    type Value = Vec<Session>;
+
+    fn held(&self) -> &HeldKeys<Vec<Session>> {
+        &self.held
+    }
+
+    fn held_mut(&mut self) -> &mut HeldKeys<Vec<Session>> {
+        &mut self.held
+    }
+
+    fn schema_stored(&self) -> Result<SchemaRef> {
+        self.stored_schema()
+    }
+
+    fn store_keys(&mut self, slots: &[u32]) -> Result<(RecordBatch, Vec<u32>)> {
+        let open = self.open_of(slots).into_iter().map(|(slot, session)| (slot, session, true)).collect::<Vec<_>>();
+        Ok((self.stored(&open)?, open.iter().map(|(slot, ..)| *slot).collect()))
+    }
+
+    fn take_back(&mut self, rows: &RecordBatch, since: &[u64]) -> Result<()> {
+        let mut since = since.iter();
+        for (slot, sessions) in self.sessions_in(rows)? {
+            // The rows of a key lie one after another, and are all held since then.
+            let since = since.nth(sessions.len().saturating_sub(1));
+            if let (Some(&since), Some(due)) = (since, self.due_of(&sessions)) {
+                self.held.put_back(slot, since, due, sessions);
+            }
+        }
+        let groups = self.groups_in(rows)?;
+        let ids = (0_u32..).take(groups.len()).collect::<Vec<_>>();
+        self.groups.take_groups(&groups, &ids, &groups.keys()?)?;
+        Ok(())
+    }
+
+    fn changed_rows(&mut self) -> Result<RecordBatch> {
+        let changed = std::mem::take(&mut self.changed);
+        let rows = self.stored(&changed);
+        self.changed = changed;
+        rows
+    }
+
+    fn without_keys(&self) -> Result<Self> {
+        Self::new(&self.keep, &self.windows, &self.schema)
+    }
+
+    fn with_keys_here(&self) -> Result<Self> {
+        let mut copy = self.without_keys()?;
         let ids = (0_u32..).take(self.groups.len()).collect::<Vec<_>>();
-        let mut copy = Self::new(&self.keep, &self.windows, &self.schema)?;
         copy.groups = self.reduce.select(&self.groups, &ids, &self.groups.keys()?)?;
-        let open = self.open();
-        let slots = open.iter().map(|(slot, _)| *slot).collect::<Vec<_>>();
-        let grouped = copy.held.group(&self.held.keys(&slots)?, slots.len())?;
-        let of_copy = grouped.groups.iter().map(|&key| grouped.slots[key as usize]);
-        copy.rows(of_copy.zip(open).map(|(slot, (_, session))| (slot, session)).collect())
+        let all = self.held.all();
+        let slots = copy.held.group(&self.held.keys(&all)?, all.len())?.slots;
+        for (held, of_copy) in all.iter().filter_map(|&slot| self.held.get(slot)).zip(slots) {
+            copy.held.put_back(of_copy, held.since, held.due, held.value.clone());
+        }
+        Ok(copy)
+    }
+
+    fn end_of(&self, slots: &[u32]) -> Option<i64> {
+        let open = if self.keep.mode == OutputMode::Append { self.open_of(slots) } else { Vec::new() };
+        open.iter().map(|(_, session)| self.end_in_micros(session.last)).max()
+    }
+
+    fn clear_left(&mut self) -> Result<()> {
+        self.groups = self.chosen(&self.open())?;
+        Ok(())
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! A key is held as one string of bytes (`row_keys`), in a slot that is free again once the key is forgotten: memory follows
 //! the keys that are held, and a batch costs what it touches. Slots say nothing of order; that is the business of `since`,
-//! a number that rises with each key that is new.
+//! a number that rises with each key that is new. Keys for which there is no room in memory are put away by [`put_away`].
 
 #![expect(clippy::cast_possible_truncation, reason = "slots and groups fit u32: checked when slots are made")]
+
+mod put_away;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, UInt64Array};
 use arrow_row::{RowConverter, SortField};
 use hashbrown::HashTable;
 
+use self::put_away::Spread;
+pub(super) use self::put_away::{KeepsKeys, Size};
 use super::row_keys::canonical;
 use crate::columnar::{DataType, Field};
 use crate::error::{Error, ErrorKind, Result};
@@ -37,7 +41,7 @@ pub(super) struct Due {
 /// What is held of a key.
 #[derive(Debug)]
 pub(super) struct Held<T> {
-    since: u64,
+    pub(super) since: u64,
     pub(super) due: Due,
     pub(super) value: T,
 }
@@ -75,6 +79,8 @@ pub(super) struct HeldKeys<T> {
     held: usize,
     by_time: BTreeSet<(i64, u32)>,
     by_event: BTreeSet<(i64, u32)>,
+    /// Where keys may be put away, how they are spread over key groups.
+    spread: Option<Box<Spread<T>>>,
 }
 
 impl<T> HeldKeys<T> {
@@ -100,11 +106,17 @@ impl<T> HeldKeys<T> {
             held: 0,
             by_time: BTreeSet::new(),
             by_event: BTreeSet::new(),
+            spread: None,
         })
     }
 
     /// How many are held.
     pub(super) fn len(&self) -> usize {
+        self.held + self.spread.as_ref().map_or(0, |spread| spread.keys_away())
+    }
+
+    /// How many of them are in memory.
+    pub(super) fn len_here(&self) -> usize {
         self.held
     }
 
@@ -129,7 +141,7 @@ impl<T> HeldKeys<T> {
     }
 
     fn slot_of(&mut self, key: &[u8]) -> Result<u32> {
-        let hash = foldhash::fast::FixedState::default().hash_one_bytes(key);
+        let hash = hash_of(key);
         let slots = &self.slots;
         if let Some(&slot) = self.table.find(hash, |&slot| *slots[slot as usize].key == *key) {
             return Ok(slot);
@@ -167,12 +179,25 @@ impl<T> HeldKeys<T> {
         }
     }
 
+    /// Calls for the hash of the key of each row.
+    fn each_hash(&self, keys: &[ArrayRef], rows: usize, mut each: impl FnMut(u64)) -> Result<()> {
+        match &self.converter {
+            Some(converter) => {
+                let encoded = converter.convert_columns(&canonical(keys)?)?;
+                (0..rows).for_each(|row| each(hash_of(encoded.row(row).data())));
+            }
+            None if rows > 0 => each(hash_of(&[])),
+            None => {}
+        }
+        Ok(())
+    }
+
     /// The slot of a key, a row for each of its columns, if something is held of it.
     pub(super) fn find(&self, key: &[ArrayRef]) -> Result<Option<u32>> {
         let columns = canonical(key)?;
         let encoded = self.converter.as_ref().map(|converter| converter.convert_columns(&columns)).transpose()?;
         let key = encoded.as_ref().map_or(&[][..], |rows| rows.row(0).data());
-        let hash = foldhash::fast::FixedState::default().hash_one_bytes(key);
+        let hash = hash_of(key);
         let slot = self.table.find(hash, |&slot| *self.slots[slot as usize].key == *key).copied();
         Ok(slot.filter(|&slot| self.get(slot).is_some()))
     }
@@ -203,7 +228,12 @@ impl<T> HeldKeys<T> {
     }
 
     fn put_since(&mut self, slot: u32, since: u64, due: Due, value: T) {
-        let before = self.slots[slot as usize].held.replace(Held { since, due, value });
+        let place = &mut self.slots[slot as usize];
+        if let Some(spread) = &mut self.spread {
+            let before = place.held.as_ref().map(|held| &held.value);
+            spread.put((slot, place.hash, &place.key), before, &value);
+        }
+        let before = place.held.replace(Held { since, due, value });
         let before = before.map(|held| held.due);
         self.held += usize::from(before.is_none());
         let moves = |set: &mut BTreeSet<(i64, u32)>, before: Option<i64>, after: Option<i64>| {
@@ -219,7 +249,11 @@ impl<T> HeldKeys<T> {
 
     /// Takes what is held of a key; nothing is held of it any more.
     pub(super) fn take(&mut self, slot: u32) -> Option<T> {
-        let held = self.slots[slot as usize].held.take()?;
+        let place = &mut self.slots[slot as usize];
+        let held = place.held.take()?;
+        if let Some(spread) = &mut self.spread {
+            spread.take(place.hash, &place.key, &held.value);
+        }
         held.due.until.map(|at| self.by_time.remove(&(at, slot)));
         held.due.until_event.map(|at| self.by_event.remove(&(at, slot)));
         self.held -= 1;
@@ -242,15 +276,16 @@ impl<T> HeldKeys<T> {
 
     /// When the first key is due by the time of batches.
     pub(super) fn first_due(&self) -> Option<i64> {
-        self.by_time.first().map(|(at, _)| *at)
+        let away = self.spread.as_ref().and_then(|spread| spread.first_due());
+        self.by_time.first().map(|(at, _)| *at).into_iter().chain(away).min()
     }
 
-    /// When the last key is due by event time.
+    /// When the last key in memory is due by event time.
     pub(super) fn last_due_event(&self) -> Option<i64> {
         self.by_event.last().map(|(at, _)| *at)
     }
 
-    /// All keys, in the order in which they are held since.
+    /// All keys in memory, in the order in which they are held since.
     pub(super) fn all(&self) -> Vec<u32> {
         let slots = (0_u32..).zip(&self.slots).filter(|(_, slot)| slot.held.is_some());
         self.in_order(slots.map(|(slot, _)| slot).collect())
@@ -316,17 +351,11 @@ impl<T> HeldKeys<T> {
 }
 
 /// A hash of bytes alone.
-trait HashBytes {
-    fn hash_one_bytes(&self, bytes: &[u8]) -> u64;
-}
-
-impl HashBytes for foldhash::fast::FixedState {
-    fn hash_one_bytes(&self, bytes: &[u8]) -> u64 {
-        use std::hash::{BuildHasher, Hasher};
-        let mut hasher = self.build_hasher();
-        hasher.write(bytes);
-        hasher.finish()
-    }
+fn hash_of(bytes: &[u8]) -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    let mut hasher = foldhash::fast::FixedState::default().build_hasher();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 #[cfg(test)]
