@@ -13,6 +13,7 @@ use super::pack::{Gathered, Packer};
 use super::pipelines::Pipelines;
 use super::plan::{StagePlan, Work};
 use super::reduce::{self, Room};
+use super::reduction::Reduction;
 use super::rows::{self, Assembler, Guess};
 use super::stopwatch::Stopwatch;
 use super::traffic::Traffic;
@@ -237,7 +238,7 @@ impl fmt::Debug for GpuTask {
 /// What a device gave.
 enum Given {
     Rows(rows::Made),
-    Groups(reduce::Reduction, usize),
+    Groups(Reduction, usize),
 }
 
 impl StageTask for GpuTask {
@@ -363,7 +364,7 @@ impl GpuTask {
                 batches.into_iter().try_for_each(|batch| self.cpu.push_done(batch))
             }
             (Given::Groups(reduction, slot_bits), Work::Groups(plan), _) => {
-                reduce::absorb(&mut self.cpu, reduction, plan, pieces, *slot_bits)
+                reduction.hand_over(&mut self.cpu, plan, pieces, *slot_bits)
             }
             _ => Err(Error::internal("a device gave something else than its plan says")),
         }
