@@ -15,6 +15,7 @@ mod auto;
 mod common;
 mod engine;
 mod groups;
+mod kept;
 mod refusals;
 mod rows;
 mod shaders;

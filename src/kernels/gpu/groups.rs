@@ -231,9 +231,8 @@ fn ranged_keys(
 
 /// Writes the number of a row's group: the distance of each key from its least value, null behind the greatest.
 fn write_number(writer: &mut Writer<'_>, stage: &Stage, ranged: &[RangedKey]) -> Result<String, Refusal> {
-    let End::Reduce { keys, .. } = &stage.end else { return Ok("0u".to_owned()) };
     let mut group = "0u".to_owned();
-    for (key, range) in keys.iter().zip(ranged) {
+    for (key, range) in keys_of(stage).iter().zip(ranged) {
         let value = key_value(writer, &key.expr)?;
         let wide = match value.kind {
             Kind::Bool => format!("vec2<u32>(select(0u, 1u, {}), 0u)", value.text),
@@ -249,6 +248,15 @@ fn write_number(writer: &mut Writer<'_>, stage: &Stage, ranged: &[RangedKey]) ->
         group = writer.bind(&format!("{group} * {count} + {place}"));
     }
     Ok(group)
+}
+
+/// What a stage groups by.
+fn keys_of(stage: &Stage) -> &[NamedExpr] {
+    match &stage.end {
+        End::Reduce { keys, .. } => keys,
+        End::Keep(keep) => &keep.keys,
+        _ => &[],
+    }
 }
 
 /// Which slots and numbers are taken.

@@ -163,7 +163,8 @@ pub fn refusal(stage: &Stage) -> Option<String> {
 /// What of a stage that runs on a device is left to the CPU, if anything.
 pub fn leaves(stage: &Stage) -> Option<&'static str> {
     match &stage.end {
-        End::Emit | End::Reduce { .. } | End::Keep(_) => None,
+        End::Emit | End::Reduce { .. } => None,
+        End::Keep(_) => Some("what is kept from batch to batch"),
         End::MapState(_) | End::FoldWindows(_) | End::DropDuplicates(_) | End::JoinStreams(_) => None,
         End::Sort { .. } => Some("sorting"),
         End::Distinct { .. } => Some("finding distinct rows"),

@@ -81,7 +81,12 @@ impl Reduction {
         if self.groups.is_empty() {
             return Ok(());
         }
-        task.absorb(self.firsts(pieces)?, &self.reduced(plan, slot_bits)?)
+        task.absorb(self.firsts(pieces)?, self.reduced(plan, slot_bits)?)
+    }
+
+    /// How many rows the groups have.
+    pub(super) fn rows(&self) -> usize {
+        self.groups.iter().map(|group| group[ROWS] as usize).sum()
     }
 
     /// The first row of each group, as it came into the stage.

@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
-use arrow_array::ArrayRef;
+use arrow_array::{ArrayRef, BooleanArray};
 use arrow_buffer::BooleanBuffer;
+use arrow_select::filter::filter;
 
 use super::Groups;
 use super::state::{Ids, Rows, State};
@@ -62,6 +63,42 @@ pub(crate) enum Totals {
     Whole(Vec<Wide>),
     /// Of floats.
     Float(Vec<FloatTotal>),
+}
+
+impl Reduced {
+    /// Leaves the other groups out.
+    pub(crate) fn keep_only(&mut self, kept: &BooleanArray) -> Result<()> {
+        let kept_of = kept.values();
+        retain(&mut self.rows, kept_of);
+        for made in &mut self.parts {
+            retain(&mut made.seen, kept_of);
+            match &mut made.totals {
+                Some(Totals::Whole(totals)) => retain(totals, kept_of),
+                Some(Totals::Float(totals)) => retain(totals, kept_of),
+                None => {}
+            }
+            match &mut made.moments {
+                Some(MadeMoments::Whole(moments)) => retain(moments, kept_of),
+                Some(MadeMoments::Float { spread, odd, .. }) => {
+                    retain(odd, kept_of);
+                    match spread {
+                        FloatSpread::Narrow(moments) => retain(moments, kept_of),
+                        FloatSpread::Wide(moments) => retain(moments, kept_of),
+                    }
+                }
+                None => {}
+            }
+            if let Some(best) = &mut made.best {
+                *best = filter(best, kept)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn retain<T>(values: &mut Vec<T>, kept: &BooleanBuffer) {
+    let mut kept = kept.iter();
+    values.retain(|_| kept.next().unwrap_or(false));
 }
 
 pub(super) fn foreign_totals() -> Error {
