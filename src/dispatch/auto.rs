@@ -16,7 +16,8 @@ use crate::error::Result;
 use crate::kernels::cpu::CpuBackend;
 use crate::kernels::gpu::{GATHERED_BYTES_MAX, GpuStage, GpuTask, Traffic, gathered_bytes, refusal};
 use crate::kernels::{
-    Backend, DeviceChoice, Findings, Flow, Kept, Moment, Notice, Partial, Partitions, PreparedStage, Sighting, StageTask,
+    Backend, DeviceChoice, Findings, Flow, Kept, Moment, Notice, Partial, Partitions, PreparedStage, Sighting,
+    StageTask,
 };
 use crate::plan::stage::{Registry, Stage};
 

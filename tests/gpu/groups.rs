@@ -212,7 +212,10 @@ fn variances_of_floats_of_any_size_are_exact() {
     // Near 1, of every size, subnormal, and with what is not finite.
     let floats: [Vec<f64>; 5] = [
         (0..rows).map(|_| 1e6 + random.share()).collect(),
-        (0..rows).map(|_| f64::from_bits(random.bits())).map(|value| if value.is_finite() { value } else { 0.0 }).collect(),
+        (0..rows)
+            .map(|_| f64::from_bits(random.bits()))
+            .map(|value| if value.is_finite() { value } else { 0.0 })
+            .collect(),
         (0..rows).map(|row| 5e-324 * (row % 9) as f64).collect(),
         (0..rows).map(|row| if row % 97 == 0 { f64::INFINITY } else { random.share() }).collect(),
         (0..rows).map(|row| if row % 41 == 0 { f64::NAN } else { 0.0 }).collect(),
@@ -258,12 +261,15 @@ fn least_and_greatest_texts_are_those_of_their_bytes() {
     let codes: ArrayRef = Arc::new(texts.iter().copied().collect::<DictionaryArray<Int32Type>>());
     let bytes = texts.iter().map(|text| text.map(str::as_bytes)).collect::<BinaryArray>();
     let views = texts.iter().copied().collect::<StringViewArray>();
-    let batch = keyed(rows, vec![
-        ("t", Arc::new(texts.into_iter().collect::<StringArray>())),
-        ("c", codes),
-        ("b", Arc::new(bytes)),
-        ("v", Arc::new(views)),
-    ]);
+    let batch = keyed(
+        rows,
+        vec![
+            ("t", Arc::new(texts.into_iter().collect::<StringArray>())),
+            ("c", codes),
+            ("b", Arc::new(bytes)),
+            ("v", Arc::new(views)),
+        ],
+    );
     let mut all = Vec::new();
     for name in ["t", "c", "b", "v"] {
         all.extend([col(name).min().alias(format!("{name}0")), col(name).max().alias(format!("{name}1"))]);

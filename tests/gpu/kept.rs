@@ -129,7 +129,8 @@ fn a_batch_that_fails_half_way_is_not_in_the_state_twice() {
 #[test]
 fn progress_records_tell_where_the_rows_of_a_device_went() {
     let Some(adapter) = adapter() else { return };
-    let gpu = Placement { device: Device::Gpu, adapter: Some(adapter), strict: true, ..Placement::default() };
+    let (adapter, without_cache) = (Some(adapter), true);
+    let gpu = Placement { device: Device::Gpu, adapter, strict: true, without_cache };
     let told = |placement: Placement| {
         let records: Arc<Mutex<Vec<String>>> = Arc::default();
         let heard = Arc::clone(&records);

@@ -11,6 +11,7 @@
 )]
 
 mod auto;
+mod cached;
 #[path = "../common/mod.rs"]
 mod common;
 mod engine;

@@ -11,9 +11,9 @@ use pelton::kernels::Backend;
 use pelton::kernels::cpu::CpuBackend;
 use pelton::kernels::gpu::{GpuBackend, Tier, Wish, adapters};
 use pelton::kernels::reference_stage::ReferenceBackend;
-use pelton::plan::stage::{Registry, SourceId, Stage};
 use pelton::plan::keep::OutputMode;
 use pelton::plan::logical::Over;
+use pelton::plan::stage::{Registry, SourceId, Stage};
 use pelton::plan::{LogicalPlan, plan};
 
 use crate::common::assert_batches_equal;

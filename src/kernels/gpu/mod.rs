@@ -7,6 +7,7 @@
 //! What cannot run here with the bits of the CPU is refused, with the reason in one sentence.
 
 mod adapters;
+mod cached;
 mod calibrate;
 mod code;
 mod columns;
@@ -33,6 +34,7 @@ mod worker;
 use std::sync::Arc;
 
 pub use self::adapters::{AdapterInfo, Wish, adapters};
+pub use self::cached::PipelineStore;
 pub use self::calibrate::Rates;
 use self::plan::StagePlan;
 use self::stage::Holder;

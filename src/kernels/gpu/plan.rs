@@ -88,9 +88,7 @@ impl StagePlan {
             End::Reduce { keys, aggregates } => {
                 Work::Groups(GroupPlan::of(stage, keys, aggregates, tier, &mut columns)?)
             }
-            End::Keep(keep) => {
-                Work::Groups(GroupPlan::of(stage, &keep.keys, &keep.aggregates, tier, &mut columns)?)
-            }
+            End::Keep(keep) => Work::Groups(GroupPlan::of(stage, &keep.keys, &keep.aggregates, tier, &mut columns)?),
             _ => Work::Rows(RowPlan::of(stage, &mut columns)?),
         };
         let mut plan = Self { columns, work, watermarks };

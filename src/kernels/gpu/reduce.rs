@@ -207,4 +207,3 @@ fn by_hash(
         room.0 = (4 * groups).max(status.groups as usize);
     }
 }
-

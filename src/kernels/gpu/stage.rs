@@ -62,7 +62,8 @@ impl Holder {
     pub(super) fn device(&self) -> Arc<Device> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.is_lost() && self.replacements.fetch_add(1, Ordering::Relaxed) < REPLACEMENTS_MAX {
-            let wish = Wish { adapter: Some(self.adapter.name.clone()), ..self.wish.clone() };
+            // What was compiled before could be why it was lost.
+            let wish = Wish { adapter: Some(self.adapter.name.clone()), pipelines: None, ..self.wish.clone() };
             if let Ok((_, device)) = open(&wish) {
                 *current = Arc::new(device);
             }
@@ -321,6 +322,7 @@ impl GpuTask {
         let trouble = match self.on_device(&pieces) {
             Ok(given) => {
                 self.shared.record.done();
+                self.worker.iter().for_each(|worker| worker.device.keep_pipelines());
                 return self.hand_over(&given, &pieces);
             }
             Err(trouble) => trouble,

@@ -10,10 +10,10 @@ use arrow_buffer::BooleanBuffer;
 use arrow_select::filter::filter;
 
 use super::Groups;
-use super::state::{Ids, Rows, State};
 use super::lane_least::LaneLeast;
 use super::lane_sum::Wide;
 use super::lanes::{Lanes, ROWS};
+use super::state::{Ids, Rows, State};
 use crate::error::{Error, Result};
 use crate::kernels::exact_sum::{F64_LIMBS, F64_SQUARE_LIMBS, FloatTotal, Moments};
 

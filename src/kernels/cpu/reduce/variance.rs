@@ -17,10 +17,10 @@ use arrow_schema::DataType;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::state::{Mapping, Refusal, Rows, State, each, merge_slots, needed, same};
-use super::stored_moments::{self, StoredMoments};
 #[cfg(feature = "gpu")]
 use super::absorb::{FloatSpread, MadeMoments, foreign_totals};
+use super::state::{Mapping, Refusal, Rows, State, each, merge_slots, needed, same};
+use super::stored_moments::{self, StoredMoments};
 use super::window::Window;
 use crate::error::{Error, Result};
 use crate::kernels::cpu::native;
@@ -140,7 +140,8 @@ impl<N> FloatVariance<N> {
     /// Takes moments in whose unit has the lowest exponent: into the slots if the window holds them.
     fn absorb_narrow(&mut self, to: &[u32], ends: Option<(u32, u32)>, moments: &[Moments<2, 4>]) {
         // Of zeros only the count counts, in every window.
-        let (lowest, highest) = ends.unwrap_or_else(|| self.window.map_or((1, 1), |window| (window.low(), window.low())));
+        let (lowest, highest) =
+            ends.unwrap_or_else(|| self.window.map_or((1, 1), |window| (window.low(), window.low())));
         if self.window.is_none() && ends.is_some() {
             self.window = Some(Window::below(highest));
         }
