@@ -32,7 +32,6 @@ pub(super) struct Watermark {
 }
 
 /// What a device makes of the rows of a batch.
-#[expect(clippy::large_enum_variant, reason = "there is one of them a stage")]
 #[derive(Debug, Clone)]
 pub(super) enum Work {
     Rows(RowPlan),
