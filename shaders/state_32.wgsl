@@ -4,9 +4,12 @@
 // Tier: those without 64-bit atomics.
 // Algorithm: each limb is added by itself; what wraps is carried on, so that the limbs together are the sum modulo a
 // power of two, in whatever order the rows come. Minima are kept as the largest complement. A number of more than one
-// word needs one pass a word (`ROUND`): the largest high word first, then the largest low word beside it.
+// word needs one pass a word over all rows: the largest high word first, then the largest of the next one beside it.
 
 @group(0) @binding(6) var<storage, read_write> state: array<atomic<u32>>;
+
+// Slots of a number of 64 bits.
+const SLOTS_OF_64: u32 = 2u;
 
 // Adds a word to the limbs from `first` on, and what wraps to those above.
 fn add_word(first: u32, end: u32, word: u32) {
@@ -38,14 +41,20 @@ fn keep_32(at: u32, rank: u32) {
     atomicMax(&state[at], rank);
 }
 
-// The same for two words, the high one first.
-fn keep_64(at: u32, rank: vec2<u32>) {
-    atomicMax(&state[at], rank.y);
+// The same for more words, the highest one in the first slot: each pass knows those of the passes before.
+fn keep_64(at: u32, rank: vec2<u32>, pass_number: u32) {
+    if pass_number == 0u {
+        atomicMax(&state[at], rank.y);
+    } else if atomicLoad(&state[at]) == rank.y {
+        atomicMax(&state[at + 1u], rank.x);
+    }
 }
 
-fn keep_64_again(at: u32, rank: vec2<u32>) {
-    if atomicLoad(&state[at]) == rank.y {
-        atomicMax(&state[at + 1u], rank.x);
+fn keep_128(at: u32, rank: vec4<u32>, pass_number: u32) {
+    if pass_number < 2u {
+        keep_64(at, rank.zw, pass_number);
+    } else if atomicLoad(&state[at]) == rank.w && atomicLoad(&state[at + 1u]) == rank.z {
+        keep_64(at + 2u, rank.xy, pass_number - 2u);
     }
 }
 

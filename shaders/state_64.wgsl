@@ -1,9 +1,12 @@
-// What groups hold, in slots of 64 bits: the twin of `state_32.wgsl`, with half as many additions and one pass.
+// What groups hold, in slots of 64 bits: the twin of `state_32.wgsl`, with half as many additions and passes.
 //
 // Bindings: 6 `state`: all zero before the first row; the slots of a group lie side by side.
 // Tier: 64-bit integers and atomics.
 
 @group(0) @binding(6) var<storage, read_write> state: array<atomic<u64>>;
+
+// Slots of a number of 64 bits.
+const SLOTS_OF_64: u32 = 1u;
 
 fn add_word(first: u32, end: u32, word: u64) {
     var at = first;
@@ -33,8 +36,18 @@ fn keep_32(at: u32, rank: u32) {
     atomicMax(&state[at], u64(rank));
 }
 
-fn keep_64(at: u32, rank: vec2<u32>) {
-    atomicMax(&state[at], wide(rank));
+fn keep_64(at: u32, rank: vec2<u32>, pass_number: u32) {
+    if pass_number == 0u {
+        atomicMax(&state[at], wide(rank));
+    }
+}
+
+fn keep_128(at: u32, rank: vec4<u32>, pass_number: u32) {
+    if pass_number == 0u {
+        atomicMax(&state[at], wide(rank.zw));
+    } else if atomicLoad(&state[at]) == wide(rank.zw) {
+        atomicMax(&state[at + 1u], wide(rank.xy));
+    }
 }
 
 fn sum_wide(first: u32, end: u32, magnitude: u64, negative: bool) {

@@ -16,7 +16,8 @@ use crate::error::Result;
 use crate::kernels::cpu::CpuBackend;
 use crate::kernels::gpu::{GATHERED_BYTES_MAX, GpuStage, GpuTask, Traffic, gathered_bytes, refusal};
 use crate::kernels::{
-    Backend, DeviceChoice, Findings, Flow, Moment, Notice, Partial, Partitions, PreparedStage, Sighting, StageTask,
+    Backend, DeviceChoice, Findings, Flow, Kept, Moment, Notice, Partial, Partitions, PreparedStage, Sighting,
+    StageTask,
 };
 use crate::plan::stage::{Registry, Stage};
 
@@ -236,11 +237,15 @@ impl PreparedStage for AutoStage {
     fn begin_at(&self, moment: &Moment) -> Result<Box<dyn StageTask>> {
         let shared = Arc::clone(&self.shared);
         if let Some(both) = shared.both() {
-            let (task, rows_max) = (both.gpu.begin_task()?, both.gpu.rows_max());
+            let (task, rows_max) = (both.gpu.begin_task(moment)?, both.gpu.rows_max());
             return Ok(Box::new(AutoTask { shared, task, rows_max, span: Span::default() }));
         }
         let task = self.cpu.begin_at(moment)?;
         Ok(if shared.search.found().is_some() { task } else { Box::new(EarlyTask { shared, task }) })
+    }
+
+    fn keep(&self) -> Result<Box<dyn Kept>> {
+        self.cpu.keep()
     }
 
     fn merge(&self, partials: Vec<Partial>) -> Result<Partitions> {
@@ -289,6 +294,10 @@ impl StageTask for EarlyTask {
     fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         self.shared.saw(batch.num_rows());
         self.task.push(batch)
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.task.settle()
     }
 
     fn sighting(&self) -> Sighting {
@@ -346,6 +355,15 @@ impl StageTask for AutoTask {
             }
         }
         Ok(())
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.close()?;
+        self.task.settle()
+    }
+
+    fn sighting(&self) -> Sighting {
+        self.task.sighting()
     }
 
     fn flow(&self) -> Option<Flow> {

@@ -11,6 +11,8 @@ mod calibration;
 #[cfg(feature = "gpu")]
 mod chooser;
 #[cfg(feature = "gpu")]
+mod pipelines;
+#[cfg(feature = "gpu")]
 mod search;
 
 use std::fmt;
@@ -52,7 +54,7 @@ pub struct Placement {
     pub adapter: Option<String>,
     /// Whether it is an error if a stage or a batch does not run on the device that was asked for.
     pub strict: bool,
-    /// Whether what was measured of a GPU is not kept in a file for the next run (see `docs/gpu.md`).
+    /// Whether what was measured of a GPU and compiled for it is not kept in files for the next run (see `docs/gpu.md`).
     pub without_cache: bool,
 }
 
@@ -216,7 +218,8 @@ fn adapter(placement: &Placement) -> Option<String> {
 #[cfg(feature = "gpu")]
 fn gpu(placement: &Placement) -> Result<Arc<dyn Backend>> {
     use crate::kernels::gpu::{GpuBackend, Wish};
-    let backend = GpuBackend::open(Wish { adapter: adapter(placement), ..Wish::default() })?;
+    let pipelines = if placement.without_cache { None } else { pipelines::store() };
+    let backend = GpuBackend::open(Wish { adapter: adapter(placement), pipelines, ..Wish::default() })?;
     Ok(Arc::new(if placement.strict { backend.strict() } else { backend }))
 }
 

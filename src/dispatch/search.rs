@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use super::calibration::{self, Calibration};
+use super::pipelines;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Result;
 use crate::kernels::gpu::{AdapterInfo, GpuBackend, Wish};
@@ -77,7 +78,8 @@ impl Search {
     /// Looks now, and waits for it.
     pub(super) fn now(&self) -> Result<&Machine, &str> {
         let look = || {
-            let wish = Wish { adapter: self.0.adapter.clone(), ..Wish::default() };
+            let pipelines = if self.0.keeps { pipelines::store() } else { None };
+            let wish = Wish { adapter: self.0.adapter.clone(), pipelines, ..Wish::default() };
             machine(wish, self.0.keeps).map_err(|error| error.to_string())
         };
         self.0.found.get_or_init(look).as_ref().map_err(String::as_str)

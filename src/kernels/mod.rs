@@ -211,6 +211,14 @@ pub trait StageTask: Send {
     /// A value that cannot be computed, or a user's function that failed.
     fn push(&mut self, batch: &RecordBatch) -> Result<()>;
 
+    /// Runs rows that wait for more, since all have been pushed: what is told of the task is whole afterwards.
+    ///
+    /// # Errors
+    /// As for [`StageTask::push`].
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// What the task has seen of time so far.
     fn sighting(&self) -> Sighting {
         Sighting::default()

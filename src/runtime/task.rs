@@ -106,6 +106,7 @@ pub(super) fn run_task(
                 }
             }
         }
+        task.settle()?;
         let (seen, flow) = (task.sighting(), task.flow());
         flow.map_or(Ok(()), |flow| flow.check(given))?;
         Ok(TaskDone {

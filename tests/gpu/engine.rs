@@ -7,7 +7,7 @@ use crate::common::{Range, assert_batches_equal, ranged_batch};
 use crate::support::{adapter, schema};
 
 fn on_gpu(strict: bool) -> Option<Placement> {
-    Some(Placement { device: Device::Gpu, adapter: Some(adapter()?), strict, ..Placement::default() })
+    Some(Placement { device: Device::Gpu, adapter: Some(adapter()?), strict, without_cache: true })
 }
 
 /// Chains of several stages, whose ends stay on the CPU or do not.

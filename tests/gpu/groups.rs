@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float32Array, Float64Array, Int64Array};
+use arrow_array::types::Int32Type;
+use arrow_array::{
+    ArrayRef, BinaryArray, Decimal128Array, DictionaryArray, Float32Array, Float64Array, Int64Array, StringArray,
+    StringViewArray, UInt64Array,
+};
 use pelton::columnar::{DataType, Field, RecordBatch, Schema};
 use pelton::expr::{Aggregate, Expr, col, len, lit};
 use pelton::kernels::gpu::Wish;
@@ -19,7 +23,11 @@ fn aggregates() -> Vec<Aggregate> {
     for name in ["i64", "u64", "day", "at", "span"] {
         all.extend([col(name).min(), col(name).max()]);
     }
-    all.push(col("i64").mean());
+    all.extend([col("i64").mean(), col("price").min(), col("price").max(), col("name").min(), col("name").max()]);
+    all.extend([col("flag").min(), col("flag").max(), col("flag").any(), col("flag").all()]);
+    for name in ["i8", "i64", "u32", "u64", "price", "f32", "f64"] {
+        all.extend([col(name).var(1), col(name).std(0)]);
+    }
     let named = |(place, one): (usize, Aggregate)| one.alias(format!("a{place}"));
     all.into_iter().enumerate().map(named).collect()
 }
@@ -148,6 +156,127 @@ fn float_sums_of_any_size_are_exact() {
         ];
         everywhere.agree(&Chain::new(&schema).reduce([col("k")], all.clone()).stage(), &batch);
         everywhere.agree(&Chain::new(&schema).reduce([], all).stage(), &batch);
+    }
+}
+
+/// Groups of 40 keys of columns under these names.
+fn keyed(rows: usize, columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    let keys: ArrayRef = Arc::new((0..rows as i64).map(|row| row % 40).collect::<Int64Array>());
+    RecordBatch::try_from_iter(std::iter::once(("k", keys)).chain(columns)).unwrap()
+}
+
+#[test]
+fn extremes_and_variances_of_wide_numbers_are_exact() {
+    let Some(everywhere) = Everywhere::new() else { return };
+    let mut random = Random::new(16);
+    let rows = 700;
+    let most = 10_i128.pow(38) - 1;
+    // Of every length, and neighbours that differ in one word only.
+    let decimal = |random: &mut Random| match random.below(6) {
+        0 => random.pick(&[most, -most, most - 1, 1 - most, 0, 1 << 64, -(1 << 64), 1 << 96]),
+        1 => (i128::from(random.bits()) << 64 >> (64 + random.below(40))) + random.below(3) as i128,
+        _ => {
+            let wide = i128::from(random.bits() as i64) << 61 | i128::from(random.bits());
+            wide % (10_i128.pow(random.below(38) as u32 + 1))
+        }
+    };
+    let decimals = (0..rows).map(|_| Some(decimal(&mut random)).filter(|_| random.below(9) > 0));
+    let decimals = decimals.collect::<Decimal128Array>().with_precision_and_scale(38, 3).unwrap();
+    let edges = [i64::MIN, i64::MAX, i64::MIN + 1, 0, -1];
+    let whole = (0..rows).map(|_| if random.below(4) == 0 { random.pick(&edges) } else { random.bits() as i64 });
+    let whole: ArrayRef = Arc::new(whole.collect::<Int64Array>());
+    let unsigned: ArrayRef = Arc::new((0..rows).map(|row| u64::MAX - (row % 7) as u64).collect::<UInt64Array>());
+    let batch = keyed(rows, vec![("d", Arc::new(decimals)), ("i", whole), ("u", unsigned)]);
+    let all = [
+        col("d").min().alias("a"),
+        col("d").max().alias("b"),
+        col("d").var(0).alias("c"),
+        col("d").std(1).alias("e"),
+        col("i").var(1).alias("f"),
+        col("i").min().alias("g"),
+        col("u").var(0).alias("h"),
+        col("u").mean().alias("j"),
+        col("d").mean().alias("l"),
+        col("d").min().filter(col("i").gt(0)).alias("m"),
+    ];
+    for keys in [vec![], vec![col("k")], vec![(col("k") % 3).alias("rest")], vec![col("d")]] {
+        everywhere.agree(&Chain::new(&batch.schema()).reduce(keys, all.clone()).stage(), &batch);
+    }
+}
+
+#[test]
+fn variances_of_floats_of_any_size_are_exact() {
+    let Some(everywhere) = Everywhere::new() else { return };
+    let mut random = Random::new(17);
+    let rows = 800;
+    // Near 1, of every size, subnormal, and with what is not finite.
+    let floats: [Vec<f64>; 5] = [
+        (0..rows).map(|_| 1e6 + random.share()).collect(),
+        (0..rows)
+            .map(|_| f64::from_bits(random.bits()))
+            .map(|value| if value.is_finite() { value } else { 0.0 })
+            .collect(),
+        (0..rows).map(|row| 5e-324 * (row % 9) as f64).collect(),
+        (0..rows).map(|row| if row % 97 == 0 { f64::INFINITY } else { random.share() }).collect(),
+        (0..rows).map(|row| if row % 41 == 0 { f64::NAN } else { 0.0 }).collect(),
+    ];
+    for floats in floats {
+        let narrow = floats.iter().map(|&value| value as f32).collect::<Float32Array>();
+        let batch = keyed(rows, vec![("x", Arc::new(Float64Array::from(floats))), ("y", Arc::new(narrow))]);
+        let all = [
+            col("x").var(1).alias("a"),
+            col("x").std(0).alias("b"),
+            col("y").var(0).alias("c"),
+            col("x").sum().alias("d"),
+            col("x").abs().var(1).alias("e"),
+            col("x").var(200).alias("f"),
+        ];
+        for keys in [vec![], vec![col("k")], vec![(col("k") % 7).alias("rest")]] {
+            everywhere.agree(&Chain::new(&batch.schema()).reduce(keys, all.clone()).stage(), &batch);
+        }
+    }
+}
+
+#[test]
+fn batches_of_other_sizes_of_floats_meet_in_one_variance() {
+    let Some(everywhere) = Everywhere::with(|wish| Wish { rows_max: Some(120), ..wish }) else { return };
+    let mut random = Random::new(18);
+    let rows = 1500;
+    let size = |row: usize| 10_f64.powi([0, 0, 12, -9, 140, 0][row / 250]);
+    let floats = (0..rows).map(|row| random.share() * size(row)).collect::<Vec<_>>();
+    let batch = keyed(rows, vec![("x", Arc::new(Float64Array::from(floats)))]);
+    let all = [col("x").var(1).alias("a"), col("x").std(0).filter(col("x").gt(0.25)).alias("b")];
+    for keys in [vec![], vec![col("k")]] {
+        everywhere.agree(&Chain::new(&batch.schema()).reduce(keys, all.clone()).stage(), &batch);
+    }
+}
+
+#[test]
+fn least_and_greatest_texts_are_those_of_their_bytes() {
+    let Some(everywhere) = Everywhere::with(|wish| Wish { rows_max: Some(333), ..wish }) else { return };
+    let mut random = Random::new(19);
+    let rows = 900;
+    let words = ["", "a", "aa", "b", "\u{e4}", "\u{10ffff}", "Z", "zz", "a\0", "same"];
+    let texts = (0..rows).map(|_| Some(random.pick(&words)).filter(|_| random.below(5) > 0)).collect::<Vec<_>>();
+    let codes: ArrayRef = Arc::new(texts.iter().copied().collect::<DictionaryArray<Int32Type>>());
+    let bytes = texts.iter().map(|text| text.map(str::as_bytes)).collect::<BinaryArray>();
+    let views = texts.iter().copied().collect::<StringViewArray>();
+    let batch = keyed(
+        rows,
+        vec![
+            ("t", Arc::new(texts.into_iter().collect::<StringArray>())),
+            ("c", codes),
+            ("b", Arc::new(bytes)),
+            ("v", Arc::new(views)),
+        ],
+    );
+    let mut all = Vec::new();
+    for name in ["t", "c", "b", "v"] {
+        all.extend([col(name).min().alias(format!("{name}0")), col(name).max().alias(format!("{name}1"))]);
+    }
+    all.extend([col("t").count().alias("n"), col("t").max().filter(col("k").lt(3)).alias("some")]);
+    for keys in [vec![], vec![col("k")], vec![col("t")], vec![col("c"), (col("k") % 5).alias("rest")]] {
+        everywhere.agree(&Chain::new(&batch.schema()).reduce(keys, all.clone()).stage(), &batch);
     }
 }
 

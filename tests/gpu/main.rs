@@ -11,10 +11,12 @@
 )]
 
 mod auto;
+mod cached;
 #[path = "../common/mod.rs"]
 mod common;
 mod engine;
 mod groups;
+mod kept;
 mod refusals;
 mod rows;
 mod shaders;

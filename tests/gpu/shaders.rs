@@ -53,6 +53,10 @@ fn reductions_of_every_kind_are_valid() {
     for name in whole {
         aggregates.extend([col(name).sum(), col(name).min(), col(name).max(), col(name).count()]);
     }
+    for name in ["i8", "u64", "price", "f32", "f64"] {
+        aggregates.push(col(name).var(1));
+    }
+    aggregates.extend([col("price").min(), col("price").max(), col("name").min(), col("flag").any()]);
     aggregates.push(col("i64").sum().filter(col("flag").eq(lit(true))));
     let aggregates: Vec<_> =
         aggregates.into_iter().enumerate().map(|(place, one)| one.alias(format!("a{place}"))).collect();

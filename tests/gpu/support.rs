@@ -1,6 +1,7 @@
 //! Stages made of plans, and the backends that they run on.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arrow_select::concat::concat_batches;
 use pelton::columnar::{DataType, Field, RecordBatch, Schema, SchemaRef, TimeUnit};
@@ -10,6 +11,8 @@ use pelton::kernels::Backend;
 use pelton::kernels::cpu::CpuBackend;
 use pelton::kernels::gpu::{GpuBackend, Tier, Wish, adapters};
 use pelton::kernels::reference_stage::ReferenceBackend;
+use pelton::plan::keep::OutputMode;
+use pelton::plan::logical::Over;
 use pelton::plan::stage::{Registry, SourceId, Stage};
 use pelton::plan::{LogicalPlan, plan};
 
@@ -58,6 +61,23 @@ impl Chain {
         Self(Arc::new(LogicalPlan::Reduce { input: self.0, keys, aggregates }))
     }
 
+    /// What comes out of groups that outlive the batch; the event time of windows is `at`.
+    pub(crate) fn kept(
+        self,
+        keys: impl IntoIterator<Item = Expr>,
+        aggregates: Vec<Aggregate>,
+        over: Over,
+        mode: OutputMode,
+    ) -> Self {
+        let (input, delay) = (self.0, Duration::from_millis(20));
+        let input = match over {
+            Over::Event => Arc::new(LogicalPlan::Watermark { input, column: "at".to_owned(), delay, idle_after: None }),
+            _ => input,
+        };
+        let (keys, mode) = (keys.into_iter().collect(), Some(mode));
+        Self(Arc::new(LogicalPlan::Keep { input, name: None, keys, aggregates, over, ttl: None, initial: None, mode }))
+    }
+
     /// The only stage of the plan.
     pub(crate) fn stage(self) -> Stage {
         let mut plan = plan(&[self.0]).unwrap_or_else(|error| panic!("{error}"));
@@ -99,7 +119,7 @@ pub(crate) fn cut(batch: &RecordBatch) -> Vec<Vec<RecordBatch>> {
 pub(crate) struct Everywhere {
     slow: ReferenceBackend,
     cpu: CpuBackend,
-    gpus: Vec<GpuBackend>,
+    pub(crate) gpus: Vec<GpuBackend>,
 }
 
 impl Everywhere {

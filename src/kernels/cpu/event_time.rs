@@ -6,6 +6,8 @@ use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_select::filter::filter_record_batch;
 
 use crate::columnar::{DataType, RecordBatch, TimeUnit};
+#[cfg(feature = "gpu")]
+use crate::error::Error;
 use crate::error::Result;
 use crate::kernels::Sighting;
 use crate::kernels::drop_duplicates::micros_of;
@@ -48,6 +50,30 @@ pub(super) fn in_time(
     sighting.untimed += untimed as u64;
     sighting.late += (panes.len() - untimed - is_in_time.true_count()) as u64;
     Ok(Some(filter_record_batch(batch, &is_in_time)?))
+}
+
+/// As [`in_time`], of groups that were made elsewhere, each of so many rows: those whose pane still takes rows.
+#[cfg(feature = "gpu")]
+pub(super) fn groups_in_time(
+    panes: &ArrayRef,
+    rows: &[i64],
+    first_open: Option<i64>,
+    sighting: &mut Sighting,
+) -> Result<Option<BooleanArray>> {
+    let panes = panes.as_primitive_opt::<Int64Type>().ok_or_else(|| Error::internal("a pane that is no number"))?;
+    let open = first_open.unwrap_or(i64::MIN);
+    let is_in_time: BooleanArray = panes.iter().map(|pane| Some(pane.is_some_and(|pane| pane >= open))).collect();
+    if is_in_time.true_count() == panes.len() {
+        return Ok(None);
+    }
+    for ((pane, rows), is_in_time) in panes.iter().zip(rows).zip(is_in_time.values()) {
+        match pane {
+            _ if is_in_time => {}
+            None => sighting.untimed += rows.unsigned_abs(),
+            Some(_) => sighting.late += rows.unsigned_abs(),
+        }
+    }
+    Ok(Some(is_in_time))
 }
 
 /// The rows whose time is not behind the horizon; none if these are all. The others are counted.

@@ -4,6 +4,8 @@ mod aged;
 mod bytes;
 mod count_windows;
 mod drop_duplicates;
+#[cfg(feature = "gpu")]
+mod elsewhere;
 mod eval;
 mod event_time;
 pub mod explode;

@@ -16,8 +16,6 @@ use super::join_streams::KeptStreams;
 use super::keep::KeptGroups;
 use super::map_state::{KeptStates, NamedFunction};
 use super::project::Program;
-#[cfg(feature = "gpu")]
-use super::reduce::absorb::Reduced;
 use super::reduce::columns::Columns;
 use super::reduce::distinct::Distinct;
 use super::reduce::reduce_with::{Folded, ReduceWith};
@@ -417,17 +415,17 @@ fn key_field(key: &NamedExpr) -> Field {
 
 /// The work on one partition.
 pub(crate) struct CpuTask {
-    steps: Arc<[Ready]>,
-    end: Arc<Ending>,
-    state: State,
+    pub(super) steps: Arc<[Ready]>,
+    pub(super) end: Arc<Ending>,
+    pub(super) state: State,
     columns: Columns,
     /// How far event time had come before the batch, in microseconds.
-    horizon: Option<i64>,
-    seen: Seen,
+    pub(super) horizon: Option<i64>,
+    pub(super) seen: Seen,
 }
 
 /// What the end of a stage has gathered.
-enum State {
+pub(super) enum State {
     /// Rows as they are, until there are enough.
     Rows {
         rows: Vec<RecordBatch>,
@@ -500,28 +498,7 @@ impl CpuTask {
         if let State::Reduce(groups) = &mut self.state { Ok(groups) } else { Err(foreign()) }
     }
 
-    /// Takes rows that have been through all steps elsewhere.
-    #[cfg(feature = "gpu")]
-    pub(crate) fn push_done(&mut self, batch: RecordBatch) -> Result<()> {
-        self.push_tile(&[], batch)
-    }
-
-    /// Takes groups that were made elsewhere: `firsts` has the first row of each, as it came into the stage.
-    #[cfg(feature = "gpu")]
-    pub(crate) fn absorb(&mut self, firsts: RecordBatch, reduced: &Reduced) -> Result<()> {
-        let Ending::Reduce { keys, .. } = self.end.as_ref() else {
-            return Err(Error::internal("a stage that does not group was given groups"));
-        };
-        let (horizon, seen) = (self.horizon, &mut self.seen);
-        let firsts = self.steps.iter().try_fold(firsts, |batch, step| step.run(&batch, horizon, seen))?;
-        let keys = evaluate(keys, &firsts)?;
-        match &mut self.state {
-            State::Reduce(groups) => groups.absorb(&keys, reduced),
-            _ => Err(Error::internal("the state of a stage does not fit its end")),
-        }
-    }
-
-    fn push_tile(&mut self, steps: &[Ready], mut batch: RecordBatch) -> Result<()> {
+    pub(super) fn push_tile(&mut self, steps: &[Ready], mut batch: RecordBatch) -> Result<()> {
         for step in steps {
             if batch.num_rows() == 0 {
                 return Ok(());

@@ -4,10 +4,11 @@
 //! there for tests and is only taken by name.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use wgpu::{Backends, DeviceType, InstanceDescriptor, InstanceFlags};
 
+use super::cached::PipelineStore;
 use super::device::Device;
 use super::tier::Tier;
 use crate::error::{Error, ErrorKind, Result};
@@ -104,6 +105,8 @@ pub struct Wish {
     pub rows_max: Option<usize>,
     /// Groups that there is room for at first, if not as many as usual.
     pub groups_first: Option<usize>,
+    /// Where compiled shaders are kept from run to run, if they are.
+    pub pipelines: Option<Arc<dyn PipelineStore>>,
 }
 
 /// A device on the adapter that is meant.
@@ -120,7 +123,7 @@ pub(super) fn open(wish: &Wish) -> Result<(AdapterInfo, Device)> {
         return Err(missing(wish, &all.iter().map(|(info, _)| info.to_string()).collect::<Vec<_>>()));
     };
     let tier = wish.tier.map_or(info.tier, |tier| tier.min(info.tier));
-    let device = Device::open(adapter, tier, info).map_err(|error| {
+    let device = Device::open(adapter, tier, info, wish.pipelines.as_ref()).map_err(|error| {
         let message = format!("the adapter {info} gives no device: {error}");
         Error::new(ErrorKind::Unsupported, message).advice("look for a newer driver, or use device = \"cpu\"")
     })?;

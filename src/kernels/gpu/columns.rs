@@ -1,7 +1,7 @@
 //! Which columns travel to the device, and what they are made of on the host.
 //!
 //! Texts never travel. A condition on a text, or any value of fixed width that is made of one, is computed on the host
-//! and travels instead of it; a text that rows are grouped by travels as a code.
+//! and travels instead of it; a text that rows are grouped by travels as a code, one that is compared as its rank.
 
 use super::kind::Kind;
 use crate::expr::TypedExpr;
@@ -26,6 +26,8 @@ pub(super) enum Source {
     Hosted(TypedExpr),
     /// For each row the number of a value made on the host: equal values have equal numbers.
     Coded(TypedExpr),
+    /// For each row the rank of a value made on the host, among those of the batch; null where it is null.
+    Ranked(TypedExpr),
 }
 
 impl Columns {

@@ -16,6 +16,7 @@ use wgpu::{
 };
 
 use super::adapters::AdapterInfo;
+use super::cached::{Cached, PipelineStore};
 use super::tier::Tier;
 use super::trouble::Trouble;
 
@@ -29,6 +30,8 @@ pub(super) struct Device {
     pub(super) tier: Tier,
     /// Bytes of a buffer that shaders see, at most.
     pub(super) buffer_bytes_max: u64,
+    /// Shaders compiled before.
+    cached: Option<Cached>,
     is_lost: Arc<AtomicBool>,
     complaints: Arc<Mutex<Vec<Trouble>>>,
 }
@@ -49,7 +52,12 @@ pub(super) struct Pipeline {
 }
 
 impl Device {
-    pub(super) fn open(adapter: &wgpu::Adapter, tier: Tier, info: &AdapterInfo) -> Result<Self, String> {
+    pub(super) fn open(
+        adapter: &wgpu::Adapter,
+        tier: Tier,
+        info: &AdapterInfo,
+        store: Option<&Arc<dyn PipelineStore>>,
+    ) -> Result<Self, String> {
         let buffer_bytes_max = info.binding_bytes_max.min(info.buffer_bytes_max);
         let required_limits = Limits {
             max_storage_buffer_binding_size: info.binding_bytes_max,
@@ -58,7 +66,7 @@ impl Device {
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&DeviceDescriptor {
             label: Some("pelton"),
-            required_features: tier.features(),
+            required_features: tier.features() | Cached::features(adapter, store),
             required_limits,
             memory_hints: MemoryHints::Performance,
             ..DeviceDescriptor::default()
@@ -71,7 +79,8 @@ impl Device {
         device.on_uncaptured_error(Arc::new(move |error| {
             heard.lock().unwrap_or_else(PoisonError::into_inner).push(trouble(&error));
         }));
-        Ok(Self { device, queue, tier, buffer_bytes_max, is_lost, complaints })
+        let cached = Cached::open(&device, adapter, store);
+        Ok(Self { device, queue, tier, buffer_bytes_max, cached, is_lost, complaints })
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -108,12 +117,20 @@ impl Device {
             module: &module,
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions::default(),
-            cache: None,
+            cache: self.cached.as_ref().map(|cached| &cached.cache),
         });
         match pollster::block_on(scope.pop()) {
             Some(error) => Err(trouble(&error)),
-            None => Ok(Pipeline { pipeline, layout, bindings }),
+            None => {
+                self.cached.iter().for_each(Cached::note);
+                Ok(Pipeline { pipeline, layout, bindings })
+            }
         }
+    }
+
+    /// Stores shaders that have run for the first time, for the next run of the program.
+    pub(super) fn keep_pipelines(&self) {
+        self.cached.iter().for_each(Cached::keep);
     }
 
     /// Submits what has been recorded and waits until the buffer can be read; gives its first bytes as words.

@@ -62,6 +62,18 @@ impl Span {
         expr.children().into_iter().fold(own, |span, child| span.and(Self::of_constants(child)))
     }
 
+    /// The lowest and the highest biased exponent; none without floats that have some.
+    pub(super) fn ends(self) -> Option<(u32, u32)> {
+        (self.high > 0).then_some((self.low, self.high))
+    }
+
+    /// How many limbs of so many bits hold the sum of the squares of `rows` values, on the square of the grid.
+    pub(super) fn square_limbs(self, rows: usize, limb_bits: usize) -> usize {
+        let growth = usize::BITS - rows.leading_zeros();
+        let bits = 2 * (self.high.saturating_sub(self.low) + DIGITS) + growth + 1;
+        (bits as usize).div_ceil(limb_bits)
+    }
+
     /// The exponent of the grid's lowest bit, and how many limbs of so many bits hold the sum of `rows` values.
     pub(super) fn grid(self, rows: usize, limb_bits: usize) -> (u32, usize) {
         if self.high == 0 {

@@ -2,17 +2,17 @@
 //!
 //! Groups are found in one of two ways, which the host chooses batch by batch: by number, if all keys are columns of
 //! whole numbers in small ranges (codes of texts are), or by hashing the words of the keys. Slot 0 of a group finds its
-//! first row, slot 1 counts its rows; then come the slots of each [`Feed`], those of float sums last, because their
-//! number depends on the batch.
+//! first row, slot 1 counts its rows; then come the slots of each [`Feed`], those of float sums and of their squares last,
+//! because their number depends on the batch.
 
 use super::code::{Refusal, Value, Writer};
 use super::columns::{Columns, Source};
+use super::feed::{Feed, Part, Squares, Sum, part};
 use super::kind::Kind;
-use super::plan::{counts, key_value, words_of};
+use super::plan::{key_value, words_of};
 use super::shader::{Operation, Shader, number};
 use super::tier::Tier;
-use crate::columnar::DataType;
-use crate::expr::{AggregateFunction, TypedAggregate, TypedExpr, TypedNode, UnaryOp};
+use crate::expr::{TypedAggregate, TypedExpr};
 use crate::plan::stage::{End, NamedExpr, Stage};
 
 /// The slot that finds a group's first row: the complement of the row's number, the largest one.
@@ -41,11 +41,10 @@ pub(super) struct GroupPlan {
     pub(super) key_words: usize,
 }
 
-/// The shaders that take rows in: all of them once, and a second time for the low words of minima and maxima.
+/// The shaders that take rows in: all of them once, and again for the lower words of minima and maxima.
 #[derive(Debug, Clone)]
 pub(super) struct Take {
-    pub(super) first: Shader,
-    pub(super) again: Option<Shader>,
+    pub(super) passes: Vec<Shader>,
 }
 
 /// A key whose values are whole numbers as they lie in a column.
@@ -55,45 +54,6 @@ pub(super) struct RangedKey {
     pub(super) column: usize,
     /// The first of its numbers in the header: the least value (two words), and how many numbers there are.
     pub(super) number: usize,
-}
-
-/// Values under a filter, and the slots that they feed.
-#[derive(Debug, Clone)]
-pub(super) struct Feed {
-    input: Option<TypedExpr>,
-    filter: Option<TypedExpr>,
-    /// The slot that counts the values.
-    pub(super) seen: usize,
-    pub(super) sum: Option<Sum>,
-    pub(super) min: Option<usize>,
-    pub(super) max: Option<usize>,
-    /// Of the values, as expressions on the stage's input.
-    pub(super) flat: Option<TypedExpr>,
-}
-
-/// Where a sum lies.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Sum {
-    /// Limbs in two's complement.
-    Whole { first: usize, limbs: usize },
-    /// Flags at a slot; and the first of three numbers of the header: the first limb, how many, and the grid.
-    Float { flags: usize, number: usize },
-}
-
-/// What an aggregate takes from its feed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
-    Count,
-    Total,
-    Min,
-    Max,
-}
-
-/// Which pass over the rows code is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pass {
-    First,
-    Again,
 }
 
 impl GroupPlan {
@@ -130,9 +90,9 @@ impl GroupPlan {
             slots: layout.slots,
             key_words: 1,
         };
-        let again = tier != Tier::Wide && plan.feeds.iter().any(Feed::has_low_words);
+        let passes = plan.feeds.iter().map(|feed| feed.passes(tier.slot_bits())).max().unwrap_or(1);
         if plan.ranged.is_some() {
-            plan.by_number = Some(plan.take(stage, columns, false, again)?);
+            plan.by_number = Some(plan.take(stage, columns, false, passes, tier)?);
         }
         if !keys.is_empty() {
             let functions = plan.key_code(stage, keys, columns)?;
@@ -143,7 +103,7 @@ impl GroupPlan {
             };
             let write = shader(Operation::Keys, &[2, 3], functions);
             let ticket = shader(Operation::Ticket, &[2, 3, 4, 5], String::new());
-            plan.by_hash = Some(([write, ticket], plan.take(stage, columns, true, again)?));
+            plan.by_hash = Some(([write, ticket], plan.take(stage, columns, true, passes, tier)?));
         }
         Ok(plan)
     }
@@ -156,8 +116,7 @@ impl GroupPlan {
             takes.push(take);
         }
         for take in takes {
-            shaders.push(&mut take.first);
-            shaders.extend(&mut take.again);
+            shaders.extend(&mut take.passes);
         }
         shaders
     }
@@ -196,17 +155,30 @@ impl GroupPlan {
         Ok(format!("fn write_key(row: u32) -> bool {{\n{}    return true;\n}}\n", writer.finish()))
     }
 
-    fn take(&self, stage: &Stage, columns: &mut Columns, hashed: bool, again: bool) -> Result<Take, Refusal> {
-        let mut shader = |pass| -> Result<Shader, Refusal> {
-            let functions = self.take_code(stage, columns, hashed, pass)?;
+    fn take(
+        &self,
+        stage: &Stage,
+        columns: &mut Columns,
+        hashed: bool,
+        passes: usize,
+        tier: Tier,
+    ) -> Result<Take, Refusal> {
+        let shader = |pass| -> Result<Shader, Refusal> {
+            let functions = self.take_code(stage, columns, hashed, (pass, tier))?;
             let bindings = if hashed { vec![3, 5, 6] } else { vec![6] };
             Ok(Shader { operation: Operation::Take, bindings, hashed, functions, ..Shader::default() })
         };
-        Ok(Take { first: shader(Pass::First)?, again: if again { Some(shader(Pass::Again)?) } else { None } })
+        Ok(Take { passes: (0..passes).map(shader).collect::<Result<_, _>>()? })
     }
 
-    /// The code that takes a row into its group.
-    fn take_code(&self, stage: &Stage, columns: &mut Columns, hashed: bool, pass: Pass) -> Result<String, Refusal> {
+    /// The code that takes a row into its group, in one of the passes over all rows.
+    fn take_code(
+        &self,
+        stage: &Stage,
+        columns: &mut Columns,
+        hashed: bool,
+        (pass, tier): (usize, Tier),
+    ) -> Result<String, Refusal> {
         let mut writer = Writer::new(&stage.input_schema, columns, "");
         writer.steps(&stage.steps)?;
         let group = match &self.ranged {
@@ -215,11 +187,11 @@ impl GroupPlan {
         };
         writer.line(&format!("if {group} >= number(GROUPS_MAX) {{ atomicStore(&status[FULL], 1u); return; }}"));
         writer.line(&format!("let at = {group} * number(STRIDE);"));
-        if pass == Pass::First {
+        if pass == 0 {
             writer.line(&format!("keep_32(at + {FIRST}u, ~row);"));
             writer.line(&format!("count(at + {ROWS}u);"));
         }
-        for feed in self.feeds.iter().filter(|feed| pass == Pass::First || feed.has_low_words()) {
+        for feed in self.feeds.iter().filter(|feed| pass < feed.passes(tier.slot_bits())) {
             feed.write(&mut writer, pass)?;
         }
         Ok(format!("fn take_in(row: u32, found: u32) {{\n{}}}\n", writer.finish()))
@@ -249,7 +221,7 @@ fn ranged_keys(
         columns.0.iter().position(|column| match &column.source {
             Source::Input(input) => flat.as_column() == Some(*input),
             Source::Coded(coded) => coded == flat,
-            Source::Hosted(_) => false,
+            Source::Hosted(_) | Source::Ranked(_) => false,
         })
     };
     let found: Option<Vec<usize>> = ranged.iter().map(column).collect();
@@ -259,9 +231,8 @@ fn ranged_keys(
 
 /// Writes the number of a row's group: the distance of each key from its least value, null behind the greatest.
 fn write_number(writer: &mut Writer<'_>, stage: &Stage, ranged: &[RangedKey]) -> Result<String, Refusal> {
-    let End::Reduce { keys, .. } = &stage.end else { return Ok("0u".to_owned()) };
     let mut group = "0u".to_owned();
-    for (key, range) in keys.iter().zip(ranged) {
+    for (key, range) in keys_of(stage).iter().zip(ranged) {
         let value = key_value(writer, &key.expr)?;
         let wide = match value.kind {
             Kind::Bool => format!("vec2<u32>(select(0u, 1u, {}), 0u)", value.text),
@@ -277,6 +248,15 @@ fn write_number(writer: &mut Writer<'_>, stage: &Stage, ranged: &[RangedKey]) ->
         group = writer.bind(&format!("{group} * {count} + {place}"));
     }
     Ok(group)
+}
+
+/// What a stage groups by.
+fn keys_of(stage: &Stage) -> &[NamedExpr] {
+    match &stage.end {
+        End::Reduce { keys, .. } => keys,
+        End::Keep(keep) => &keep.keys,
+        _ => &[],
+    }
 }
 
 /// Which slots and numbers are taken.
@@ -299,9 +279,7 @@ impl Layout {
 
     /// A slot for the count of values, if not all rows count.
     fn give_slots(&mut self, writer: &mut Writer<'_>, feed: &mut Feed) -> Result<(), Refusal> {
-        feed.flat = feed.input.as_ref().map(|input| writer.flat(input));
-        let (filter, value) = feed.values(writer)?;
-        feed.seen = if counts(filter.as_ref(), value.as_ref()) == "true" { ROWS } else { self.take_slots(1) };
+        feed.seen = if feed.begin(writer)? { ROWS } else { self.take_slots(1) };
         Ok(())
     }
 
@@ -313,148 +291,35 @@ impl Layout {
             let of = aggregate.input.as_ref().map(|input| format!(" of {}", input.data_type)).unwrap_or_default();
             format!("the {}{of} \"{}\" is made on the CPU only", aggregate.function.name(), aggregate.name)
         };
-        let kind = aggregate.input.as_ref().and_then(|input| Kind::of(&input.data_type)).ok_or_else(refused)?;
-        if kind == Kind::Bool || (part != Part::Total && kind == Kind::I128) {
+        let kind = feed.kind().ok_or_else(refused)?;
+        if kind == Kind::Bool && !matches!(part, Part::Min | Part::Max) {
             return Err(refused());
         }
         match part {
-            Part::Total if feed.sum.is_none() => {
-                feed.sum = Some(if kind.is_float() {
-                    Sum::Float { flags: self.take_slots(1), number: self.take_numbers(3) }
-                } else {
-                    // The values, the bits that many rows add, and the sign.
-                    let limbs = (32 * kind.words() + 32).div_ceil(self.tier.slot_bits());
-                    Sum::Whole { first: self.take_slots(limbs), limbs }
-                });
-            }
-            Part::Min if feed.min.is_none() => feed.min = Some(self.take_slots(self.words(kind))),
-            Part::Max if feed.max.is_none() => feed.max = Some(self.take_slots(self.words(kind))),
+            Part::Total | Part::Moments => self.give_sums(feed, part, kind),
+            Part::Min if feed.min.is_none() => feed.min = Some(self.take_slots(kind.slots(self.tier.slot_bits()))),
+            Part::Max if feed.max.is_none() => feed.max = Some(self.take_slots(kind.slots(self.tier.slot_bits()))),
             _ => {}
         }
         Ok(())
     }
 
-    /// Slots of a value that is kept.
-    fn words(&self, kind: Kind) -> usize {
-        (32 * kind.words()).div_ceil(self.tier.slot_bits())
-    }
-}
-
-/// The feed of an aggregate, which is shared or new, and what it takes from it.
-fn part(aggregate: &TypedAggregate, feeds: &mut Vec<Feed>) -> Result<(usize, Part), Refusal> {
-    let part = match &aggregate.function {
-        AggregateFunction::Len | AggregateFunction::Count => Part::Count,
-        AggregateFunction::Sum | AggregateFunction::Mean => Part::Total,
-        AggregateFunction::Min => Part::Min,
-        AggregateFunction::Max => Part::Max,
-        other => return Err(format!("\"{}\" is a {}, which is made on the CPU only", aggregate.name, other.name())),
-    };
-    let input = if aggregate.function == AggregateFunction::Len { None } else { aggregate.input.clone() };
-    let found = feeds.iter().position(|feed| feed.input == input && feed.filter == aggregate.filter);
-    let found = found.unwrap_or_else(|| {
-        let filter = aggregate.filter.clone();
-        feeds.push(Feed { input, filter, seen: ROWS, sum: None, min: None, max: None, flat: None });
-        feeds.len() - 1
-    });
-    Ok((found, part))
-}
-
-impl Feed {
-    fn kind(&self) -> Option<Kind> {
-        self.input.as_ref().and_then(|input| Kind::of(&input.data_type))
-    }
-
-    /// The type of the values.
-    pub(super) fn data_type(&self) -> Option<&DataType> {
-        self.input.as_ref().map(|input| &input.data_type)
-    }
-
-    /// Whether a device without 64-bit atomics must look at the rows twice.
-    fn has_low_words(&self) -> bool {
-        (self.min.is_some() || self.max.is_some()) && self.kind().is_some_and(|kind| kind.words() == 2)
-    }
-
-    /// Filter and value of the row at hand. Of a text only whether it is there is asked.
-    fn values(&self, writer: &mut Writer<'_>) -> Result<(Option<Value>, Option<Value>), Refusal> {
-        let filter = self.filter.as_ref().map(|filter| writer.expression(filter)).transpose()?;
-        let value = match &self.input {
-            Some(input) if self.kind().is_some() => Some(writer.expression(input)?),
-            Some(input) if input.nullable => {
-                let node = TypedNode::Unary(UnaryOp::IsNotNull, Box::new(input.clone()));
-                let is_there = TypedExpr { node, data_type: DataType::Boolean, nullable: false };
-                let valid = writer.expression(&is_there)?.text;
-                Some(Value { text: "0u".to_owned(), valid, kind: Kind::Unsigned(32) })
-            }
-            _ => None,
-        };
-        Ok((filter, value))
-    }
-
-    /// Writes what the row does to the slots.
-    fn write(&self, writer: &mut Writer<'_>, pass: Pass) -> Result<(), Refusal> {
-        let (filter, value) = self.values(writer)?;
-        let condition = counts(filter.as_ref(), value.as_ref());
-        writer.line(&if condition == "true" { "{".to_owned() } else { format!("if {condition} {{") });
-        if self.seen != ROWS && pass == Pass::First {
-            writer.line(&format!("    count(at + {}u);", self.seen));
+    fn give_sums(&mut self, feed: &mut Feed, part: Part, kind: Kind) {
+        // Those of words side by side, and the bits that many rows add, with the sign.
+        let limbs = |words: usize| (32 * words + 32).div_ceil(self.tier.slot_bits());
+        let (of_sum, of_squares) = (limbs(kind.words()), limbs(2 * kind.words()));
+        if feed.sum.is_none() {
+            feed.sum = Some(if kind.is_float() {
+                Sum::Float { flags: self.take_slots(1), number: self.take_numbers(3) }
+            } else {
+                Sum::Whole { first: self.take_slots(of_sum), limbs: of_sum }
+            });
         }
-        if let Some(value) = value {
-            if pass == Pass::First {
-                self.write_sum(writer, &value);
-            }
-            self.write_extremes(writer, &value, pass);
-        }
-        writer.line("}");
-        Ok(())
-    }
-
-    fn write_sum(&self, writer: &mut Writer<'_>, value: &Value) {
-        // A name, because the sign of a constant cannot always be turned.
-        let text = &if value.text.starts_with("i32") { writer.bind(&value.text) } else { value.text.clone() };
-        match self.sum {
-            None => {}
-            Some(Sum::Whole { first, limbs }) => {
-                let range = format!("at + {first}u, at + {}u", first + limbs);
-                writer.line(&match value.kind {
-                    Kind::Signed(_) => {
-                        let size = format!("bitcast<u32>(select({text}, -{text}, {text} < 0i))");
-                        format!("    sum_32({range}, {size}, {text} < 0i);")
-                    }
-                    Kind::Unsigned(_) => format!("    sum_32({range}, {text}, false);"),
-                    Kind::U64 => format!("    sum_64({range}, {text}, false);"),
-                    Kind::I128 => format!("    sum_128({range}, magnitude_128({text}), is_negative({text}.zw));"),
-                    _ => format!("    sum_64({range}, magnitude_64({text}), is_negative({text}));"),
-                });
-            }
-            Some(Sum::Float { flags, number }) => {
-                let bits = if value.kind == Kind::F32 { format!("f64_of_f32({text})") } else { text.clone() };
-                let place = format!("at + number({number}u), number({}u), number({}u)", number + 1, number + 2);
-                writer.line(&format!("    sum_f64(at + {flags}u, {place}, {bits});"));
-            }
-        }
-    }
-
-    fn write_extremes(&self, writer: &mut Writer<'_>, value: &Value, pass: Pass) {
-        let text = &value.text;
-        let (rank, is_ranked) = match value.kind {
-            Kind::Signed(_) => (format!("(bitcast<u32>({text}) ^ 0x80000000u)"), None),
-            Kind::I64 => (format!("({text} ^ vec2<u32>(0u, 0x80000000u))"), None),
-            Kind::F32 => (format!("rank_f32({text})"), Some(format!("!is_nan_f32({text})"))),
-            Kind::F64 => (format!("rank_f64({text})"), Some(format!("!is_nan_f64({text})"))),
-            _ => (text.clone(), None),
-        };
-        let keep = match (value.kind.words(), pass) {
-            (1, Pass::First) => "keep_32",
-            (1, Pass::Again) => return,
-            (_, Pass::First) => "keep_64",
-            (_, Pass::Again) => "keep_64_again",
-        };
-        for (slot, turned) in [(self.min, "~"), (self.max, "")] {
-            let Some(slot) = slot else { continue };
-            let line = format!("{keep}(at + {slot}u, {turned}{rank});");
-            writer.line(&match &is_ranked {
-                Some(is_ranked) => format!("    if {is_ranked} {{ {line} }}"),
-                None => format!("    {line}"),
+        if part == Part::Moments && feed.squares.is_none() {
+            feed.squares = Some(if kind.is_float() {
+                Squares::Float { odd: self.take_slots(1), number: self.take_numbers(2) }
+            } else {
+                Squares::Whole { first: self.take_slots(of_squares), limbs: of_squares }
             });
         }
     }

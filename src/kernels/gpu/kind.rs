@@ -60,6 +60,11 @@ impl Kind {
         }
     }
 
+    /// Slots of so many bits that a value takes where it is kept.
+    pub(super) fn slots(self, slot_bits: usize) -> usize {
+        (32 * self.words()).div_ceil(slot_bits)
+    }
+
     /// Bits that a value takes in a packed column.
     pub(super) fn bits(self) -> usize {
         match self {

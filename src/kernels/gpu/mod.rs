@@ -7,10 +7,12 @@
 //! What cannot run here with the bits of the CPU is refused, with the reason in one sentence.
 
 mod adapters;
+mod cached;
 mod calibrate;
 mod code;
 mod columns;
 mod device;
+mod feed;
 mod grid;
 mod groups;
 mod kind;
@@ -19,6 +21,7 @@ mod pipelines;
 mod plan;
 mod prune;
 mod reduce;
+mod reduction;
 mod rows;
 mod shader;
 mod stage;
@@ -31,6 +34,7 @@ mod worker;
 use std::sync::Arc;
 
 pub use self::adapters::{AdapterInfo, Wish, adapters};
+pub use self::cached::PipelineStore;
 pub use self::calibrate::Rates;
 use self::plan::StagePlan;
 use self::stage::Holder;
@@ -161,7 +165,8 @@ pub fn refusal(stage: &Stage) -> Option<String> {
 /// What of a stage that runs on a device is left to the CPU, if anything.
 pub fn leaves(stage: &Stage) -> Option<&'static str> {
     match &stage.end {
-        End::Emit | End::Reduce { .. } | End::Keep(_) => None,
+        End::Emit | End::Reduce { .. } => None,
+        End::Keep(_) => Some("what is kept from batch to batch"),
         End::MapState(_) | End::FoldWindows(_) | End::DropDuplicates(_) | End::JoinStreams(_) => None,
         End::Sort { .. } => Some("sorting"),
         End::Distinct { .. } => Some("finding distinct rows"),

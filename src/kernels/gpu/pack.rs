@@ -10,6 +10,8 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, BooleanBufferBuilder};
+use arrow_ord::sort::sort_to_indices;
+use arrow_select::take::take;
 
 use super::columns::{Column, Columns, Source};
 use super::grid::Span;
@@ -42,6 +44,8 @@ struct GatheredColumn {
     pieces: Vec<ArrayRef>,
     /// How many different codes there are, if these are codes.
     codes: Option<usize>,
+    /// The values, least first, if these are ranks.
+    values: Option<ArrayRef>,
 }
 
 /// Where everything lies.
@@ -56,7 +60,7 @@ impl Packer {
     pub(super) fn new(columns: &Columns) -> Result<Self> {
         let program = |column: &Column| match &column.source {
             Source::Input(_) => Ok(None),
-            Source::Hosted(expr) | Source::Coded(expr) => Program::prepare(expr).map(Some),
+            Source::Hosted(expr) | Source::Coded(expr) | Source::Ranked(expr) => Program::prepare(expr).map(Some),
         };
         let columns = columns.0.iter().map(|column| Ok((column.clone(), program(column)?)));
         Ok(Self { columns: columns.collect::<Result<_>>()? })
@@ -80,7 +84,10 @@ fn gather_column(column: &Column, program: Option<&Program>, pieces: &[RecordBat
         (_, None) => Err(Error::internal("a column of a device has no program")),
     };
     let mut arrays = pieces.iter().map(made).collect::<Result<Vec<_>>>()?;
-    let mut codes = None;
+    let (mut codes, mut values) = (None, None);
+    if let Source::Ranked(_) = &column.source {
+        values = Some(ranked(&mut arrays)?);
+    }
     if let Source::Coded(expr) = &column.source {
         let mut ids = GroupIds::new([&expr.data_type])?;
         let mut of_rows = Vec::new();
@@ -90,7 +97,34 @@ fn gather_column(column: &Column, program: Option<&Program>, pieces: &[RecordBat
         }
         codes = Some(ids.len());
     }
-    Ok(GatheredColumn { kind: column.kind, pieces: arrays, codes })
+    Ok(GatheredColumn { kind: column.kind, pieces: arrays, codes, values })
+}
+
+/// Puts ranks in the place of texts or bytes; gives the values in their order.
+fn ranked(pieces: &mut [ArrayRef]) -> Result<ArrayRef> {
+    let plain = |array: &ArrayRef| match array.data_type() {
+        DataType::Dictionary(_, values) => arrow_cast::cast(array, values),
+        _ => Ok(Arc::clone(array)),
+    };
+    let all = pieces.iter().map(plain).collect::<Result<Vec<_>, _>>()?;
+    let data_type = all.first().map_or(DataType::Utf8, |array| array.data_type().clone());
+    let mut ids = GroupIds::new([&data_type])?;
+    let mut codes = Vec::with_capacity(all.len());
+    for array in &all {
+        let mut of_rows = Vec::new();
+        ids.assign(&[Arc::clone(array)], &mut of_rows)?;
+        codes.push(of_rows);
+    }
+    let values = ids.keys()?.pop().ok_or_else(|| Error::internal("values were numbered and are gone"))?;
+    // Of nulls nobody asks the rank.
+    let order = sort_to_indices(&values, None, None)?;
+    let mut ranks = vec![0_u32; values.len()];
+    (0_u32..).zip(order.values()).for_each(|(rank, &id)| ranks[id as usize] = rank);
+    for ((piece, array), codes) in pieces.iter_mut().zip(&all).zip(codes) {
+        let ranks = codes.into_iter().map(|id| ranks[id as usize]).collect::<Vec<_>>();
+        *piece = Arc::new(UInt32Array::new(ranks.into(), array.logical_nulls()));
+    }
+    Ok(take(&values, &order, None)?)
 }
 
 impl Gathered {
@@ -113,6 +147,11 @@ impl Gathered {
         Some((least as i64, u32::try_from(count).ok().filter(|&count| count < 1 << 31)?))
     }
 
+    /// The values of a column of ranks, least first.
+    pub(super) fn values(&self, column: usize) -> Option<&ArrayRef> {
+        self.columns[column].values.as_ref()
+    }
+
     /// The exponents of all floats in the columns that these expressions of the input can see.
     pub(super) fn span(&self, expr: &TypedExpr, columns: &Columns) -> Span {
         let used = expr.columns();
@@ -120,7 +159,7 @@ impl Gathered {
             let counts = match &column.source {
                 Source::Input(input) => used.contains(input),
                 Source::Hosted(_) => true,
-                Source::Coded(_) => false,
+                Source::Coded(_) | Source::Ranked(_) => false,
             };
             let pieces = gathered.pieces.iter().filter(|_| counts && column.kind.is_float());
             pieces.fold(Span::NONE, |span, piece| span.and(Span::of_column(piece)))

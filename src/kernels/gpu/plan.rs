@@ -6,8 +6,9 @@ use super::groups::GroupPlan;
 use super::kind::Kind;
 use super::shader::{Operation, Shader, number};
 use super::tier::Tier;
-use crate::columnar::DataType;
+use crate::columnar::{DataType, TimeUnit};
 use crate::expr::TypedExpr;
+use crate::plan::keep::{Span, WatermarkId};
 use crate::plan::stage::{End, Stage, Step};
 
 /// Computed columns that a row may have: each has a bit for its value and one for whether it is there.
@@ -18,10 +19,19 @@ const WRITTEN_MAX: usize = 16;
 pub(super) struct StagePlan {
     pub(super) columns: Columns,
     pub(super) work: Work,
+    pub(super) watermarks: Vec<Watermark>,
+}
+
+/// A watermark that the host looks after.
+#[derive(Debug, Clone)]
+pub(super) struct Watermark {
+    pub(super) id: WatermarkId,
+    /// What it sees, as an expression on the stage's input.
+    pub(super) time: TypedExpr,
+    pub(super) unit: TimeUnit,
 }
 
 /// What a device makes of the rows of a batch.
-#[expect(clippy::large_enum_variant, reason = "there is one of them a stage")]
 #[derive(Debug, Clone)]
 pub(super) enum Work {
     Rows(RowPlan),
@@ -64,10 +74,11 @@ impl StagePlan {
     /// # Errors
     /// Why it does not run on a device, in one sentence.
     pub(super) fn of(stage: &Stage, tier: Tier) -> Result<Self, Refusal> {
-        let sees_time = |step: &Step| matches!(step, Step::Watermark { .. } | Step::Late { .. });
-        if stage.operator().is_some() || stage.steps.iter().any(sees_time) {
-            return Err("what outlives a batch stays on the CPU".into());
+        let is_kept = matches!(&stage.end, End::Keep(keep) if !matches!(keep.span, Span::Rows(_)));
+        if stage.operator().is_some() && !is_kept {
+            return Err("it keeps single keys or rows from batch to batch, which only the CPU does".to_owned());
         }
+        let watermarks = watermarks(stage)?;
         if stage.steps.iter().any(|step| matches!(step, Step::Validate { .. })) {
             return Err("it checks rules, which only the CPU does so far".to_owned());
         }
@@ -76,10 +87,10 @@ impl StagePlan {
             End::Reduce { keys, aggregates } => {
                 Work::Groups(GroupPlan::of(stage, keys, aggregates, tier, &mut columns)?)
             }
-            End::Keep(_) => return Err("its groups outlive the batch, which only the CPU keeps so far".to_owned()),
+            End::Keep(keep) => Work::Groups(GroupPlan::of(stage, &keep.keys, &keep.aggregates, tier, &mut columns)?),
             _ => Work::Rows(RowPlan::of(stage, &mut columns)?),
         };
-        let mut plan = Self { columns, work };
+        let mut plan = Self { columns, work, watermarks };
         let columns = plan.columns.0.len();
         plan.shaders().into_iter().for_each(|shader| shader.put_together(tier, columns));
         Ok(plan)
@@ -92,6 +103,29 @@ impl StagePlan {
             Work::Groups(groups) => groups.shaders(),
         }
     }
+}
+
+/// What the watermarks of a stage see: all rows, as long as nothing has been left out.
+fn watermarks(stage: &Stage) -> Result<Vec<Watermark>, Refusal> {
+    let mut columns = Columns::default();
+    let mut writer = Writer::new(&stage.input_schema, &mut columns, "");
+    let mut found = Vec::new();
+    let last = stage.steps.iter().rposition(|step| matches!(step, Step::Watermark { .. }));
+    for step in stage.steps.iter().take(last.map_or(0, |last| last + 1)) {
+        let Step::Watermark { id, column } = step else {
+            writer.steps(std::slice::from_ref(step))?;
+            continue;
+        };
+        if writer.filters > 0 {
+            return Err("it filters before it notes event time, which only the CPU does so far".to_owned());
+        }
+        let time = writer.source(*column).clone();
+        let DataType::Timestamp(unit, _) = time.data_type else {
+            return Err("a watermark sees what is no time".to_owned());
+        };
+        found.push(Watermark { id: *id, time, unit });
+    }
+    Ok(found)
 }
 
 impl RowPlan {

@@ -1,26 +1,19 @@
-//! Runs a keyed reduce on a device and reads what its groups hold.
+//! Runs a keyed reduce on a device.
 //!
 //! The host chooses how groups are found, gives the table room, and doubles it when it was too small: nothing has been
-//! added to any group by then. Keys do not come back; each group's first row does, and the CPU makes the keys of it.
+//! added to any group by then. What the groups hold is read in `reduction`.
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of rows and places in buffers are words of 32 bits")]
 
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_select::interleave::interleave_record_batch;
-
-use super::groups::{FIRST, Feed, GroupPlan, Part, ROWS, Sum, Take};
-use super::kind::Kind;
+use super::feed::{Squares, Sum};
+use super::groups::{GroupPlan, Take};
 use super::pack::Gathered;
 use super::pipelines::Pipelines;
 use super::plan::StagePlan;
-use super::rows::column;
+use super::reduction::{FloatSlots, Limbs, Reduction};
 use super::shader::{TILE, number};
 use super::trouble::Trouble;
 use super::worker::{Role, Worker};
-use crate::error::{Error, Result};
-use crate::kernels::cpu::reduce::absorb::{Made, Reduced, Totals};
-use crate::kernels::cpu::stage::CpuTask;
-use crate::kernels::exact_sum::{Fixed, FloatTotal};
 
 /// Groups that there is room for at first.
 const GROUPS_FIRST: usize = 4096;
@@ -30,23 +23,6 @@ const NUMBERS_MAX: usize = 1 << 16;
 
 /// Workgroups that walk over the rows of a batch.
 const WORKGROUPS_MAX: usize = 4096;
-
-/// What a device made of the rows of a batch.
-pub(super) struct Reduction {
-    /// The slots of each group that has rows, in the order of the first rows.
-    groups: Vec<Vec<u64>>,
-    first_rows: Vec<usize>,
-    floats: Vec<FloatSlots>,
-}
-
-/// Where a float sum lies, for one batch.
-#[derive(Debug, Clone, Copy)]
-struct FloatSlots {
-    number: usize,
-    first: usize,
-    limbs: usize,
-    grid: u32,
-}
 
 /// How many groups to expect.
 #[derive(Debug)]
@@ -97,7 +73,8 @@ pub(super) fn run(
     };
     let words = slot_bits / 32;
     let slots = slots.get(..count.min(groups) * stride * words).unwrap_or(&slots);
-    Ok(sorted(slots, stride, words, floats))
+    let texts = plan.feeds.iter().map(|feed| gathered.values(feed.ranks(&stage.columns)?).cloned()).collect();
+    Ok(Reduction::new(slots, (stride, words), floats, texts))
 }
 
 /// Gives float sums their limbs, behind all other slots; gives the slots of a group.
@@ -111,11 +88,21 @@ fn place_floats(
     let (mut floats, mut stride) = (Vec::new(), plan.slots);
     for feed in &plan.feeds {
         let (Some(Sum::Float { number, .. }), Some(flat)) = (feed.sum, &feed.flat) else { continue };
-        let (grid, limbs) = gathered.span(flat, &stage.columns).grid(gathered.rows, slot_bits);
-        let first = stride;
-        stride += limbs;
-        numbers[number..number + 3].copy_from_slice(&[first as u32, limbs as u32, grid]);
-        floats.push(FloatSlots { number, first, limbs, grid });
+        let span = gathered.span(flat, &stage.columns);
+        let mut take = |limbs: usize| {
+            stride += limbs;
+            Limbs { first: stride - limbs, limbs }
+        };
+        let (grid, limbs) = span.grid(gathered.rows, slot_bits);
+        let sum = take(limbs);
+        numbers[number..number + 3].copy_from_slice(&[sum.first as u32, limbs as u32, grid]);
+        let mut squares = None;
+        if let Some(Squares::Float { number, .. }) = feed.squares {
+            let limbs = take(span.square_limbs(gathered.rows, slot_bits));
+            numbers[number..number + 2].copy_from_slice(&[limbs.first as u32, limbs.limbs as u32]);
+            squares = Some(limbs);
+        }
+        floats.push(FloatSlots { number, span, grid, sum, squares });
     }
     (floats, stride)
 }
@@ -168,9 +155,7 @@ fn run_take(
     encoder: &mut wgpu::CommandEncoder,
 ) -> Result<(), Trouble> {
     let workgroups = gathered.rows.div_ceil(TILE).min(WORKGROUPS_MAX) as u32;
-    std::iter::once(&take.first)
-        .chain(&take.again)
-        .try_for_each(|shader| worker.run(encoder, &pipelines.get(shader)?, workgroups))
+    take.passes.iter().try_for_each(|shader| worker.run(encoder, &pipelines.get(shader)?, workgroups))
 }
 
 /// Finds groups by hashing, with more room each time it was not enough. Gives the slots, the room, and the groups.
@@ -221,148 +206,4 @@ fn by_hash(
         }
         room.0 = (4 * groups).max(status.groups as usize);
     }
-}
-
-/// The groups that have rows, in the order of these.
-fn sorted(slots: &[u32], stride: usize, words: usize, floats: Vec<FloatSlots>) -> Reduction {
-    let slot = |group: &[u32], place: usize| {
-        let low = u64::from(group[place * words]);
-        if words == 2 { u64::from(group[place * words + 1]) << 32 | low } else { low }
-    };
-    let groups = slots.chunks_exact(stride * words).filter(|group| slot(group, FIRST) != 0);
-    // The complement of the first row's number.
-    let mut found: Vec<(usize, &[u32])> = groups.map(|group| (!(slot(group, FIRST) as u32) as usize, group)).collect();
-    found.sort_unstable_by_key(|(row, _)| *row);
-    let groups = found.iter().map(|(_, group)| (0..stride).map(|place| slot(group, place)).collect()).collect();
-    Reduction { groups, first_rows: found.into_iter().map(|(row, _)| row).collect(), floats }
-}
-
-impl Reduction {
-    pub(super) fn is_empty(&self) -> bool {
-        self.groups.is_empty()
-    }
-
-    /// The first row of each group, as it came into the stage.
-    pub(super) fn firsts(&self, pieces: &[RecordBatch]) -> Result<RecordBatch> {
-        let (mut piece, mut before) = (0, 0);
-        let mut places = Vec::with_capacity(self.first_rows.len());
-        for &row in &self.first_rows {
-            while row >= before + pieces[piece].num_rows() {
-                before += pieces[piece].num_rows();
-                piece += 1;
-            }
-            places.push((piece, row - before));
-        }
-        Ok(interleave_record_batch(&pieces.iter().collect::<Vec<_>>(), &places)?)
-    }
-
-    /// What the CPU goes on with.
-    pub(super) fn reduced(&self, plan: &GroupPlan, slot_bits: usize) -> Result<Reduced> {
-        let parts = plan.parts.iter().map(|&(feed, part)| self.made(&plan.feeds[feed], part, slot_bits));
-        Ok(Reduced { rows: self.counts(ROWS), parts: parts.collect::<Result<_>>()? })
-    }
-
-    fn counts(&self, slot: usize) -> Vec<i64> {
-        self.groups.iter().map(|group| group[slot].cast_signed()).collect()
-    }
-
-    fn made(&self, feed: &Feed, part: Part, slot_bits: usize) -> Result<Made> {
-        let seen = self.counts(feed.seen);
-        let mut made = Made { seen, ..Made::default() };
-        match (part, feed.sum, feed.min, feed.max) {
-            (Part::Total, Some(Sum::Whole { first, limbs }), ..) => {
-                let total = |group: &Vec<u64>| Fixed(limbs_of(&group[first..first + limbs], slot_bits));
-                made.totals = Some(Totals::Whole(self.groups.iter().map(total).collect()));
-            }
-            (Part::Total, Some(Sum::Float { flags, number }), ..) => {
-                let slots = self.floats.iter().find(|slots| slots.number == number);
-                let total =
-                    |group: &Vec<u64>| slots.map(|slots| slots.total(group, flags, slot_bits)).unwrap_or_default();
-                made.totals = Some(Totals::Float(self.groups.iter().map(total).collect()));
-            }
-            (Part::Min, _, Some(slot), _) => made.best = Some(self.best(feed, slot, true, slot_bits)?),
-            (Part::Max, _, _, Some(slot)) => made.best = Some(self.best(feed, slot, false, slot_bits)?),
-            _ => {}
-        }
-        Ok(made)
-    }
-
-    /// The values that were kept, as a column of the values' type.
-    fn best(&self, feed: &Feed, slot: usize, is_least: bool, slot_bits: usize) -> Result<ArrayRef> {
-        let internal = || Error::internal("a device kept values of a type that it does not know");
-        let data_type = feed.data_type().ok_or_else(internal)?;
-        let kind = Kind::of(data_type).ok_or_else(internal)?;
-        let words = self.groups.iter().flat_map(|group| {
-            let kept = match (kind.words(), slot_bits) {
-                (1, _) | (_, 64) => group[slot],
-                // The high word came first.
-                _ => group[slot] << 32 | group[slot + 1],
-            };
-            value(kind, kept, is_least)
-        });
-        let words: Vec<u32> = words.collect();
-        column(data_type, kind, &words, None)
-    }
-}
-
-/// The words of the value whose rank was kept; NaN if none was.
-fn value(kind: Kind, kept: u64, is_least: bool) -> Vec<u32> {
-    let narrow = if is_least { !(kept as u32) } else { kept as u32 };
-    let wide = if is_least { !kept } else { kept };
-    let halves = |wide: u64| vec![wide as u32, (wide >> 32) as u32];
-    match kind {
-        Kind::F32 if kept == 0 => vec![f32::NAN.to_bits()],
-        Kind::F64 if kept == 0 => halves(f64::NAN.to_bits()),
-        Kind::F32 => vec![if narrow >> 31 == 1 { narrow ^ (1 << 31) } else { !narrow }],
-        Kind::F64 => halves(if wide >> 63 == 1 { wide ^ (1 << 63) } else { !wide }),
-        Kind::Signed(_) => vec![narrow ^ (1 << 31)],
-        Kind::I64 => halves(wide ^ (1 << 63)),
-        _ if kind.words() == 2 => halves(wide),
-        _ => vec![narrow],
-    }
-}
-
-/// Slots as limbs of 64 bits, the sign spread to the highest.
-fn limbs_of<const N: usize>(slots: &[u64], slot_bits: usize) -> [u64; N] {
-    let negative = slots.last().is_some_and(|last| last >> (slot_bits - 1) == 1);
-    let sign = if negative { u64::MAX } else { 0 };
-    let mut limbs = [sign; N];
-    for (place, &slot) in slots.iter().enumerate() {
-        let Some(limb) = limbs.get_mut(place * slot_bits / 64) else { break };
-        *limb = match (slot_bits, place % 2) {
-            (64, _) => slot,
-            (_, 0) => sign << 32 | slot,
-            (_, _) => *limb & 0xffff_ffff | slot << 32,
-        };
-    }
-    limbs
-}
-
-impl FloatSlots {
-    fn total(&self, group: &[u64], flags: usize, slot_bits: usize) -> FloatTotal {
-        let mut total = FloatTotal::default();
-        for (bit, value) in [(1, f64::NAN), (2, f64::INFINITY), (4, f64::NEG_INFINITY)] {
-            if group[flags] & bit != 0 {
-                total.special.add(value);
-            }
-        }
-        // 2,046 exponents, 53 digits and what many rows add fit 34 limbs, and so does every grid.
-        let limbs = Fixed::<36>(limbs_of(&group[self.first..self.first + self.limbs], slot_bits));
-        total.finite.add_fixed(&limbs, self.grid - 1);
-        total
-    }
-}
-
-/// The groups' first rows are a part of the input.
-pub(super) fn absorb(
-    task: &mut CpuTask,
-    reduction: &Reduction,
-    plan: &GroupPlan,
-    pieces: &[RecordBatch],
-    slot_bits: usize,
-) -> Result<()> {
-    if reduction.is_empty() {
-        return Ok(());
-    }
-    task.absorb(reduction.firsts(pieces)?, &reduction.reduced(plan, slot_bits)?)
 }

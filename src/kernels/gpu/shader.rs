@@ -32,6 +32,7 @@ const VALUES: &str = include_str!("../../../shaders/values.wgsl");
 const STATE_32: &str = include_str!("../../../shaders/state_32.wgsl");
 const STATE_64: &str = include_str!("../../../shaders/state_64.wgsl");
 const SUM_FLOAT: &str = include_str!("../../../shaders/sum_float.wgsl");
+const SUM_SQUARES: &str = include_str!("../../../shaders/sum_squares.wgsl");
 
 /// The operations, one file each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -112,7 +113,7 @@ impl Shader {
             parts.extend([whole, VALUES]);
         }
         if self.operation == Operation::Take {
-            parts.extend([if tier == Tier::Wide { STATE_64 } else { STATE_32 }, SUM_FLOAT]);
+            parts.extend([if tier == Tier::Wide { STATE_64 } else { STATE_32 }, SUM_FLOAT, SUM_SQUARES]);
         }
         parts.extend([self.functions.as_str(), self.operation.source()]);
         let is_set = |name: &str| match name {

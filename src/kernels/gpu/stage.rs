@@ -13,6 +13,7 @@ use super::pack::{Gathered, Packer};
 use super::pipelines::Pipelines;
 use super::plan::{StagePlan, Work};
 use super::reduce::{self, Room};
+use super::reduction::Reduction;
 use super::rows::{self, Assembler, Guess};
 use super::stopwatch::Stopwatch;
 use super::traffic::Traffic;
@@ -20,8 +21,9 @@ use super::trouble::{Fault, Faults, Record, Trouble};
 use super::worker::Worker;
 use crate::columnar::RecordBatch;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::cpu::project::Program;
 use crate::kernels::cpu::stage::{CpuStage, CpuTask};
-use crate::kernels::{Flow, Moment, Notice, Partial, Partitions, PreparedStage, StageTask};
+use crate::kernels::{Flow, Kept, Moment, Notice, Partial, Partitions, PreparedStage, Sighting, StageTask};
 
 /// Rows of a batch on a device at most: with 256 a workgroup, as many workgroups as every device runs.
 pub(super) const ROWS_MAX: usize = 1 << 22;
@@ -60,7 +62,8 @@ impl Holder {
     pub(super) fn device(&self) -> Arc<Device> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.is_lost() && self.replacements.fetch_add(1, Ordering::Relaxed) < REPLACEMENTS_MAX {
-            let wish = Wish { adapter: Some(self.adapter.name.clone()), ..self.wish.clone() };
+            // What was compiled before could be why it was lost.
+            let wish = Wish { adapter: Some(self.adapter.name.clone()), pipelines: None, ..self.wish.clone() };
             if let Ok((_, device)) = open(&wish) {
                 *current = Arc::new(device);
             }
@@ -83,6 +86,8 @@ struct Shared {
     plan: StagePlan,
     packer: Packer,
     assembler: Option<Assembler>,
+    /// What each watermark sees.
+    times: Vec<Program>,
     /// Of the present device.
     pipelines: Mutex<Option<Arc<Pipelines>>>,
     /// Groups that some task had to make room for: the next one need not find out.
@@ -112,6 +117,7 @@ impl GpuStage {
             Work::Rows(rows) => Some(Assembler::new(rows, Arc::clone(cpu.end_schema()))?),
             Work::Groups(_) => None,
         };
+        let times = plan.watermarks.iter().map(|watermark| Program::prepare(&watermark.time)).collect::<Result<_>>()?;
         let (pipelines, groups) = (Mutex::new(None), AtomicUsize::new(0));
         Ok(Self {
             shared: Arc::new(Shared {
@@ -122,6 +128,7 @@ impl GpuStage {
                 plan,
                 packer,
                 assembler,
+                times,
                 pipelines,
                 groups,
                 workers: Mutex::default(),
@@ -134,14 +141,14 @@ impl GpuStage {
     ///
     /// # Errors
     /// As [`PreparedStage::begin`].
-    pub fn begin_task(&self) -> Result<Box<GpuTask>> {
+    pub fn begin_task(&self, moment: &Moment) -> Result<Box<GpuTask>> {
         let shared = Arc::clone(&self.shared);
         let mut room = Room::new(shared.holder.wish().groups_first);
         room.learn(shared.groups.load(Ordering::Relaxed));
-        let cpu = shared.cpu.begin_task(&Moment::default())?;
+        let cpu = shared.cpu.begin_task(moment)?;
         let (rows_max, pieces) = (self.rows_max(), Vec::new());
-        let (guess, flushes) = (Guess::default(), 0);
-        Ok(Box::new(GpuTask { shared, cpu, worker: None, pieces, rows: 0, bytes: 0, rows_max, room, guess, flushes }))
+        let guess = Guess::default();
+        Ok(Box::new(GpuTask { shared, cpu, worker: None, pieces, rows: 0, bytes: 0, rows_max, room, guess }))
     }
 
     /// Rows that run on the device in one submission, at most.
@@ -188,7 +195,15 @@ impl Shared {
 
 impl PreparedStage for GpuStage {
     fn begin(&self) -> Result<Box<dyn StageTask>> {
-        Ok(self.begin_task()?)
+        self.begin_at(&Moment::default())
+    }
+
+    fn begin_at(&self, moment: &Moment) -> Result<Box<dyn StageTask>> {
+        Ok(self.begin_task(moment)?)
+    }
+
+    fn keep(&self) -> Result<Box<dyn Kept>> {
+        self.shared.cpu.keep()
     }
 
     fn merge(&self, partials: Vec<Partial>) -> Result<Partitions> {
@@ -224,8 +239,6 @@ pub struct GpuTask {
     rows_max: usize,
     room: Room,
     guess: Guess,
-    /// Batches that the device has finished, whose rows nobody has counted.
-    flushes: u64,
 }
 
 impl fmt::Debug for GpuTask {
@@ -237,7 +250,7 @@ impl fmt::Debug for GpuTask {
 /// What a device gave.
 enum Given {
     Rows(rows::Made),
-    Groups(reduce::Reduction, usize),
+    Groups(Reduction, usize),
 }
 
 impl StageTask for GpuTask {
@@ -257,9 +270,17 @@ impl StageTask for GpuTask {
         Ok(())
     }
 
-    /// The device does not count rows; those of a task that never used it are counted.
+    fn settle(&mut self) -> Result<()> {
+        self.flush()
+    }
+
+    fn sighting(&self) -> Sighting {
+        self.cpu.sighting()
+    }
+
+    /// Rows that wait are not accounted for.
     fn flow(&self) -> Option<Flow> {
-        if self.flushes == 0 && self.rows == 0 { self.cpu.flow() } else { None }
+        if self.rows == 0 { self.cpu.flow() } else { None }
     }
 
     fn finish(mut self: Box<Self>) -> Result<Partial> {
@@ -301,7 +322,7 @@ impl GpuTask {
         let trouble = match self.on_device(&pieces) {
             Ok(given) => {
                 self.shared.record.done();
-                self.flushes += 1;
+                self.worker.iter().for_each(|worker| worker.device.keep_pipelines());
                 return self.hand_over(&given, &pieces);
             }
             Err(trouble) => trouble,
@@ -353,19 +374,33 @@ impl GpuTask {
     }
 
     fn hand_over(&mut self, given: &Given, pieces: &[RecordBatch]) -> Result<()> {
-        match (given, &self.shared.plan.work, &self.shared.assembler) {
+        let shared = Arc::clone(&self.shared);
+        match (given, &shared.plan.work, &shared.assembler) {
             (Given::Rows(made), _, Some(assembler)) => {
                 let batches = assembler.rows(made, pieces);
                 let Ok(batches) = batches else {
                     // A text that cannot be made: nothing has been handed over yet.
                     return pieces.iter().try_for_each(|piece| self.cpu.push(piece));
                 };
+                self.note(pieces, batches.iter().map(RecordBatch::num_rows).sum())?;
                 batches.into_iter().try_for_each(|batch| self.cpu.push_done(batch))
             }
             (Given::Groups(reduction, slot_bits), Work::Groups(plan), _) => {
-                reduce::absorb(&mut self.cpu, reduction, plan, pieces, *slot_bits)
+                self.note(pieces, reduction.rows())?;
+                reduction.hand_over(&mut self.cpu, plan, pieces, *slot_bits)
             }
             _ => Err(Error::internal("a device gave something else than its plan says")),
         }
+    }
+
+    /// Notes what is to be told of rows that the device has done, of which so many stayed.
+    fn note(&mut self, pieces: &[RecordBatch], stayed: usize) -> Result<()> {
+        self.cpu.note_done(pieces.iter().map(RecordBatch::num_rows).sum(), stayed);
+        for (watermark, time) in self.shared.plan.watermarks.iter().zip(&self.shared.times) {
+            for piece in pieces {
+                self.cpu.note_times(&time.evaluate(piece)?, watermark.unit, watermark.id)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -8,6 +8,8 @@ use arrow_array::ArrayRef;
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_schema::DataType;
 
+#[cfg(feature = "gpu")]
+use super::absorb::{MadeMoments, foreign_totals};
 use crate::error::{Error, Result};
 use crate::kernels::cpu::native;
 
@@ -18,6 +20,12 @@ pub(super) trait State: Send + Sync + Any {
 
     /// Takes some groups of another state of the same kind in, whose rows come after those of this one.
     fn merge(&mut self, later: &dyn State, mapping: &Mapping<'_>) -> Result<()>;
+
+    /// Takes moments in that were made elsewhere: row `n` of them belongs to the group `to[n]`.
+    #[cfg(feature = "gpu")]
+    fn absorb(&mut self, _to: &[u32], _groups: usize, _moments: &MadeMoments) -> Result<()> {
+        Err(foreign_totals())
+    }
 
     /// What was seen, as a column with a row a group.
     fn store(&self) -> Result<ArrayRef>;

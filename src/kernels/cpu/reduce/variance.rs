@@ -17,6 +17,8 @@ use arrow_schema::DataType;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+#[cfg(feature = "gpu")]
+use super::absorb::{FloatSpread, MadeMoments, foreign_totals};
 use super::state::{Mapping, Refusal, Rows, State, each, merge_slots, needed, same};
 use super::stored_moments::{self, StoredMoments};
 use super::window::Window;
@@ -67,6 +69,14 @@ impl<N: ArrowNativeType + Into<i128>, const L: usize, const M: usize> State for 
 
     fn merge(&mut self, later: &dyn State, mapping: &Mapping<'_>) -> Result<()> {
         merge_slots(&mut self.slots, &same::<Self>(later)?.slots, mapping, |slot, later| slot.merge(&later));
+        Ok(())
+    }
+
+    #[cfg(feature = "gpu")]
+    fn absorb(&mut self, to: &[u32], groups: usize, moments: &MadeMoments) -> Result<()> {
+        let MadeMoments::Whole(moments) = moments else { return Err(foreign_totals()) };
+        self.slots.resize(groups, Moments::default());
+        to.iter().zip(moments).for_each(|(&group, moments)| self.slots[group as usize].add_moments(moments, 0));
         Ok(())
     }
 
@@ -125,6 +135,32 @@ impl<N> FloatVariance<N> {
     }
 }
 
+#[cfg(feature = "gpu")]
+impl<N> FloatVariance<N> {
+    /// Takes moments in whose unit has the lowest exponent: into the slots if the window holds them.
+    fn absorb_narrow(&mut self, to: &[u32], ends: Option<(u32, u32)>, moments: &[Moments<2, 4>]) {
+        // Of zeros only the count counts, in every window.
+        let (lowest, highest) =
+            ends.unwrap_or_else(|| self.window.map_or((1, 1), |window| (window.low(), window.low())));
+        if self.window.is_none() && ends.is_some() {
+            self.window = Some(Window::below(highest));
+        }
+        let rows: u64 = moments.iter().map(|moments| moments.count).sum();
+        let inside = self.window.filter(|window| window.holds(lowest, highest) && self.rows + rows <= ROWS_MAX);
+        if inside.is_some() || ends.is_none() {
+            self.rows += rows;
+            let shift = inside.map_or(0, |window| lowest - window.low());
+            for (&group, moments) in to.iter().zip(moments) {
+                self.slots[group as usize].add_moments(moments, shift);
+            }
+            return;
+        }
+        for (&group, moments) in to.iter().zip(moments).filter(|(_, moments)| moments.count > 0) {
+            self.outside.entry(group).or_default().finite.add_moments(moments, lowest - 1);
+        }
+    }
+}
+
 impl<N: ArrowNativeType + Into<f64>> State for FloatVariance<N> {
     fn update(&mut self, rows: &Rows<'_>, input: Option<&ArrayRef>) -> Result<()> {
         let values = native::values::<N>(needed(input)?)?;
@@ -171,6 +207,25 @@ impl<N: ArrowNativeType + Into<f64>> State for FloatVariance<N> {
                     self.outside.entry(to as u32).or_default().merge(moments);
                 }
             }
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "gpu")]
+    fn absorb(&mut self, to: &[u32], groups: usize, moments: &MadeMoments) -> Result<()> {
+        let MadeMoments::Float { ends, spread, odd } = moments else { return Err(foreign_totals()) };
+        self.slots.resize(groups, Moments::default());
+        match spread {
+            FloatSpread::Narrow(moments) => self.absorb_narrow(to, *ends, moments),
+            FloatSpread::Wide(moments) => {
+                let shift = ends.map_or(0, |(lowest, _)| lowest - 1);
+                for (&group, moments) in to.iter().zip(moments) {
+                    self.outside.entry(group).or_default().finite.add_moments(moments, shift);
+                }
+            }
+        }
+        for (&group, &odd) in to.iter().zip(odd).filter(|(_, odd)| **odd > 0) {
+            self.outside.entry(group).or_default().infinite_or_nan += odd as u64;
         }
         Ok(())
     }

@@ -20,7 +20,18 @@ impl Window {
     pub(super) fn for_values(values: impl Iterator<Item = f64>) -> Option<Self> {
         let field = |value: f64| (value.to_bits() >> 52) as u32 & 0x7ff;
         let highest = values.map(field).filter(|&field| field < 0x7ff).max().filter(|&field| field > 0)?;
-        Some(Self { low: highest.next_multiple_of(16).saturating_sub(WINDOW).max(1) })
+        Some(Self::below(highest))
+    }
+
+    /// The window for values of which the largest has this exponent field.
+    pub(super) fn below(highest: u32) -> Self {
+        Self { low: highest.next_multiple_of(16).saturating_sub(WINDOW).max(1) }
+    }
+
+    /// Whether all exponent fields between these lie inside.
+    #[cfg(feature = "gpu")]
+    pub(super) fn holds(self, lowest: u32, highest: u32) -> bool {
+        lowest >= self.low && highest <= self.low + WINDOW
     }
 
     /// The window from this exponent field on; none if there cannot be one.
