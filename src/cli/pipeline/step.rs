@@ -54,7 +54,7 @@ pub(super) const KEY_BY: &[&str] = &[
     "ttl",
     "initial_state",
 ];
-pub(super) const DROP_DUPLICATES: &[&str] = &["within_watermark", "ttl", "name"];
+pub(super) const DROP_DUPLICATES: &[&str] = &["within_watermark", "window", "ttl", "name"];
 pub(super) const JOIN_WITHIN: &[&str] = &["on", "times", "before", "after", "how", "name"];
 pub(super) const JOIN_ASOF: &[&str] = &["on", "times", "strategy", "tolerance", "how", "name"];
 pub(super) const WATERMARK: &[&str] = &["delay", "idle"];
@@ -159,7 +159,7 @@ fn filter(stream: &DStream, value: &Node) -> Result<DStream> {
 }
 
 /// The columns in which rows are compared; none if all are.
-fn compared(value: &Node) -> Result<Vec<String>> {
+pub(super) fn compared(value: &Node) -> Result<Vec<String>> {
     if matches!(value.value, Value::Boolean(_)) {
         return value.presence().map(|()| Vec::new());
     }
@@ -167,17 +167,28 @@ fn compared(value: &Node) -> Result<Vec<String>> {
 }
 
 fn drop_duplicates(stream: &DStream, value: &Node, keys: &Keys<'_>) -> Result<DStream> {
-    let within = keys.optional("within_watermark").map(Node::presence).transpose()?;
-    let memory = match (within, keys.optional("ttl")) {
-        (Some(()), Some(ttl)) => {
-            return Err(ttl.spot.mistake("\"within_watermark\" and \"ttl\" exclude each other"));
-        }
-        (Some(()), None) => Remember::WithinWatermark,
-        (None, Some(ttl)) => Remember::Batches(ttl.duration()?),
-        (None, None) => Remember::Always,
-    };
+    let memory = memory(keys)?.unwrap_or(Remember::Always);
     let name = keys.optional("name").map(Node::text).transpose()?;
     Ok(stream.drop_duplicates_by(compared(value)?, memory, name))
+}
+
+/// The keys that say how long rows are remembered that come once.
+pub(super) const MEMORIES: [&str; 3] = ["within_watermark", "window", "ttl"];
+
+/// How long rows are remembered that come once, if something says it.
+pub(super) fn memory(keys: &Keys<'_>) -> Result<Option<Remember>> {
+    let said = MEMORIES.into_iter().filter_map(|key| keys.optional(key)).collect::<Vec<_>>();
+    match said.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some(match one.key.as_str() {
+            "within_watermark" => one.presence().map(|()| Remember::WithinWatermark)?,
+            "window" => Remember::Window(one.duration()?),
+            _ => Remember::Batches(one.duration()?),
+        })),
+        [first, second, ..] => {
+            Err(second.spot.mistake(format!("\"{}\" and \"{}\" exclude each other", first.key, second.key)))
+        }
+    }
 }
 
 fn key_by(stream: &DStream, value: &Node, keys: &Keys<'_>, names: &Names) -> Result<DStream> {
