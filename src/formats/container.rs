@@ -5,11 +5,15 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatchOptions, new_null_array};
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt32Type;
+use arrow_array::{Array, ArrayRef, DictionaryArray, RecordBatchOptions, UInt32Array, new_null_array};
 use arrow_schema::ArrowError;
 
-use crate::columnar::{RecordBatch, Schema, SchemaRef};
+use crate::columnar::data_type::coded_text;
+use crate::columnar::{DataType, RecordBatch, Schema, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::bad_records::new_column;
 use crate::formats::untrusted;
@@ -28,6 +32,9 @@ pub(super) struct Projection {
     places: Vec<Option<usize>>,
     /// Nulls for wished columns that have no place, as many as a read has rows.
     nulls: Vec<Option<ArrayRef>>,
+    /// The texts that codes stood for in the latest batch: as long as they are the same, whoever knows the codes need not
+    /// look them up again.
+    texts: Vec<Option<ArrayRef>>,
 }
 
 impl Projection {
@@ -60,7 +67,8 @@ impl Projection {
                 let advice = suggest::meant(name, names, otherwise);
                 return Err(error.at(Place::default().column(name)).advice(advice));
             };
-            if !found.data_type().equals_datatype(field.data_type()) {
+            let is_text_for_codes = *field.data_type() == coded_text() && *found.data_type() == DataType::Utf8;
+            if !found.data_type().equals_datatype(field.data_type()) && !is_text_for_codes {
                 let (has, wants) = (found.data_type(), field.data_type());
                 let message = format!("column \"{name}\" is {has} in the file where {wants} is expected");
                 return Err(Error::new(ErrorKind::BadRecord, message)
@@ -73,13 +81,15 @@ impl Projection {
             let is_missing = place.is_none();
             is_missing.then(|| new_null_array(field.data_type(), ROWS_PER_READ_MAX))
         });
-        Ok(Self { schema: SchemaRef::clone(wished), nulls: nulls.collect(), places })
+        let texts = vec![None; places.len()];
+        Ok(Self { schema: SchemaRef::clone(wished), nulls: nulls.collect(), places, texts })
     }
 
-    fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    fn apply(&mut self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let rows = batch.num_rows();
-        let places = self.places.iter().zip(&self.nulls).zip(self.schema.fields());
-        let columns = places.map(|((place, nulls), field)| match place {
+        let places = self.places.iter().zip(&self.nulls).zip(&mut self.texts).zip(self.schema.fields());
+        let columns = places.map(|(((place, nulls), texts), field)| match place {
+            Some(place) if *field.data_type() == coded_text() => codes(batch.column(*place), texts),
             // The names of list items may differ between writers: the wished ones win.
             Some(place) if batch.column(*place).data_type() != field.data_type() => {
                 arrow_cast::cast(batch.column(*place), field.data_type())
@@ -94,6 +104,22 @@ impl Projection {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(SchemaRef::clone(&self.schema), columns, &options)
     }
+}
+
+/// A column of texts, or of codes for texts, as codes, which are looked at: nothing is believed of a file. `latest` has the
+/// texts of the batch before.
+fn codes(column: &ArrayRef, latest: &mut Option<ArrayRef>) -> Result<ArrayRef, ArrowError> {
+    let Some(dictionary) = column.as_dictionary_opt::<UInt32Type>() else {
+        let every = u32::try_from(column.len()).map_err(|_| ArrowError::DictionaryKeyOverflowError)?;
+        let codes = UInt32Array::new((0..every).collect(), column.logical_nulls());
+        return Ok(Arc::new(DictionaryArray::try_new(codes, Arc::clone(column))?));
+    };
+    let is_same = |known: &ArrayRef| known.to_data().ptr_eq(&dictionary.values().to_data());
+    let texts = match latest.take().filter(is_same) {
+        Some(known) => known,
+        None => Arc::clone(dictionary.values()),
+    };
+    Ok(Arc::new(DictionaryArray::try_new(dictionary.keys().clone(), Arc::clone(latest.insert(texts)))?))
 }
 
 /// Reads the batches of a split.

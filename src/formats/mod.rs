@@ -18,6 +18,8 @@ mod column;
 mod compression;
 mod container;
 mod csv;
+#[cfg(feature = "parquet")]
+mod dictionary_pages;
 mod digits;
 mod encode;
 mod infer;

@@ -15,8 +15,9 @@ use ::parquet::file::properties::WriterProperties;
 
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
-use crate::formats::column::idle_columns;
+use crate::formats::column::{coded_schema, idle_columns};
 use crate::formats::container::{ContainerReader, Projection, first_new, guarded};
+use crate::formats::dictionary_pages::with_codes;
 use crate::formats::encode::{ParquetCompression, writer_failed};
 use crate::formats::input;
 use crate::formats::pruning::Kept;
@@ -27,6 +28,8 @@ use crate::limits::ROWS_PER_READ_MAX;
 #[derive(Debug, Clone)]
 pub(super) struct ParquetFormat {
     schema: SchemaRef,
+    /// The same as files have it: without codes.
+    plain: SchemaRef,
     allow_missing_columns: bool,
     /// Columns, by index, that nobody looks at: they are not read, and null.
     unread: BTreeSet<usize>,
@@ -59,7 +62,8 @@ pub(super) fn schema_of(path: &Path) -> Result<SchemaRef> {
 
 impl ParquetFormat {
     pub(super) fn new(schema: SchemaRef, allow_missing_columns: bool, watches_columns: bool) -> Self {
-        Self { schema, allow_missing_columns, unread: BTreeSet::new(), watches_columns, bounds: Vec::new() }
+        let plain = Arc::clone(&schema);
+        Self { schema, plain, allow_missing_columns, unread: BTreeSet::new(), watches_columns, bounds: Vec::new() }
     }
 }
 
@@ -79,6 +83,11 @@ impl Format for ParquetFormat {
             return None;
         }
         Some(Arc::new(Self { unread, ..self.clone() }))
+    }
+
+    fn coded(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
+        let schema = coded_schema(&self.schema, columns)?;
+        Some(Arc::new(Self { schema, ..self.clone() }))
     }
 
     fn bounded(&self, bounds: &[Bound]) -> Option<Arc<dyn Format>> {
@@ -114,7 +123,7 @@ impl Format for ParquetFormat {
         }
         let footer = footer(&split.path, !self.bounds.is_empty())?;
         let here = |error: Error| error.at(Place::file(&split.path));
-        Projection::new(&self.schema, footer.schema(), self.allow_missing_columns).map_err(here)?;
+        Projection::new(&self.plain, footer.schema(), self.allow_missing_columns).map_err(here)?;
         let file = input::open_file(&split.path)?;
         let groups: Vec<usize> = split.range.clone().filter_map(|group| usize::try_from(group).ok()).collect();
         if groups.last().is_some_and(|last| *last >= footer.metadata().num_row_groups()) {
@@ -126,12 +135,13 @@ impl Format for ParquetFormat {
         let mask = ProjectionMask::roots(footer.parquet_schema(), roots.map(|(index, _)| index));
         let new = if self.watches_columns { first_new(&self.schema, footer.schema()).map(str::to_owned) } else { None };
         let kept = guarded(&split.path, "read the statistics of the file", || {
-            Kept::of(&groups, &footer, &self.schema, &self.bounds)
+            Kept::of(&groups, &footer, &self.plain, &self.bounds)
         })?;
         if kept.groups.is_empty() {
             let empty = ContainerReader::empty(split).with_pruned(kept.pruned);
             return Ok(Box::new(empty.with_new_column(new.as_deref())));
         }
+        let footer = with_codes(footer, &self.schema, &kept.groups);
         let reader = guarded(&split.path, "read the file as Parquet", || {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
                 .with_row_groups(kept.groups)

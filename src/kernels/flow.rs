@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 
+use super::Findings;
 use crate::error::{Error, Result};
 
 /// Where the rows of a task, or of all tasks of a stage, went.
@@ -49,6 +50,13 @@ impl Flow {
     pub(crate) fn change(&mut self, came: usize, went: usize) {
         let count = |rows: usize| i64::try_from(rows).unwrap_or(i64::MAX);
         self.added = self.added.saturating_add(count(went) - count(came));
+    }
+
+    /// The end of the stage left out, by a rule, some of the rows that reached it.
+    pub(crate) fn reject_at_end(&mut self, found: &Findings) {
+        self.rejected += found.dropped;
+        self.quarantined += found.quarantined;
+        self.rows_end = self.rows_end.saturating_sub(found.dropped + found.quarantined);
     }
 
     /// Whether every row is accounted for, of `given` rows that the task was given.

@@ -25,7 +25,7 @@ use arrow_select::filter::{filter, filter_record_batch};
 
 use super::reduce::{self, ReduceInput};
 use super::spill::Room;
-use super::{Partial, Partitions, count_windows, group_ids, sessions};
+use super::{Findings, Partial, Partitions, count_windows, group_ids, sessions};
 use crate::columnar::{DataType, Field, RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
 use crate::plan::keep::{Keep, OutputMode, Span, WatermarkId, Windows};
@@ -73,6 +73,11 @@ pub trait Kept: Send {
     /// # Errors
     /// Overflow of a total; the state is of no use afterwards.
     fn absorb(&mut self, partials: Vec<Partial>, moment: &Moment) -> Result<Partitions>;
+
+    /// What the rule that it is of, if it is, found in the latest batch, since the last call.
+    fn take_findings(&mut self) -> Findings {
+        Findings::default()
+    }
 
     /// What the latest batch changed, in columns that can be stored; see [`Kept::restore`].
     ///

@@ -20,7 +20,7 @@ use arrow_select::filter::filter_record_batch;
 use super::{join, reference as expressions};
 use crate::columnar::{RecordBatch, Scalar};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::rules::{RuleId, TypedRule, TypedTest, Verdict};
+use crate::plan::rules::{RuleId, RuleLabel, TypedRule, TypedTest, Verdict};
 use crate::plan::stage::Registry;
 
 /// Rows that broke a rule and are kept.
@@ -71,9 +71,9 @@ pub fn reference(batch: &RecordBatch, rules: &[TypedRule], registry: &Registry) 
             if !breaks(batch, row, &rule.test, registry)? {
                 continue;
             }
-            *findings.broken.entry(rule.id).or_default() += 1;
-            if rule.verdict > verdict {
-                (verdict, by) = (rule.verdict, Some(rule));
+            *findings.broken.entry(rule.label.id).or_default() += 1;
+            if rule.label.verdict > verdict {
+                (verdict, by) = (rule.label.verdict, Some(&rule.label));
             }
         }
         goes_on.push(verdict < Verdict::Drop);
@@ -107,7 +107,7 @@ fn breaks(batch: &RecordBatch, row: usize, test: &TypedTest, registry: &Registry
 }
 
 /// The error of a rule whose verdict is `fail`, with the row.
-pub(super) fn broken(rule: &TypedRule, batch: &RecordBatch, row: usize) -> Error {
+pub(super) fn broken(rule: &RuleLabel, batch: &RecordBatch, row: usize) -> Error {
     let schema = batch.schema();
     let values = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
         let value = if column.is_null(row) { Ok("null".to_owned()) } else { array_value_to_string(column, row) };

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::expr::{Aggregate, Expr, Function, TypedAggregate, TypedExpr, lit};
 
 /// The name of the key that holds the number of a pane.
-const PANE: &str = "pane";
+pub(super) const PANE: &str = "pane";
 
 pub(super) fn watermark(
     input: Arc<Node>,
@@ -73,7 +73,7 @@ fn window_of(key: &Expr) -> Option<(&Expr, i64, i64, Option<&str>)> {
 }
 
 /// The windows, and the number of the pane that a row belongs to.
-fn panes(time: &Expr, size: i64, slide: i64, schema: &Schema) -> Result<(Windows, TypedExpr)> {
+pub(super) fn panes(time: &Expr, size: i64, slide: i64, schema: &Schema) -> Result<(Windows, TypedExpr)> {
     let typed = time.typed(schema)?;
     let DataType::Timestamp(unit, zone) = &typed.data_type else {
         let message = format!("a window is over time, but `{typed}` is {}, not a timestamp", typed.data_type);
@@ -263,6 +263,12 @@ fn check_mode(span: &Span, mode: Option<OutputMode>, watermarks: &[WatermarkId])
     }
 }
 
+/// Whether it can be the name of a folder everywhere.
+pub(super) fn can_name_operator(name: &str) -> bool {
+    let is_plain = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '_';
+    !name.is_empty() && name.chars().all(is_plain)
+}
+
 /// The name that was given, or one made of its kind and its place among them.
 pub(super) fn operator_name(name: Option<&str>, kind: &str, given: &mut Given) -> Result<String> {
     let numbered = |number: usize| format!("{kind}-{number}");
@@ -270,8 +276,7 @@ pub(super) fn operator_name(name: Option<&str>, kind: &str, given: &mut Given) -
         Some(name) => name.to_owned(),
         None => (1..).map(numbered).find(|name| !given.operators.contains(name)).unwrap_or_default(),
     };
-    let is_plain = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '_';
-    if name.is_empty() || !name.chars().all(is_plain) {
+    if !can_name_operator(&name) {
         let message = format!("\"{name}\" cannot be the name of what keeps state: it becomes a folder");
         return Err(Error::invalid_query(message).advice("use letters, digits, - and _"));
     }

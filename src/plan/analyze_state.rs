@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::analyze::{Given, Node, Op, column, comparable, field, index_of, named, plain_key, project, unique};
-use super::analyze_keep::{operator_name, watermarks_of};
+use super::analyze_keep::{PANE, can_name_operator, operator_name, panes, watermarks_of};
 use super::initial;
 use super::keep::{OutputMode, Watermark};
 use super::logical::{FoldWindowsDescribed, MapStateDescribed, Remember};
 use super::operator::columns;
 use super::operator::{DropDuplicates, FoldWindows, MapState, Memory};
+use super::rules::RuleLabel;
 use super::stage::NamedExpr;
-use crate::columnar::{DataType, Schema};
+use crate::columnar::{DataType, Schema, TimeUnit};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, col};
 
@@ -137,6 +138,30 @@ pub(super) fn drop_duplicates(
     remember: Remember,
     given: &mut Given,
 ) -> Result<Node> {
+    let name = operator_name(name, "duplicates", given)?;
+    rows_seen(input, name, columns, remember, None)
+}
+
+/// The rows that come once, of a rule: the others go the way of its verdict. A checkpoint calls it by the name of the rule,
+/// if that was given and can be a folder's.
+pub(super) fn unique_rule(
+    input: Arc<Node>,
+    name: Option<&str>,
+    (columns, remember): (&[String], Remember),
+    rule: &RuleLabel,
+    given: &mut Given,
+) -> Result<Node> {
+    let name = operator_name(name.filter(|name| can_name_operator(name)), "unique", given)?;
+    rows_seen(input, name, columns, remember, Some(rule.clone()))
+}
+
+fn rows_seen(
+    input: Arc<Node>,
+    name: String,
+    columns: &[String],
+    remember: Remember,
+    rule: Option<RuleLabel>,
+) -> Result<Node> {
     let columns = comparable(&input.schema, columns)?.into_iter().map(|index| column(&input.schema, index)).collect();
     let (memory, watermarks) = match remember {
         Remember::Always => (Memory::Always, Vec::new()),
@@ -144,15 +169,26 @@ pub(super) fn drop_duplicates(
             check_ttl(Some(ttl))?;
             (Memory::Batches(ttl), Vec::new())
         }
-        Remember::WithinWatermark => (within_watermark(&input)?, watermarks_of(&input)),
+        Remember::WithinWatermark => {
+            let (time, unit, delay) = time_of_watermark(&input)?;
+            (Memory::Watermark { time, unit, delay }, watermarks_of(&input))
+        }
+        Remember::Window(size) => {
+            let (time, ..) = time_of_watermark(&input)?;
+            let size = i64::try_from(size.as_nanos()).map_err(|_| {
+                Error::invalid_query(format!("a window of {size:?} is too long")).advice("give at most 292 years")
+            })?;
+            let (windows, pane) = panes(&col(time.name.as_str()), size, size, &input.schema)?;
+            (Memory::Window { pane: NamedExpr { name: PANE.to_owned(), expr: pane }, windows }, watermarks_of(&input))
+        }
     };
-    let name = operator_name(name, "duplicates", given)?;
     let schema = Arc::clone(&input.schema);
-    Ok(Node { op: Op::DropDuplicates { input, drop: DropDuplicates { name, columns, memory, watermarks } }, schema })
+    let drop = DropDuplicates { name, columns, memory, rule, watermarks };
+    Ok(Node { op: Op::DropDuplicates { input, drop }, schema })
 }
 
-/// The time of the watermark, which the rows must still have.
-fn within_watermark(input: &Arc<Node>) -> Result<Memory> {
+/// The time of the watermark, which the rows must still have, its unit, and the delay.
+fn time_of_watermark(input: &Arc<Node>) -> Result<(NamedExpr, TimeUnit, Duration)> {
     let wanted: BTreeSet<_> = watermarks_of(input).into_iter().collect();
     let mut found = Vec::new();
     watermark_nodes(input, &mut found);
@@ -171,7 +207,7 @@ fn within_watermark(input: &Arc<Node>) -> Result<Memory> {
         return Err(Error::invalid_query(message).advice("keep the column as it is up to here"));
     };
     let delay = found.iter().map(|watermark| watermark.delay).max().unwrap_or_default();
-    Ok(Memory::Watermark { time: column(&input.schema, index), unit: *unit, delay })
+    Ok((column(&input.schema, index), *unit, delay))
 }
 
 fn watermark_nodes<'a>(node: &'a Node, found: &mut Vec<&'a Watermark>) {

@@ -102,7 +102,7 @@ impl Uses {
             TypedTest::Holds(condition) => self.expression(condition),
             TypedTest::Found(join) => self.lookup(join),
         }
-        if rule.verdict >= Verdict::Quarantine {
+        if rule.label.verdict >= Verdict::Quarantine {
             self.bar_all(self.at.len());
         }
     }

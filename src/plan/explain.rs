@@ -80,6 +80,7 @@ fn logical_into(plan: &LogicalPlan, depth: usize, text: &mut String) {
                 Remember::Always => columns,
                 Remember::Batches(ttl) => format!("{columns}, for {ttl:?}"),
                 Remember::WithinWatermark => format!("{columns}, within the watermark"),
+                Remember::Window(size) => format!("{columns}, in windows of {size:?}"),
             }
         }
         LogicalPlan::ReduceWith { keys, values, name, .. } => format!("[{}] {name}({})", list(keys), list(values)),
@@ -135,7 +136,8 @@ fn describe_step(step: &Step, registry: &Registry) -> String {
         Step::Filter { predicate } => format!("filter {predicate}"),
         Step::Project { columns, .. } => format!("project {}", named(columns)),
         Step::Validate { rules } => {
-            let rules = rules.iter().map(|rule| format!("{} or {}", rule.name, rule.verdict)).collect::<Vec<_>>();
+            let rules =
+                rules.iter().map(|rule| format!("{} or {}", rule.label.name, rule.label.verdict)).collect::<Vec<_>>();
             format!("validate {}", rules.join(", "))
         }
         Step::Explode { schema, column } => format!("explode {}", schema.field(*column).name()),
@@ -192,8 +194,11 @@ fn describe_end(stage: &Stage, registry: &Registry) -> String {
                 Memory::Always => String::new(),
                 Memory::Batches(ttl) => format!(", for {ttl:?}"),
                 Memory::Watermark { time, delay, .. } => format!(", within {delay:?} of {}", time.name),
+                Memory::Window { windows, .. } => format!(", in {windows}"),
             };
-            format!("keep \"{}\": rows seen by [{}]{memory}", drop.name, named(&drop.columns))
+            let rule = drop.rule.as_ref();
+            let rule = rule.map(|rule| format!(", {} or {}", rule.name, rule.verdict)).unwrap_or_default();
+            format!("keep \"{}\": rows seen by [{}]{memory}{rule}", drop.name, named(&drop.columns))
         }
         End::Distinct { columns } => {
             let names = columns.iter().map(|&index| stage.output_schema.field(index).name().as_str());

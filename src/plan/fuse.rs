@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::analyze::{Node, Op};
 use super::codes::Coded;
 use super::keep::{Watermark, WatermarkId};
-use super::rules::TypedRule;
+use super::rules::RuleLabel;
 use super::stage::{End, SourceId, Stage, StageId, StageInput, Step};
 use crate::columnar::{Schema, SchemaRef};
 
@@ -52,11 +52,15 @@ impl QueryPlan {
     }
 
     /// The rules of all stages, in the order of their ids.
-    pub fn rules(&self) -> Vec<&TypedRule> {
+    pub fn rules(&self) -> Vec<&RuleLabel> {
         let steps = self.stages.iter().flat_map(|stage| &stage.steps);
         let rules = steps.filter_map(|step| if let Step::Validate { rules } = step { Some(rules) } else { None });
-        let rules = rules.flatten().map(|rule| (rule.id, rule)).collect::<BTreeMap<_, _>>();
-        rules.into_values().collect()
+        let of_ends = self.stages.iter().filter_map(|stage| match &stage.end {
+            End::DropDuplicates(drop) => drop.rule.as_ref(),
+            _ => None,
+        });
+        let rules = rules.flatten().map(|rule| &rule.label).chain(of_ends);
+        rules.map(|rule| (rule.id, rule)).collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
     /// The stage of this id.

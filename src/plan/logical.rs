@@ -255,6 +255,9 @@ pub enum Remember {
     Batches(Duration),
     /// Until no row is expected any more that could be equal, by the watermark of the stream.
     WithinWatermark,
+    /// As long as rows of its window of event time may come: a key may come once in each window of this length, which begins
+    /// at a multiple of it since 1970.
+    Window(Duration),
 }
 
 /// Rows of two streams beside each other whose keys are equal and whose times are close.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::initial::Initial;
-use super::keep::{OutputMode, WatermarkId};
+use super::keep::{OutputMode, WatermarkId, Windows};
+use super::rules::RuleLabel;
 use super::stage::{FunctionId, NamedExpr};
 use crate::columnar::TimeUnit;
 
@@ -118,6 +119,9 @@ pub struct DropDuplicates {
     pub columns: Vec<NamedExpr>,
     /// When a key is forgotten.
     pub memory: Memory,
+    /// The rule that rows break whose key has come before. Without one they are left out, and nobody counts them.
+    #[serde(default)]
+    pub rule: Option<RuleLabel>,
     /// The watermarks that say when.
     pub watermarks: Vec<WatermarkId>,
 }
@@ -138,13 +142,31 @@ pub enum Memory {
         /// The delay.
         delay: Duration,
     },
+    /// Until the watermark has passed the end of the window that the time of its first row lies in. The same key in another
+    /// window is another key.
+    Window {
+        /// The number of the window of a row.
+        pane: NamedExpr,
+        /// The windows, none of which overlap.
+        windows: Windows,
+    },
+}
+
+impl Memory {
+    /// What it reads of rows.
+    fn time(&self) -> Option<&NamedExpr> {
+        match self {
+            Self::Watermark { time, .. } => Some(time),
+            Self::Window { pane, .. } => Some(pane),
+            Self::Always | Self::Batches(_) => None,
+        }
+    }
 }
 
 impl DropDuplicates {
     /// The columns it reads, by index.
     pub fn reads(&self) -> BTreeSet<usize> {
-        let time = if let Memory::Watermark { time, .. } = &self.memory { Some(time) } else { None };
-        self.columns.iter().chain(time).flat_map(|column| column.expr.columns()).collect()
+        self.columns.iter().chain(self.memory.time()).flat_map(|column| column.expr.columns()).collect()
     }
 
     /// The same over rows whose columns lie elsewhere.
@@ -152,10 +174,16 @@ impl DropDuplicates {
     pub fn map_columns(&self, to: &dyn Fn(usize) -> usize) -> Self {
         let moved = |column: &NamedExpr| NamedExpr { name: column.name.clone(), expr: column.expr.map_columns(to) };
         let mut drop = Self { columns: self.columns.iter().map(moved).collect(), ..self.clone() };
-        if let Memory::Watermark { time, .. } = &mut drop.memory {
+        if let Memory::Watermark { time, .. } | Memory::Window { pane: time, .. } = &mut drop.memory {
             *time = moved(time);
         }
         drop
+    }
+
+    /// What rows are compared by: the columns, and the window if there are windows.
+    pub fn keys(&self) -> Vec<&NamedExpr> {
+        let pane = if let Memory::Window { pane, .. } = &self.memory { Some(pane) } else { None };
+        self.columns.iter().chain(pane).collect()
     }
 }
 
@@ -166,8 +194,9 @@ impl Operator for DropDuplicates {
 
     fn description(&self) -> String {
         let memory = match &self.memory {
-            Memory::Always | Memory::Batches(_) => "rows seen",
-            Memory::Watermark { .. } => "rows seen within the watermark",
+            Memory::Always | Memory::Batches(_) => "rows seen".to_owned(),
+            Memory::Watermark { .. } => "rows seen within the watermark".to_owned(),
+            Memory::Window { windows, .. } => format!("rows seen in {windows}"),
         };
         format!("[{}] {memory}", columns(&self.columns))
     }

@@ -196,7 +196,9 @@ impl Pruner {
             }
             Op::Keep { input, keep } => self.keep(node, input, keep, wanted),
             Op::DropDuplicates { input, drop } => {
-                let (input, moved) = self.prune(input, &union(wanted, drop.reads()));
+                let shows_rows = drop.rule.as_ref().is_some_and(|rule| rule.verdict >= Verdict::Quarantine);
+                let needed = if shows_rows { all(&input.schema) } else { union(wanted, drop.reads()) };
+                let (input, moved) = self.prune(input, &needed);
                 let drop = drop.map_columns(&|index| moved[&index]);
                 over(input, moved, |input| Op::DropDuplicates { input, drop })
             }
@@ -258,7 +260,7 @@ impl Pruner {
 
     /// What is shown or kept of a row that breaks a rule is all of it.
     fn validate(&mut self, input: &Arc<Node>, rules: &[TypedRule], wanted: &Columns) -> (Arc<Node>, Moved) {
-        let shows_rows = rules.iter().any(|rule| rule.verdict >= Verdict::Quarantine);
+        let shows_rows = rules.iter().any(|rule| rule.label.verdict >= Verdict::Quarantine);
         let read = rules.iter().flat_map(|rule| rule.test.columns());
         let needed = if shows_rows { all(&input.schema) } else { union(wanted, read) };
         let (input, moved) = self.prune(input, &at_least_one(needed, &input.schema));

@@ -1,8 +1,10 @@
 //! Rules that rows must keep, and what becomes of rows that break one.
 //!
-//! A rule is a condition on a row, or says that the row is found in a static table. As in SQL, a condition that is null is
-//! not broken: that a value must be there is a rule of its own. All rules of a step look at every row that reaches it, so
-//! their counts do not depend on each other; of the verdicts on one row the hardest counts.
+//! A rule is a condition on a row, or says that the row is found in a static table, or that no row before it has its key. As
+//! in SQL, a condition that is null is not broken: that a value must be there is a rule of its own. Conditions and tables look
+//! at every row that reaches a step, so their counts do not depend on each other; of the verdicts on one row the hardest
+//! counts. Keys that may come once look at the rows that the others let through: a row that is left out does not stand in the
+//! way of a good one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::analyze::{self, Given, Node, Op};
+use super::analyze_state;
+use super::logical::Remember;
 use super::stage::{Join, JoinKind, TableId};
 use crate::columnar::{DataType, SchemaRef};
 use crate::error::{Error, Result};
@@ -72,6 +76,13 @@ pub enum Test {
         /// Pairs of columns that must be equal: of the stream, of the table.
         on: Vec<(String, String)>,
     },
+    /// No row that is remembered has the same key. A row with a null in its key breaks nothing and is not remembered.
+    Unique {
+        /// The columns of the key; all if there are none.
+        columns: Vec<String>,
+        /// How long a key is remembered.
+        memory: Remember,
+    },
 }
 
 impl fmt::Display for Test {
@@ -82,6 +93,7 @@ impl fmt::Display for Test {
                 let columns = on.iter().map(|(stream, _)| stream.as_str()).collect::<Vec<_>>();
                 write!(f, "{} in {name}", columns.join(", "))
             }
+            Self::Unique { columns, .. } => f.write_str(&unique_text(columns)),
         }
     }
 }
@@ -92,17 +104,29 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A rule, checked against the columns it is for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TypedRule {
+/// What a rule of keys that may come once says.
+pub(crate) fn unique_text(columns: &[String]) -> String {
+    if columns.is_empty() { "unique".to_owned() } else { format!("unique {}", columns.join(", ")) }
+}
+
+/// A rule as counts, errors and the quarantine know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleLabel {
     /// Its id.
     pub id: RuleId,
     /// Its name: the one it was given, or what it says.
     pub name: Arc<str>,
-    /// What it looks at.
-    pub test: TypedTest,
     /// What becomes of rows that break it.
     pub verdict: Verdict,
+}
+
+/// A rule of one row, checked against the columns it is for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TypedRule {
+    /// Who it is.
+    pub label: RuleLabel,
+    /// What it looks at.
+    pub test: TypedTest,
 }
 
 /// What a rule looks at, checked.
@@ -142,35 +166,58 @@ pub(super) fn validate(input: Arc<Node>, rules: &[Rule], given: &mut Given) -> R
     if rules.is_empty() {
         return Err(Error::invalid_query("there must be at least one rule"));
     }
+    let labels = labelled(rules, given)?;
+    let at = |label: &RuleLabel, error: Error| error.context(format!("rule \"{}\"", label.name));
     let mut typed: Vec<TypedRule> = Vec::with_capacity(rules.len());
+    for (rule, label) in rules.iter().zip(&labels) {
+        if let Some(test) = resolve(&input, &rule.test).map_err(|error| at(label, error))? {
+            typed.push(TypedRule { label: label.clone(), test });
+        }
+    }
+    let schema = Arc::clone(&input.schema);
+    let of_rows = |rules| Node { op: Op::Validate { input: Arc::clone(&input), rules }, schema };
+    let mut last = if typed.is_empty() { None } else { Some(of_rows(typed)) };
+    for (rule, label) in rules.iter().zip(&labels) {
+        if let Test::Unique { columns, memory } = &rule.test {
+            let below = last.take().map_or_else(|| Arc::clone(&input), Arc::new);
+            let unique = analyze_state::unique_rule(below, rule.name.as_deref(), (columns, *memory), label, given);
+            last = Some(unique.map_err(|error| at(label, error))?);
+        }
+    }
+    last.ok_or_else(|| Error::internal("rules look at nothing"))
+}
+
+/// Each rule with its id and name, which must differ.
+fn labelled(rules: &[Rule], given: &mut Given) -> Result<Vec<RuleLabel>> {
+    let mut labels: Vec<RuleLabel> = Vec::with_capacity(rules.len());
     for rule in rules {
         let name = rule.name.clone().unwrap_or_else(|| rule.test.to_string());
-        if typed.iter().any(|other| *other.name == *name) {
+        if labels.iter().any(|other| *other.name == *name) {
             return Err(Error::invalid_query(format!("there are two rules \"{name}\""))
                 .advice("give each rule a name of its own"));
         }
-        let test = resolve(&input, &rule.test).map_err(|error| error.context(format!("rule \"{name}\"")))?;
-        typed.push(TypedRule { id: RuleId(given.rules), name: name.into(), test, verdict: rule.verdict });
+        labels.push(RuleLabel { id: RuleId(given.rules), name: name.into(), verdict: rule.verdict });
         given.rules += 1;
     }
-    let schema = Arc::clone(&input.schema);
-    Ok(Node { op: Op::Validate { input, rules: typed }, schema })
+    Ok(labels)
 }
 
-fn resolve(input: &Arc<Node>, test: &Test) -> Result<TypedTest> {
+/// What a rule looks at in a row; none for one that looks at other rows as well.
+fn resolve(input: &Arc<Node>, test: &Test) -> Result<Option<TypedTest>> {
     match test {
+        Test::Unique { .. } => Ok(None),
         Test::Holds(condition) => {
             let condition = condition.typed(&input.schema)?;
             if !matches!(condition.data_type, DataType::Boolean | DataType::Null) {
                 let message = format!("the condition `{condition}` is {}, not Boolean", condition.data_type);
                 return Err(Error::invalid_query(message).advice("write a comparison, for example `column >= 0`"));
             }
-            Ok(TypedTest::Holds(condition))
+            Ok(Some(TypedTest::Holds(condition)))
         }
         Test::Found { table, name, schema, on } => {
             let joined = analyze::join(Arc::clone(input), *table, name, schema, on, JoinKind::Semi)?;
             match joined.op {
-                Op::Join { join, .. } => Ok(TypedTest::Found(join)),
+                Op::Join { join, .. } => Ok(Some(TypedTest::Found(join))),
                 _ => Err(Error::internal("a join was analysed as another operation")),
             }
         }

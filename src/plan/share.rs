@@ -1,4 +1,5 @@
-//! Validations run once, however many branches use their rows: a rule counts a row once, and the quarantine has it once.
+//! Validations run once, however many branches use their rows: a rule counts a row once, and the quarantine has it once. So
+//! do rules of keys that may come once.
 //!
 //! A validation that is reached on several ways becomes a cache. One that is reached on one way stays fused with what
 //! follows.
@@ -22,7 +23,7 @@ pub(super) fn validated_once(outputs: &[Arc<Node>]) -> Vec<Arc<Node>> {
 
 /// On how many ways each validation is reached. What lies below one, or below a cache, is counted once.
 fn count(node: &Arc<Node>, uses: &mut BTreeMap<*const Node, usize>) {
-    if let Op::Validate { .. } | Op::Cache { .. } = node.op {
+    if has_rules(node) || matches!(node.op, Op::Cache { .. }) {
         let ways = uses.entry(Arc::as_ptr(node)).or_default();
         *ways += 1;
         if *ways > 1 {
@@ -30,6 +31,14 @@ fn count(node: &Arc<Node>, uses: &mut BTreeMap<*const Node, usize>) {
         }
     }
     node.inputs().into_iter().for_each(|input| count(input, uses));
+}
+
+fn has_rules(node: &Node) -> bool {
+    match &node.op {
+        Op::Validate { .. } => true,
+        Op::DropDuplicates { drop, .. } => drop.rule.is_some(),
+        _ => false,
+    }
 }
 
 /// Nodes by their addresses, with what became of them.
@@ -43,7 +52,7 @@ fn shared(node: &Arc<Node>, uses: &BTreeMap<*const Node, usize>, done: &mut Done
         Op::Source { .. } => Arc::clone(node),
         _ => Arc::new(rebuilt(node, &mut |input| shared(input, uses, done))),
     };
-    if matches!(node.op, Op::Validate { .. }) && uses.get(&Arc::as_ptr(node)).is_some_and(|ways| *ways > 1) {
+    if has_rules(node) && uses.get(&Arc::as_ptr(node)).is_some_and(|ways| *ways > 1) {
         let schema = Arc::clone(&node.schema);
         new = Arc::new(Node { op: Op::Cache { input: new }, schema });
     }

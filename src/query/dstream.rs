@@ -121,6 +121,7 @@ impl DStream {
                 let table = self.edit(|draft| table.enter(&mut draft.registry));
                 Test::Found { table, name, schema, on }
             }
+            RuleTest::Unique(columns, memory) => Test::Unique { columns, memory },
         };
         rules::Rule { name, test, verdict }
     }

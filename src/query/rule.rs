@@ -5,7 +5,8 @@ use std::fmt;
 use super::table::{JoinOn, StaticTable};
 use crate::columnar::Scalar;
 use crate::expr::{Expr, all_of, col};
-use crate::plan::rules::Verdict;
+use crate::plan::logical::Remember;
+use crate::plan::rules::{Verdict, unique_text};
 
 /// Something that rows must keep, and what becomes of those that do not. Unless told otherwise they are only counted.
 ///
@@ -34,6 +35,7 @@ pub struct Rule {
 pub(super) enum RuleTest {
     Holds(Expr),
     Found(Vec<JoinOn>, StaticTable),
+    Unique(Vec<String>, Remember),
 }
 
 impl Rule {
@@ -74,6 +76,29 @@ impl Rule {
     /// A row of the table has these keys: a foreign key. A row with a null among them breaks nothing.
     pub fn found_in<O: Into<JoinOn>>(table: impl Into<StaticTable>, on: impl IntoIterator<Item = O>) -> Self {
         Self::new(RuleTest::Found(on.into_iter().map(Into::into).collect(), table.into()))
+    }
+
+    /// No earlier row has the same values in these columns, of all batches; in all columns if none are named. Of a key the
+    /// first row keeps the rule, and the others break it; a row with a null among the columns breaks nothing. It looks at the
+    /// rows that the other rules of its step let through. Every key is remembered for good.
+    pub fn unique<S: Into<String>>(columns: impl IntoIterator<Item = S>) -> Self {
+        Self::unique_by(columns, Remember::Always)
+    }
+
+    /// As [`Rule::unique`], saying how long keys are remembered. Within a watermark, and in windows of event time, rows that
+    /// come too late to be told from duplicates, and rows without a time, are counted as late and left out, whatever the
+    /// verdict.
+    ///
+    /// ```
+    /// # use pelton::prelude::*;
+    /// # use std::time::Duration;
+    /// # fn example(ads: DStream) -> DStream {
+    /// let hour = Remember::Window(Duration::from_secs(3600));
+    /// ads.with_watermark("event_time", Duration::from_secs(60)).validate([Rule::unique_by(["id"], hour).or_quarantine()])
+    /// # }
+    /// ```
+    pub fn unique_by<S: Into<String>>(columns: impl IntoIterator<Item = S>, memory: Remember) -> Self {
+        Self::new(RuleTest::Unique(columns.into_iter().map(Into::into).collect(), memory))
     }
 
     /// A name for counts, errors and the quarantine; without it, a rule is called by what it says.
@@ -117,6 +142,7 @@ impl fmt::Display for Rule {
                 let columns = on.iter().map(|JoinOn(stream, _)| stream.as_str()).collect::<Vec<_>>();
                 write!(f, "{} in {} or {}", columns.join(", "), table.name, self.verdict)
             }
+            RuleTest::Unique(columns, _) => write!(f, "{} or {}", unique_text(columns), self.verdict),
         }
     }
 }

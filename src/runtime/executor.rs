@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::micro_batch::MicroBatch;
 use super::pace::SourceRead;
 use super::progress::{StageDevice, StageFlow};
-use super::quarantine::{AsideBytes, Quarantined};
+use super::quarantine::{self, AsideBytes, Quarantined};
 use super::states::{StateHandle, States};
 use super::tables::{TableVersions, Tables};
 use super::task::{Feed, Surroundings, TaskDone, guarded, run_task};
@@ -32,7 +32,7 @@ use crate::kernels::{Findings, Flow, Moment, Notice, Partial, Partitions, Sighti
 use crate::plan::QueryPlan;
 use crate::plan::keep::Span;
 use crate::plan::operator::Operator;
-use crate::plan::rules::{TypedRule, Verdict};
+use crate::plan::rules::{RuleLabel, Verdict};
 use crate::plan::stage::{End, NamedExpr, Registry, SourceId, Stage, StageInput};
 use crate::profile::Profile;
 
@@ -274,7 +274,7 @@ impl Executor {
     }
 
     /// The rules of the query, in the order of their ids.
-    pub(super) fn rules(&self) -> Vec<&TypedRule> {
+    pub(super) fn rules(&self) -> Vec<&RuleLabel> {
         self.plan.rules()
     }
 
@@ -452,7 +452,14 @@ impl Executor {
                     Some(pool) => pool.install(absorb),
                     None => absorb(),
                 };
-                absorbed.map_err(|error| error.context(format!("in stage {}", stage.id.0)))?
+                let rows = absorbed.map_err(|error| error.context(format!("in stage {}", stage.id.0)))?;
+                let mut found = kept.take_findings();
+                done.quarantined.extend(quarantine::rows_aside(&mut found, &aside)?);
+                if let Some(flow) = &mut done.flow {
+                    flow.reject_at_end(&found);
+                }
+                done.findings.absorb(found);
+                rows
             }
         };
         check_rows(stage, done.flow.as_ref(), &done.rows)?;
@@ -500,7 +507,12 @@ impl fmt::Debug for Executor {
 
 /// Whether an end that passes all rows on has passed on all that reached it.
 fn check_rows(stage: &Stage, flow: Option<&Flow>, rows: &Partitions) -> Result<()> {
-    let passes_all = matches!(stage.end, End::Emit | End::Repartition(_) | End::Sort { limit: None, .. });
+    let passes_all = match &stage.end {
+        End::Emit | End::Repartition(_) | End::Sort { limit: None, .. } => true,
+        // What its rule left out does not count as having reached the end.
+        End::DropDuplicates(drop) => drop.rule.is_some(),
+        _ => false,
+    };
     let Some(flow) = flow.filter(|_| passes_all) else { return Ok(()) };
     let given = rows.iter().flatten().map(|batch| batch.num_rows() as u64).sum::<u64>();
     match given == flow.rows_end {

@@ -22,7 +22,7 @@ use crate::columnar::SchemaRef;
 use crate::connectors::{Available, OutputBatch, ReadLimits, Replay, WriteReport};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::kernels::Findings;
-use crate::plan::rules::{TypedRule, Verdict};
+use crate::plan::rules::{RuleLabel, Verdict};
 use crate::plan::stage::SourceId;
 
 /// How often a query with a manual trigger looks whether it should stop.
@@ -466,7 +466,7 @@ impl Life {
 
     /// The rules of the query, and how many rows of a batch broke each.
     fn rule_counts(&self, findings: &Findings) -> Vec<RuleCount> {
-        let count = |rule: &TypedRule| RuleCount {
+        let count = |rule: &RuleLabel| RuleCount {
             name: Arc::clone(&rule.name),
             verdict: rule.verdict,
             broken: findings.broken.get(&rule.id).copied().unwrap_or_default(),

@@ -11,8 +11,8 @@ use arrow_array::{ArrayRef, RecordBatch};
 use crate::columnar::{DataType, Field, Schema, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::{BadRecord, SetAside, json_objects};
-use crate::kernels::Partitions;
 use crate::kernels::validate::Broken;
+use crate::kernels::{Findings, Partitions};
 use crate::limits::{QUARANTINE_BYTES_MAX, ROWS_PER_READ_MAX};
 use crate::plan::stage::SourceId;
 
@@ -63,13 +63,27 @@ pub fn schema() -> SchemaRef {
 ///
 /// # Errors
 /// `Unsupported` for a column of a type that NDJSON cannot hold.
-pub(super) fn broken(broken: &Broken) -> Result<Vec<Quarantined>> {
+fn broken(broken: &Broken) -> Result<Vec<Quarantined>> {
     let objects = json_objects(&broken.rows)?.into_iter().zip(&broken.rules);
     let one = |(bytes, rule): (Vec<u8>, &Arc<str>)| {
         let record = BadRecord { place: Place::default(), reason: format!("the row breaks the rule \"{rule}\"") };
         Quarantined { source: None, rule: Some(Arc::clone(rule)), record: SetAside { record, bytes } }
     };
     Ok(objects.map(one).collect())
+}
+
+/// Takes the rows out of what rules found that are kept.
+///
+/// # Errors
+/// As for a column that NDJSON cannot hold; `BadRecord`, if there are more than may be held.
+pub(super) fn rows_aside(found: &mut Findings, aside: &AsideBytes) -> Result<Vec<Arc<Quarantined>>> {
+    let mut all = Vec::new();
+    for rows in std::mem::take(&mut found.aside) {
+        let rows = broken(&rows)?;
+        aside.add(rows.iter().map(|row| &row.record))?;
+        all.extend(rows.into_iter().map(Arc::new));
+    }
+    Ok(all)
 }
 
 /// The rows of a batch's quarantine, in one partition.

@@ -75,11 +75,7 @@ pub(super) fn run_task(
             task.push(under_schema(batch, &stage.input_schema)?.as_ref())?;
             given += batch.num_rows() as u64;
             let mut found = task.take_findings();
-            for rows in std::mem::take(&mut found.aside) {
-                let rows = quarantine::broken(&rows)?;
-                aside.add(rows.iter().map(|row| &row.record))?;
-                broken.extend(rows.into_iter().map(Arc::new));
-            }
+            broken.extend(quarantine::rows_aside(&mut found, aside)?);
             findings.absorb(found);
             Ok(())
         };

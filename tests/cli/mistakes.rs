@@ -52,6 +52,10 @@ fn mistakes_in_rules_are_told_with_their_place() {
         ("{ not_null = \"agee\" }", "did you mean \"age\"?"),
         ("{ check = \"age > 1\", else = \"dropp\" }", "\"else\" cannot be \"dropp\"; did you mean \"drop\"?"),
         ("{ check = \"age > 1\", on = \"age\" }", "\"on\" goes with \"found_in\""),
+        ("{ check = \"age > 1\", ttl = \"1h\" }", "\"ttl\" goes with \"unique\""),
+        ("{ unique = \"age\", window = \"1h\", ttl = \"1h\" }", "\"window\" and \"ttl\" exclude each other"),
+        ("{ unique = \"age\", window = \"1h\" }", "say how late rows may come, with with_watermark"),
+        ("{ unique = \"agee\" }", "did you mean \"age\"?"),
         ("{ found_in = \"towns\", on = \"age\" }", "there is no table \"towns\""),
         ("{ check = \"age > 1\", else = \"quarantine\" }", "a rule puts records in quarantine, and the query has none"),
     ] {

@@ -43,6 +43,14 @@ fn rules_say_what_becomes_of_rows_that_break_them() {
                  { found_in = \"towns\", on = { city = \"town\" } }] }";
     assert_eq!(rows(steps), ["rome,30,a b", "oslo,30,c a", "rome,30,a b"]);
     assert_eq!(rows("{ validate = { found_in = \"towns\", on = { city = \"town\" }, else = \"drop\" } }").len(), 4);
+    let once = ["rome,30,a b", "paris,,b", "oslo,30,c a"];
+    assert_eq!(rows("{ validate = { unique = \"city\", else = \"drop\" } }"), once);
+    assert_eq!(rows("{ validate = { unique = [\"city\"], ttl = \"1h\", name = \"a city\", else = \"drop\" } }"), once);
+    assert_eq!(rows("{ validate = { unique = true, else = \"drop\" } }").len(), 4);
+    assert_eq!(rows("{ validate = { unique = true } }").len(), 5);
+    let windows = "{ with_columns = \"cast(coalesce(age, 0) AS timestamp_s) AS t\" }, { watermark = \"t\", delay = \"1h\" }, \
+                   { validate = { unique = \"city\", window = \"40s\", else = \"drop\" } }, { select = [\"city\", \"age\"] }";
+    assert_eq!(rows(windows), ["rome,30", "paris,", "rome,50", "oslo,30"]);
 }
 
 #[test]

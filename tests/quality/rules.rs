@@ -150,6 +150,85 @@ fn a_filter_stays_behind_the_rules_and_columns_that_only_rules_read_are_there() 
     assert!(kept.aside[0].contains(r#"{\"city\":null,\"n\":3}"#), "{:?}", kept.aside);
 }
 
+/// The rows of each batch are one list of this.
+type Rows<'a> = [(Option<&'a str>, Option<i64>)];
+
+#[test]
+fn of_rows_with_one_key_the_first_that_other_rules_let_through_keeps_it_over_all_batches() {
+    let first: &Rows<'_> =
+        &[(Some("Oslo"), Some(-1)), (Some("Oslo"), Some(1)), (None, Some(2)), (Some("Oslo"), Some(3))];
+    let second: &Rows<'_> =
+        &[(None, Some(4)), (Some("Rome"), Some(5)), (Some("Oslo"), Some(6)), (Some("Rome"), Some(7))];
+    let batches = [batch(first), batch(second)];
+    let judged = |verdict: Verdict| {
+        run(&batches, |visits| {
+            let once = Rule::unique(["city"]).verdict(verdict);
+            visits.validate([once, Rule::holds(col("n").gt_eq(0)).named("n").or_drop()])
+        })
+    };
+    let broken = |ran: &Ran| {
+        let of_batch = |progress: &Progress| progress.rules.iter().map(|rule| rule.broken).collect::<Vec<_>>();
+        ran.progress.iter().map(of_batch).collect::<Vec<_>>()
+    };
+    let ran = judged(Verdict::Drop).unwrap();
+    let good = [r#"{"city":"Oslo","n":1}"#, r#"{"n":2}"#, r#"{"n":4}"#, r#"{"city":"Rome","n":5}"#];
+    assert_eq!(ran.good, good, "null breaks nothing");
+    assert_eq!(counts(&ran)[0].0, "unique city");
+    assert_eq!(broken(&ran), [[1, 1], [2, 0]]);
+    assert_eq!((ran.totals.rejected, ran.totals.quarantined, ran.totals.rows_out), (4, 0, 4));
+    let ran = judged(Verdict::Keep).unwrap();
+    assert_eq!((ran.good.len(), broken(&ran), ran.totals.rejected), (7, vec![vec![1, 1], vec![2, 0]], 1));
+    let ran = judged(Verdict::Quarantine).unwrap();
+    assert_eq!(ran.good, good);
+    assert_eq!((ran.totals.quarantined, ran.totals.rejected), (3, 1));
+    assert_eq!(ran.aside.len(), 3);
+    let kept = r#"{"batch":1,"rule":"unique city","reason":"the row breaks the rule \"unique city\"","record":"{\"city\":\"Oslo\",\"n\":6}"}"#;
+    assert_eq!(ran.aside[1], kept);
+    let error = judged(Verdict::Fail).map(|_| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadRecord);
+    assert!(error.to_string().contains("\"unique city\": city = Oslo, n = 3"), "{error}");
+}
+
+#[test]
+fn several_keys_that_may_come_once_look_one_after_the_other_and_branches_count_once() {
+    let context = StreamingContext::builder("visits").trigger(Trigger::AvailableNow).build().unwrap();
+    let aside = MemorySink::new();
+    context.quarantine(aside.clone()).unwrap();
+    let rows: &Rows<'_> = &[(Some("a"), Some(1)), (Some("a"), Some(2)), (Some("b"), Some(2)), (Some("c"), Some(1))];
+    let (queue, source) = QueueSource::new(batch(rows).schema());
+    queue.push(vec![batch(rows)]).unwrap();
+    queue.close();
+    let rules = [Rule::unique(["city"]).or_quarantine(), Rule::unique(["n"]).or_drop(), Rule::unique([""; 0])];
+    let valid = context.source("visits", source).unwrap().validate(rules);
+    let (all, few) = (MemorySink::new(), MemorySink::new());
+    valid.write(all.clone()).unwrap();
+    valid.filter(col("n").gt(1)).select([col("city")]).write(few.clone()).unwrap();
+    let query = context.start().unwrap();
+    let totals = query.await_termination().unwrap();
+    let counted = query.progress()[0].rules.iter().map(|rule| (rule.name.to_string(), rule.broken)).collect::<Vec<_>>();
+    let named = |name: &str, rows| (name.to_owned(), rows);
+    assert_eq!(counted, [named("unique city", 1), named("unique n", 1), named("unique", 0)]);
+    assert_eq!((totals.quarantined, totals.rejected), (1, 1));
+    assert_eq!(lines(&all), [r#"{"city":"a","n":1}"#, r#"{"city":"b","n":2}"#]);
+    assert_eq!((lines(&few), lines(&aside).len()), (vec![r#"{"city":"b"}"#.to_owned()], 1));
+}
+
+#[test]
+fn what_is_kept_of_a_duplicate_is_all_of_it_and_too_many_of_them_stop_the_query() {
+    let rows: &Rows<'_> = &[(Some("a"), Some(1)), (Some("a"), Some(2)), (Some("a"), Some(3))];
+    let describe = |visits: &DStream| visits.validate([Rule::unique(["city"]).or_quarantine()]).select([col("city")]);
+    let ran = run(&[batch(rows)], describe).unwrap();
+    assert!(ran.aside[0].contains(r#"{\"city\":\"a\",\"n\":2}"#), "{:?}", ran.aside);
+    let most = BadRecordsMax { records: Some(1), share: None };
+    let error = run_with(&[batch(rows)], 1, describe, most).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("2 rows break the rule \"unique city\""), "{error}");
+    let mistake =
+        |rules: Vec<Rule>| run(&[batch(rows)], |visits| visits.validate(rules.clone())).map(|_| ()).unwrap_err();
+    assert!(mistake(vec![Rule::unique(["cty"])]).to_string().contains("city"));
+    let twice = mistake(vec![Rule::unique(["city"]), Rule::unique(["city"])]);
+    assert!(twice.to_string().contains("two rules \"unique city\""), "{twice}");
+}
+
 #[test]
 fn counts_and_quarantine_do_not_depend_on_cuts_and_partitions() {
     let rows = |row: usize| {
@@ -167,6 +246,7 @@ fn counts_and_quarantine_do_not_depend_on_cuts_and_partitions() {
                 Rule::not_null(["city"]).or_quarantine(),
                 Rule::holds(col("n").gt_eq(0)).or_drop(),
                 Rule::length("city", 2, 9),
+                Rule::unique(["city", "n"]),
             ])
             .key_by([col("city")])
             .aggregate([len().alias("rows"), col("n").sum().alias("n")])

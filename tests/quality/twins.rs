@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pelton::columnar::Scalar;
 use pelton::kernels::cpu::validate::Validate;
 use pelton::kernels::validate::{Findings, reference};
-use pelton::plan::rules::{RuleId, TypedRule, TypedTest, Verdict};
+use pelton::plan::rules::{RuleId, RuleLabel, TypedRule, TypedTest, Verdict};
 use pelton::plan::stage::{Join, JoinKind, Registry};
 
 use super::common::Random;
@@ -71,7 +71,7 @@ fn the_fast_validation_finds_what_the_reference_finds() {
             let verdicts = [Verdict::Keep, Verdict::Drop, Verdict::Quarantine, Verdict::Keep, Verdict::Fail];
             let most = if round % 4 == 0 { 5 } else { 4 };
             let verdict = verdicts[random.below(most)];
-            TypedRule { id: RuleId(id), name: format!("rule {id}").into(), test, verdict }
+            TypedRule { label: RuleLabel { id: RuleId(id), name: format!("rule {id}").into(), verdict }, test }
         };
         let count = 1 + random.below(4);
         let rules = (0..count).map(|id| rule(&mut random, id)).collect::<Vec<_>>();

@@ -178,6 +178,7 @@ pub(crate) const ALL: &[Query] = &[
             let visits = visits.with_watermark("time", seconds(3));
             Ok(visits
                 .drop_duplicates_within_watermark(["city", "time"])
+                .validate([Rule::unique_by(["city", "n"], Remember::Window(seconds(7))).or_drop()])
                 .key_by([col("city")])
                 .running(many_aggregates()))
         },

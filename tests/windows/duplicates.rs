@@ -22,6 +22,21 @@ const QUERIES: &[(&str, Describe)] = &[
     ("within the watermark, by time", |visits| {
         visits.with_watermark("time", seconds(4)).drop_duplicates_within_watermark(["time", "city"])
     }),
+    ("in windows", |visits| {
+        visits.with_watermark("time", seconds(4)).drop_duplicates_by(["city"], Remember::Window(seconds(3)), None)
+    }),
+    ("a rule that keeps", |visits| visits.validate([Rule::unique(["city", "n"])])),
+    ("a rule for a while", |visits| {
+        visits.validate([Rule::unique_by(["n"], Remember::Batches(seconds(3))).or_drop().named("n once")])
+    }),
+    ("a rule in windows", |visits| {
+        let rule = Rule::unique_by(["city"], Remember::Window(seconds(5))).or_drop().named("once");
+        visits.with_watermark("time", seconds(4)).validate([rule])
+    }),
+    ("a rule within the watermark", |visits| {
+        let rule = Rule::unique_by(["city"], Remember::WithinWatermark);
+        visits.with_watermark("time", seconds(4)).validate([rule])
+    }),
 ];
 
 fn expected(seed: u64, describe: Describe) -> Vec<RecordBatch> {
@@ -48,7 +63,7 @@ fn expected(seed: u64, describe: Describe) -> Vec<RecordBatch> {
         }
         let time = Duration::from_secs(number as u64 + 1);
         history.push((rows, Moment { time, previous: None, horizon_before, horizon }));
-        drop_duplicates::reference(&drop, &history).unwrap()
+        drop_duplicates::reference(&drop, &history).unwrap().0
     });
     answers.collect()
 }
@@ -86,6 +101,22 @@ fn a_duplicate_is_dropped_as_long_as_the_watermark_lets_one_come() {
 }
 
 #[test]
+fn a_key_comes_once_in_each_window_until_that_is_closed() {
+    let stage = Stage::new(|visits| {
+        let memory = Remember::Window(seconds(10));
+        visits.with_watermark("time", seconds(5)).drop_duplicates_by(["city"], memory, None)
+    });
+    assert_eq!(stage.batch(&[(109, "Oslo", 1), (110, "Oslo", 2), (119, "Oslo", 3)]), "109 Oslo 1\n110 Oslo 2");
+    // The horizon was 114: the window that ends at 110 is closed.
+    let progress = stage.progress(&[(109, "Rome", 4), (110, "Rome", 5), (-1, "Rome", 6), (124, "Bonn", 7)]);
+    assert_eq!((progress.late, progress.untimed, progress.rows_out, progress.groups), (1, 1, 2, 3));
+    // It is 119 now, and 120 with the next row: the second window is closed with this batch.
+    let progress = stage.progress(&[(118, "Oslo", 8), (125, "Bonn", 9), (111, "Lima", 10)]);
+    assert_eq!((progress.late, progress.rows_out, progress.groups), (0, 1, 1));
+    assert_eq!(stage.progress(&[(119, "Kyiv", 11)]).late, 1);
+}
+
+#[test]
 fn what_cannot_be_is_refused() {
     let error = |describe: Describe| {
         let context = StreamingContext::builder("mistakes").build().unwrap();
@@ -101,4 +132,13 @@ fn what_cannot_be_is_refused() {
     assert!(said.contains("time"), "{said}");
     let said = error(|visits| visits.drop_duplicates_by(["city"], Remember::Batches(Duration::ZERO), None));
     assert!(said.contains("no time"), "{said}");
+    let said = error(|visits| visits.drop_duplicates_by(["city"], Remember::Window(seconds(1)), None));
+    assert!(said.contains("with_watermark"), "{said}");
+    for size in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+        let context = StreamingContext::builder("mistakes").build().unwrap();
+        let source = pelton::connectors::queue::QueueSource::of(visits(&[]).schema(), []).unwrap();
+        let visits = context.source("visits", source).unwrap().with_watermark("time", seconds(1));
+        let said = visits.validate([Rule::unique_by(["city"], Remember::Window(size))]).schema().unwrap_err();
+        assert!(said.to_string().contains("window") && said.to_string().contains("unique city"), "{said}");
+    }
 }

@@ -20,6 +20,7 @@ mod names;
 mod overrides;
 mod pace;
 mod quantity;
+mod remember;
 mod rules;
 mod sink;
 mod source;

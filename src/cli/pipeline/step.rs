@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::document::{Node, Value};
+use super::document::Node;
 use super::expressions::{aggregate, column, condition, order};
 use super::keys::Keys;
 use super::names::Names;
+use super::remember::{compared, memory};
 use super::rules;
 use crate::error::{Error, Result};
 use crate::expr::{Aggregate, Expr};
@@ -54,7 +55,7 @@ pub(super) const KEY_BY: &[&str] = &[
     "ttl",
     "initial_state",
 ];
-pub(super) const DROP_DUPLICATES: &[&str] = &["within_watermark", "ttl", "name"];
+pub(super) const DROP_DUPLICATES: &[&str] = &["within_watermark", "window", "ttl", "name"];
 pub(super) const JOIN_WITHIN: &[&str] = &["on", "times", "before", "after", "how", "name"];
 pub(super) const JOIN_ASOF: &[&str] = &["on", "times", "strategy", "tolerance", "how", "name"];
 pub(super) const WATERMARK: &[&str] = &["delay", "idle"];
@@ -158,24 +159,8 @@ fn filter(stream: &DStream, value: &Node) -> Result<DStream> {
     Ok(filtered)
 }
 
-/// The columns in which rows are compared; none if all are.
-fn compared(value: &Node) -> Result<Vec<String>> {
-    if matches!(value.value, Value::Boolean(_)) {
-        return value.presence().map(|()| Vec::new());
-    }
-    value.texts()?.into_iter().map(|node| node.text().map(str::to_owned)).collect()
-}
-
 fn drop_duplicates(stream: &DStream, value: &Node, keys: &Keys<'_>) -> Result<DStream> {
-    let within = keys.optional("within_watermark").map(Node::presence).transpose()?;
-    let memory = match (within, keys.optional("ttl")) {
-        (Some(()), Some(ttl)) => {
-            return Err(ttl.spot.mistake("\"within_watermark\" and \"ttl\" exclude each other"));
-        }
-        (Some(()), None) => Remember::WithinWatermark,
-        (None, Some(ttl)) => Remember::Batches(ttl.duration()?),
-        (None, None) => Remember::Always,
-    };
+    let memory = memory(keys)?.unwrap_or(Remember::Always);
     let name = keys.optional("name").map(Node::text).transpose()?;
     Ok(stream.drop_duplicates_by(compared(value)?, memory, name))
 }

@@ -34,7 +34,7 @@ use crate::kernels::keep::first_open_pane;
 use crate::kernels::sort as sort_contract;
 use crate::kernels::{Findings, Flow, Kept, Moment, Partial, Partitions, PreparedStage, Sighting, StageTask};
 use crate::limits::ROWS_PER_READ_MAX;
-use crate::plan::keep::{Keep, RowWindows, Span};
+use crate::plan::keep::{Keep, RowWindows, Span, Windows};
 use crate::plan::operator::{DropDuplicates, FoldWindows, JoinStreams, MapState, Memory};
 use crate::plan::stage::{End, GroupFunction, NamedExpr, Registry, SortKey, Stage};
 
@@ -71,8 +71,7 @@ pub(super) enum Ending {
     MapState(MapState, Option<NamedFunction>, SchemaRef, Option<InitialRows>),
     /// Likewise.
     FoldWindows(FoldWindows, Option<NamedFold>, SchemaRef),
-    /// The time by which rows are too late.
-    DropDuplicates(DropDuplicates, Option<(Program, TimeUnit)>, SchemaRef),
+    DropDuplicates(DropDuplicates, TooLate, SchemaRef),
     JoinStreams(JoinStreams, SchemaRef),
     Distinct(Vec<usize>),
     ReduceWith {
@@ -86,6 +85,16 @@ pub(super) enum Ending {
         options: Vec<SortOptions>,
         limit: Option<usize>,
     },
+}
+
+/// Which rows are too late to be told from duplicates.
+pub(super) enum TooLate {
+    /// None.
+    Never,
+    /// Those whose time is behind the horizon.
+    ByTime(Program, TimeUnit),
+    /// Those of windows that are closed, by the number of the window.
+    ByWindow(Program, Windows),
 }
 
 /// What a task of a stage that groups hands over; a keyed reduce hands over the task itself.
@@ -353,11 +362,14 @@ impl Ending {
             }
             End::JoinStreams(join) => Self::JoinStreams(join.clone(), Arc::clone(&stage.output_schema)),
             End::DropDuplicates(drop) => {
-                let time = match &drop.memory {
-                    Memory::Watermark { time, unit, .. } => Some((Program::prepare(&time.expr)?, *unit)),
-                    _ => None,
+                let late = match &drop.memory {
+                    Memory::Watermark { time, unit, .. } => TooLate::ByTime(Program::prepare(&time.expr)?, *unit),
+                    Memory::Window { pane, windows } => {
+                        TooLate::ByWindow(Program::prepare(&pane.expr)?, windows.clone())
+                    }
+                    Memory::Always | Memory::Batches(_) => TooLate::Never,
                 };
-                Self::DropDuplicates(drop.clone(), time, Arc::clone(&stage.output_schema))
+                Self::DropDuplicates(drop.clone(), late, Arc::clone(&stage.output_schema))
             }
             End::ReduceWith { keys, function } => {
                 let (name, call) = registry.group_function(*function)?;
@@ -510,16 +522,21 @@ impl CpuTask {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let timed = match self.end.as_ref() {
-            Ending::DropDuplicates(_, Some((time, unit)), _) => Some((time.evaluate(&batch)?, *unit)),
-            Ending::JoinStreams(join, _) => Some((Arc::clone(batch.column(1)), join.unit)),
+        let sighting = &mut self.seen.sighting;
+        let in_time = match self.end.as_ref() {
+            Ending::DropDuplicates(_, TooLate::ByTime(time, unit), _) => {
+                event_time::not_behind(&batch, &time.evaluate(&batch)?, *unit, self.horizon, sighting)?
+            }
+            Ending::DropDuplicates(_, TooLate::ByWindow(pane, windows), _) => {
+                let first_open = self.horizon.map(|horizon| windows.first_open_pane(horizon));
+                event_time::in_time(&batch, &pane.evaluate(&batch)?, first_open, sighting)?
+            }
+            Ending::JoinStreams(join, _) => {
+                event_time::not_behind(&batch, batch.column(1), join.unit, self.horizon, sighting)?
+            }
             _ => None,
         };
-        if let Some((times, unit)) = timed
-            && let Some(kept) = event_time::not_behind(&batch, &times, unit, self.horizon, &mut self.seen.sighting)?
-        {
-            batch = kept;
-        }
+        batch = in_time.unwrap_or(batch);
         self.seen.flow.rows_end += batch.num_rows() as u64;
         match (&mut self.state, self.end.as_ref()) {
             (State::Rows { rows, wanted }, _) => {

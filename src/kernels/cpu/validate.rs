@@ -15,12 +15,12 @@ use super::project::Program;
 use crate::columnar::{DataType, RecordBatch};
 use crate::error::Result;
 use crate::kernels::validate::{Broken, Findings, broken};
-use crate::plan::rules::{TypedRule, TypedTest, Verdict};
+use crate::plan::rules::{RuleLabel, TypedRule, TypedTest, Verdict};
 use crate::plan::stage::Registry;
 
 /// Rules, ready to look at many batches.
 pub struct Validate {
-    rules: Vec<(TypedRule, Ready)>,
+    rules: Vec<(RuleLabel, Ready)>,
 }
 
 /// What a rule looks at, ready to run.
@@ -40,7 +40,7 @@ impl Validate {
                 TypedTest::Holds(condition) => Ready::Holds(Program::prepare(condition)?),
                 TypedTest::Found(join) => Ready::Found(PreparedJoin::prepare(join, registry.table(join.table)?.1)?),
             };
-            Ok((rule.clone(), ready))
+            Ok((rule.label.clone(), ready))
         };
         Ok(Self { rules: rules.iter().map(ready).collect::<Result<_>>()? })
     }
@@ -50,7 +50,7 @@ impl Validate {
     /// # Errors
     /// `BadRecord` for the first row that breaks a rule whose verdict is `fail`; else as for [`Program::evaluate`].
     pub fn apply(&self, batch: &RecordBatch, findings: &mut Findings) -> Result<RecordBatch> {
-        let mut harsh: Vec<(&TypedRule, BooleanBuffer)> = Vec::new();
+        let mut harsh: Vec<(&RuleLabel, BooleanBuffer)> = Vec::new();
         for (rule, ready) in &self.rules {
             let bits = ready.broken(batch)?;
             let rows = bits.count_set_bits();
@@ -84,7 +84,7 @@ impl Validate {
 }
 
 /// The first rule of a verdict that a row breaks.
-fn first<'a>(harsh: &[(&'a TypedRule, BooleanBuffer)], verdict: Verdict, row: usize) -> Option<&'a TypedRule> {
+fn first<'a>(harsh: &[(&'a RuleLabel, BooleanBuffer)], verdict: Verdict, row: usize) -> Option<&'a RuleLabel> {
     harsh.iter().find(|(rule, bits)| rule.verdict == verdict && bits.value(row)).map(|(rule, _)| *rule)
 }
 
