@@ -252,7 +252,7 @@ fn main() -> Outcome<()> {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if !panic_becomes_error() {
-            usual(panic)
+            usual(panic);
         }
     }));
     let until = Instant::now() + Duration::from_secs(seconds.parse()?);

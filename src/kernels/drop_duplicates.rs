@@ -3,7 +3,7 @@
 //! # Contract
 //! 1. A row comes out if no row with its key is remembered; its key is remembered from then on. Rows keep their order.
 //!    Keys are equal as groups are: null equals null, NaN equals NaN, -0.0 equals 0.0. *(tested)*
-//! 1a. Of a rule, the other rows are counted and go the way of its verdict; a row with a null in its key breaks nothing and
+//!    Of a rule, the other rows are counted and go the way of its verdict; a row with a null in its key breaks nothing and
 //!    is not remembered. *(tested)*
 //! 2. With a time by batches, a key is forgotten once it has had no rows for that long. Within a watermark, once event time
 //!    has come as far as the time of its first row and the delay; rows behind the horizon that the batch before left, and
