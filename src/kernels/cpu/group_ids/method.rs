@@ -11,8 +11,8 @@ use crate::columnar::data_type;
 pub(crate) enum Method {
     /// A table with an entry for each of so many integers.
     Range(usize),
-    /// None: all of so many integers have appeared, and the place of each is its id.
-    FullRange(usize),
+    /// None: the place of each of so many integers is its id.
+    RangePlace(usize),
     /// A hash table of values of fixed width.
     Table,
     /// A hash table of texts or bytes.
@@ -31,7 +31,7 @@ impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Range(integers) => write!(f, "a range of {integers} integers"),
-            Self::FullRange(integers) => write!(f, "its place in a full range of {integers} integers"),
+            Self::RangePlace(integers) => write!(f, "its place in a range of {integers} integers"),
             Self::Table => f.write_str("a hash table"),
             Self::Bytes => f.write_str("a hash table of bytes"),
             Self::Codes => f.write_str("dictionary codes"),

@@ -8,6 +8,7 @@ mod bytes;
 mod coded;
 pub(crate) mod method;
 pub(crate) mod pairs;
+mod places;
 mod primitive;
 mod table;
 
@@ -48,18 +49,28 @@ pub(crate) trait Ticket: Send + Sync {
     /// Gives up tables as large as a range of values: the values are a few of many, anywhere in their range.
     fn scatter(&mut self) {}
 
-    /// Gives each value another id if it could then be found faster from now on: its place in a range of integers that
-    /// have all appeared. If so, says which one each id has become.
+    /// Gives each value another id if it could then be found faster from now on: its place in a range of integers of which
+    /// enough have appeared. If so, says which one each id has become. Some ids may belong to no value then.
     fn renumber(&mut self) -> Option<Vec<u32>> {
         None
     }
 
-    /// The least value and how many there are, if each id is the place of its value in a range of which all have appeared.
-    fn places(&self) -> Option<(i128, usize)> {
+    /// How many ids belong to no value.
+    fn holes(&self) -> usize {
+        0
+    }
+
+    /// If ids are places in a range: the least value of the range, and the ids that have appeared, in the order of their
+    /// first rows.
+    fn places(&self) -> Option<(i128, &[u32])> {
         None
     }
 
-    /// Gives all values ids in the order of their first rows again, if they have others; says which ones.
+    /// Takes in which places have appeared, in this order, after those that are here.
+    fn note(&mut self, _places: &[u32]) {}
+
+    /// Gives all values ids in the order of their first rows again, if they have others; says which ids there were, in
+    /// the order of those that there are now.
     fn renumber_back(&mut self) -> Option<Vec<u32>> {
         None
     }
@@ -209,9 +220,21 @@ impl GroupIds {
         if let [column] = &mut self.columns[..] { column.ticket.renumber() } else { None }
     }
 
-    /// As [`Ticket::places`]: equal places are equal ids.
-    pub(crate) fn places(&self) -> Option<(i128, usize)> {
+    /// As [`Ticket::holes`].
+    pub(crate) fn holes(&self) -> usize {
+        if let [column] = &self.columns[..] { column.ticket.holes() } else { 0 }
+    }
+
+    /// As [`Ticket::places`].
+    pub(crate) fn places(&self) -> Option<(i128, &[u32])> {
         if let [column] = &self.columns[..] { column.ticket.places() } else { None }
+    }
+
+    /// As [`Ticket::note`].
+    pub(crate) fn note(&mut self, places: &[u32]) {
+        if let [column] = &mut self.columns[..] {
+            column.ticket.note(places);
+        }
     }
 
     /// As [`Ticket::renumber_back`].

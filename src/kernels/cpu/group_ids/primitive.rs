@@ -1,5 +1,5 @@
-//! Ids of primitive keys: a plain table over the range of integers while that is small, else a hash table. Once all
-//! integers of the range have appeared, their places in it can be the ids.
+//! Ids of primitive keys: a plain table over the range of integers while that is small, else a hash table. Once enough
+//! integers of the range have appeared, their `places` in it can be the ids.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -17,6 +17,7 @@ use fearless_simd_macros::simd;
 
 use super::Ticket;
 use super::method::Method;
+use super::places::Places;
 use super::table::{AT_ONCE, NONE, Table, Word};
 use crate::error::{Error, Result};
 use crate::kernels::cpu::native;
@@ -116,7 +117,7 @@ hashed_key!(i128, [u64; 2], |value| value, [value as u64, (value >> 64) as u64])
 const ROWS_WORTH_RENUMBERING: usize = 1 << 17;
 
 /// Keys that are looked up while the next ones come from memory.
-const LOOKED_UP: usize = 512;
+pub(super) const LOOKED_UP: usize = 512;
 
 /// Ids of the values of one primitive column.
 pub(super) struct PrimitiveTicket<N: KeyNative> {
@@ -125,8 +126,9 @@ pub(super) struct PrimitiveTicket<N: KeyNative> {
     keys: Vec<N>,
     null_id: Option<u32>,
     index: Index<N>,
-    /// After [`Ticket::renumber`]: the ids there were then, in the order of their first rows.
-    appeared: Option<Vec<u32>>,
+    /// After [`Ticket::renumber`]: the places that are the first ids. If the index is another by now, those that had not
+    /// appeared before stay unused.
+    places: Option<Places<N>>,
     rows_seen: usize,
     /// The least and the greatest key seen, while ranges are thought of.
     bounds: Option<(i128, i128)>,
@@ -137,11 +139,8 @@ pub(super) struct PrimitiveTicket<N: KeyNative> {
 }
 
 enum Index<N: KeyNative> {
-    /// `low` has id 0, `low + 1` has id 1 and so on, `count` integers in all.
-    Places {
-        low: N,
-        count: u32,
-    },
+    /// The places are the ids.
+    Places,
     /// The ids of `low`, `low + 1` and so on.
     Range {
         low: N,
@@ -158,7 +157,7 @@ impl<N: KeyNative> PrimitiveTicket<N> {
             keys: Vec::new(),
             null_id: None,
             index,
-            appeared: None,
+            places: None,
             rows_seen: 0,
             bounds: None,
             is_sparse: !N::IS_RANGE,
@@ -173,6 +172,7 @@ impl<N: KeyNative> PrimitiveTicket<N> {
         }
         let Some((least, most)) = bounds(values, nulls) else { return };
         let (mut from, mut to) = (least.widen(), most.widen());
+        self.widen_bounds();
         if let Some((least, most)) = self.bounds {
             (from, to) = (from.min(least), to.max(most));
         }
@@ -185,15 +185,30 @@ impl<N: KeyNative> PrimitiveTicket<N> {
             Index::Range { low, ids }
                 if !ids.is_empty() && from >= low.widen() && to < low.widen() + ids.len() as i128 - 1 => {}
             Index::Hash(_) if span > allowed => {}
-            Index::Places { .. } if span > allowed => self.hash(),
+            Index::Places if span > allowed => self.hash(),
             _ => self.range(from, to, before),
         }
     }
 
+    /// Makes the bounds those of the places, too, which are not told of each batch.
+    fn widen_bounds(&mut self) {
+        if let (Some(bounds), Some(places)) = (&mut self.bounds, &self.places) {
+            let (least, most) = places.bounds();
+            *bounds = (bounds.0.min(least), bounds.1.max(most));
+        }
+    }
+
+    /// Ids and keys of all groups but the null.
+    fn groups(&self) -> impl Iterator<Item = (u32, N)> {
+        let is_hole = |id| self.places.as_ref().is_some_and(|places| id < places.count() && !places.has_appeared(id));
+        let ids = (0..).zip(self.keys.iter().copied());
+        ids.filter(move |&(id, _)| Some(id) != self.null_id && !is_hole(id))
+    }
+
     fn hash(&mut self) {
         let mut table = Table::for_keys(self.keys.len());
-        for (id, key) in self.keys.iter().enumerate().filter(|&(id, _)| Some(id as u32) != self.null_id) {
-            table.find_or_insert(key.word(), id as u32);
+        for (id, key) in self.groups() {
+            table.find_or_insert(key.word(), id);
         }
         self.index = Index::Hash(table);
     }
@@ -207,27 +222,9 @@ impl<N: KeyNative> PrimitiveTicket<N> {
         let high = N::narrow(if to > most { to + slack } else { to });
         // One more, for what lies beyond.
         let mut ids = vec![NONE; high.distance(low) + 2];
-        for (id, key) in self.keys.iter().enumerate().filter(|&(id, _)| Some(id as u32) != self.null_id) {
-            ids[key.distance(low)] = id as u32;
-        }
+        self.groups().for_each(|(id, key)| ids[key.distance(low)] = id);
         self.index = Index::Range { low, ids };
     }
-}
-
-/// Writes the place of each value above `low`; says whether all are below `count`.
-#[simd]
-fn places_all<S: Simd, N: KeyNative>(_: S, values: &[N], low: N, count: u32, ids: &mut [u32]) -> bool {
-    let mut furthest = 0;
-    for (chunk, (ids, some)) in ids.chunks_mut(LOOKED_UP).zip(values.chunks(LOOKED_UP)).enumerate() {
-        prefetch_rows(values, (chunk + 1) * LOOKED_UP, LOOKED_UP);
-        for (slot, value) in ids.iter_mut().zip(some) {
-            let place = value.distance(low);
-            // Distances of 64 bits are cut in the ids alone.
-            furthest = furthest.max(place);
-            *slot = place as u32;
-        }
-    }
-    furthest < count as usize
 }
 
 /// The least and the greatest value that is not null.
@@ -261,9 +258,6 @@ impl<N: KeyNative> Index<N> {
         ids.resize(before + values.len(), 0);
         let found = &mut ids[before..];
         let all = match (self, nulls) {
-            (Self::Places { low, count }, None) => {
-                dispatch!(simd::level(), simd => places_all(simd, values, *low, *count, found))
-            }
             (Self::Range { low, ids: range }, None) => {
                 dispatch!(simd::level(), simd => look_up_all(simd, values, *low, range, found))
             }
@@ -273,7 +267,7 @@ impl<N: KeyNative> Index<N> {
                 each_null(nulls, |row| found[row] = null_id);
                 found.iter().max().is_none_or(|&id| id != NONE)
             }
-            (Self::Places { .. }, Some(_)) | (Self::Hash(_), _) => false,
+            (Self::Places | Self::Hash(_), _) => false,
         };
         if !all {
             ids.truncate(before);
@@ -375,16 +369,20 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
         let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
         self.rows_seen += values.len();
         let known_nulls = nulls.zip(self.null_id);
-        if nulls.is_some() == known_nulls.is_some() && self.index.look_up(&values, known_nulls, ids) {
+        let is_found = match (&self.index, &mut self.places) {
+            (Index::Places, Some(places)) => nulls.is_none() && places.find(&values, ids),
+            (index, _) => nulls.is_some() == known_nulls.is_some() && index.look_up(&values, known_nulls, ids),
+        };
+        if is_found {
             return Ok(());
         }
         self.cover(&values, nulls);
-        if let (Index::Places { .. }, Some((least, most))) = (&self.index, self.bounds) {
+        if let (Index::Places, Some((least, most))) = (&self.index, self.bounds) {
             self.range(least, most, None);
         }
         let Self { keys, null_id, index, filled, .. } = self;
         match index {
-            Index::Places { .. } => return Err(Error::internal("a range of keys was not known")),
+            Index::Places => return Err(Error::internal("a range of keys was not known")),
             Index::Range { low, ids: range } => {
                 let low = *low;
                 assign(&values, nulls, keys, null_id, ids, |value, next| {
@@ -431,64 +429,64 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
     fn method(&self) -> Method {
         match &self.index {
             Index::Range { ids, .. } => Method::Range(ids.len() - 1),
-            Index::Places { count, .. } => Method::FullRange(*count as usize),
+            Index::Places => Method::RangePlace(self.keys.len()),
             Index::Hash(_) => Method::Table,
         }
     }
 
     fn clear(&mut self) {
-        match &mut self.index {
-            Index::Range { low, ids } => {
-                let keys = self.keys.iter().enumerate().filter(|&(id, _)| Some(id as u32) != self.null_id);
-                keys.for_each(|(_, key)| ids[key.distance(*low)] = NONE);
-            }
+        let mut index = std::mem::replace(&mut self.index, Index::Places);
+        match &mut index {
+            Index::Range { low, ids } => self.groups().for_each(|(_, key)| ids[key.distance(*low)] = NONE),
             Index::Hash(table) => table.clear(),
-            Index::Places { .. } => self.index = Index::Hash(Table::new()),
+            Index::Places => index = Index::Hash(Table::new()),
         }
+        self.index = index;
         self.keys.clear();
-        self.appeared = None;
+        self.places = None;
         (self.null_id, self.rows_seen, self.bounds, self.is_sparse) = (None, 0, None, !N::IS_RANGE);
     }
 
     /// Places need no look at a table: measured with 100 keys, an eighth of the time.
     fn renumber(&mut self) -> Option<Vec<u32>> {
-        let (least, most) = self.bounds?;
-        let is_full = most - least + 1 == self.keys.len() as i128 && self.null_id.is_none();
-        if !is_full
-            || self.rows_seen < ROWS_WORTH_RENUMBERING
-            || self.appeared.is_some()
-            || !matches!(self.index, Index::Range { .. })
-        {
-            return None;
-        }
-        let low = N::narrow(least);
-        let places: Vec<u32> = self.keys.iter().map(|key| key.distance(low) as u32).collect();
-        let mut keys = vec![low; self.keys.len()];
-        places.iter().zip(&self.keys).for_each(|(&place, &key)| keys[place as usize] = key);
-        self.index = Index::Places { low, count: keys.len() as u32 };
-        self.keys = keys;
-        self.appeared = Some(places.clone());
-        Some(places)
+        let may = self.rows_seen >= ROWS_WORTH_RENUMBERING && self.places.is_none() && self.null_id.is_none();
+        let (least, most) = self.bounds.filter(|_| may && matches!(self.index, Index::Range { .. }))?;
+        let places = Places::for_keys(&self.keys, least, most)?;
+        let to = places.appeared().to_vec();
+        self.index = Index::Places;
+        self.keys = places.keys();
+        self.places = Some(places);
+        Some(to)
     }
 
-    fn places(&self) -> Option<(i128, usize)> {
-        match &self.index {
-            Index::Places { low, count } if *count as usize == self.keys.len() => Some((low.widen(), self.keys.len())),
-            _ => None,
+    fn holes(&self) -> usize {
+        self.places.as_ref().map_or(0, |places| places.count() as usize - places.appeared().len())
+    }
+
+    fn places(&self) -> Option<(i128, &[u32])> {
+        let places = self.places.as_ref().filter(|_| matches!(self.index, Index::Places))?;
+        Some((places.low().widen(), places.appeared()))
+    }
+
+    fn note(&mut self, places: &[u32]) {
+        if let Some(own) = &mut self.places {
+            own.note(places);
         }
     }
 
     fn renumber_back(&mut self) -> Option<Vec<u32>> {
-        let mut order = self.appeared.take()?;
-        order.extend(order.len() as u32..self.keys.len() as u32);
-        let mut ranks = vec![0; order.len()];
-        order.iter().enumerate().for_each(|(rank, &id)| ranks[id as usize] = rank as u32);
+        self.widen_bounds();
+        let places = self.places.take()?;
+        let mut order = places.appeared().to_vec();
+        order.extend(places.count()..self.keys.len() as u32);
+        // The null has come after the places, if it has.
+        let holes = places.count() - places.appeared().len() as u32;
+        self.null_id = self.null_id.map(|id| id - holes);
         self.keys = order.iter().map(|&id| self.keys[id as usize]).collect();
-        self.null_id = self.null_id.map(|id| ranks[id as usize]);
         match (&self.index, self.bounds) {
             (Index::Hash(_), _) | (_, None) => self.hash(),
             (_, Some((least, most))) => self.range(least, most, None),
         }
-        Some(ranks)
+        Some(order)
     }
 }

@@ -52,18 +52,27 @@ impl KeyedReduce {
     }
 }
 
-/// Merges partitions whose ids are the same places of the same range, as they are; gives those that are left.
+/// Merges the first partitions whose ids are the same places of the same range, as they are; gives those that are left.
 fn merge_alike<'a, 'b>(partials: &'a mut [&'b mut Groups]) -> Result<&'a mut [&'b mut Groups]> {
-    let places = |groups: &Groups| groups.ids.places().filter(|_| groups.deferred.rows() == 0);
-    let first = partials.first().and_then(|first| places(first));
-    if first.is_none() || partials.iter().any(|partial| places(partial) != first) {
-        return Ok(partials);
+    let range = |groups: &Groups| {
+        let (low, _) = groups.ids.places().filter(|_| groups.deferred.rows() == 0)?;
+        Some((low, groups.slots()))
+    };
+    let first = partials.first().and_then(|first| range(first));
+    let alike = partials.iter().take_while(|partial| first.is_some() && range(partial) == first).count();
+    let Some((groups, later)) = partials[..alike].split_first_mut() else { return Ok(partials) };
+    for later in later {
+        let Some((_, appeared)) = later.ids.places() else { continue };
+        // By place, so that both partitions are gone through from their beginning to their end.
+        let mut is_there = vec![false; later.slots()];
+        appeared.iter().for_each(|&place| is_there[place as usize] = true);
+        let ids: Vec<u32> = (0..is_there.len() as u32).filter(|&place| is_there[place as usize]).collect();
+        let mapping = Mapping { from: &ids, to: &ids, later_groups: later.slots(), groups: groups.slots() };
+        merge_states(groups, later, &mapping)?;
+        groups.ids.note(appeared);
     }
-    let Some((groups, later)) = partials.split_first_mut() else { return Ok(partials) };
-    let ids: Vec<u32> = (0..groups.len() as u32).collect();
-    let mapping = Mapping { from: &ids, to: &ids, later_groups: groups.len(), groups: groups.len() };
-    later.iter().try_for_each(|later| merge_states(groups, later, &mapping))?;
-    Ok(&mut partials[..1])
+    partials.swap(0, alike - 1);
+    Ok(&mut partials[alike - 1..])
 }
 
 /// Takes all groups of a later partition in.

@@ -249,11 +249,11 @@ impl Groups {
             self.settle()?;
         }
         let has_keys = !self.prepared.keys.is_empty();
-        let before = self.len();
+        let before = self.slots();
         if has_keys {
             self.ids.assign(keys, &mut self.row_ids)?;
         }
-        let groups = self.len();
+        let groups = self.slots();
         let can_defer = self.may_defer && has_keys;
         self.defers = can_defer && deferred::is_worth_it(groups, groups - before, len);
         // Rows of a single group are added up in registers, not one after the other in its lanes.
@@ -276,18 +276,18 @@ impl Groups {
         }
         if self.may_defer
             && has_keys
-            && let Some(ids) = self.ids.renumber()
+            && let Some(to) = self.ids.renumber()
         {
-            self.move_groups(&ids)?;
+            let from: Vec<u32> = (0_u32..).take(to.len()).collect();
+            self.move_groups(&from, &to, groups)?;
+            self.defers = false;
         }
         Ok(())
     }
 
-    /// Gives each group another id.
-    fn move_groups(&mut self, to: &[u32]) -> Result<()> {
-        // Ids fit 32 bits.
-        let from: Vec<u32> = (0_u32..).take(to.len()).collect();
-        let mapping = Mapping { from: &from, to, later_groups: to.len(), groups: to.len() };
+    /// Gives each of the groups `from`, among so many, another id: there are as many ids now as their keys have.
+    fn move_groups(&mut self, from: &[u32], to: &[u32], before: usize) -> Result<()> {
+        let mapping = Mapping { from, to, later_groups: before, groups: self.slots() };
         let empty = KeyedReduce(Arc::clone(&self.prepared)).begin()?;
         let laned = std::mem::replace(&mut self.laned, empty.laned);
         self.laned.merge(&laned, &mapping)?;
@@ -302,10 +302,10 @@ impl Groups {
 
     /// Makes the ids those of the groups' first rows again.
     fn renumber_back(&mut self) -> Result<()> {
-        match self.ids.renumber_back() {
-            Some(ids) => self.move_groups(&ids),
-            None => Ok(()),
-        }
+        let before = self.slots();
+        let Some(from) = self.ids.renumber_back() else { return Ok(()) };
+        let to: Vec<u32> = (0_u32..).take(from.len()).collect();
+        self.move_groups(&from, &to, before)
     }
 
     /// Whether so many rows more would be put off.
@@ -324,6 +324,11 @@ impl Groups {
 
     /// How many groups there are, without those of rows that were put off. Without keys it is always one.
     pub fn len(&self) -> usize {
+        self.slots() - self.ids.holes()
+    }
+
+    /// How many ids there are, also those that belong to no group.
+    fn slots(&self) -> usize {
         if self.prepared.keys.is_empty() { 1 } else { self.ids.len() }
     }
 
