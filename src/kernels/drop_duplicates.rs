@@ -3,14 +3,14 @@
 //! # Contract
 //! 1. A row comes out if no row with its key is remembered; its key is remembered from then on. Rows keep their order.
 //!    Keys are equal as groups are: null equals null, NaN equals NaN, -0.0 equals 0.0. *(tested)*
-//!    Of a rule, the other rows are counted and go the way of its verdict; a row with a null in its key breaks nothing and
+//! 2. Of a rule, the other rows are counted and go the way of its verdict; a row with a null in its key breaks nothing and
 //!    is not remembered. *(tested)*
-//! 2. With a time by batches, a key is forgotten once it has had no rows for that long. Within a watermark, once event time
+//! 3. With a time by batches, a key is forgotten once it has had no rows for that long. Within a watermark, once event time
 //!    has come as far as the time of its first row and the delay; rows behind the horizon that the batch before left, and
 //!    rows without a time, are counted and left out. In windows, a key is remembered for each window, and forgotten once
 //!    that is closed; rows of windows that the batch before closed, and rows without a time, are counted and left out.
 //!    *(tested)*
-//! 3. The answer does not depend on partitions, and not on whether keys have been stored and restored in between. *(tested)*
+//! 4. The answer does not depend on partitions, and not on whether keys have been stored and restored in between. *(tested)*
 
 use std::sync::Arc;
 

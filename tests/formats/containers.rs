@@ -67,6 +67,38 @@ fn named_columns_are_read_and_others_are_not() {
     }
 }
 
+/// Of a column with few texts, one with so many that the writer gives its dictionary up on the way, one whose dictionary is
+/// larger than is worth it, and one of nulls; also where a batch has rows of two row groups.
+#[test]
+fn texts_of_parquet_files_read_as_codes_are_the_same_texts() {
+    let text = |column: usize, n: usize| match (column, n % 5) {
+        (0, 0) | (3, _) => None,
+        (0, _) => Some(["", "a", "bc", "a text that is longer than a word"][n % 4].to_owned()),
+        (1, _) => Some(format!("a text of which there is no other {n}")),
+        _ => Some(format!("{:032x}", ((n % 20_000) as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))),
+    };
+    let columns = (0..4).map(|column| -> (String, ArrayRef, bool) {
+        (format!("c{column}"), Arc::new((0..50_000).map(|n| text(column, n)).collect::<StringArray>()), true)
+    });
+    let all = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), all.schema(), None).unwrap();
+    for (from, rows) in [(0, 40_000), (40_000, 1), (40_001, 9_999)] {
+        writer.write(&all.slice(from, rows)).unwrap();
+        writer.flush().unwrap();
+    }
+    let file = file(writer.into_inner().unwrap());
+    let format = FormatOptions::new(FormatKind::Parquet).build(Some(file.path())).unwrap();
+    let coded = format.coded(&(0..4).collect()).unwrap();
+    for target in [1, u64::MAX] {
+        let (codes, _) = read_cut(&*coded, file.path(), target).unwrap();
+        for column in 0..4 {
+            assert_eq!(*codes.column(column).data_type(), pelton::columnar::data_type::coded_text());
+            let texts = arrow_cast::cast(codes.column(column), &DataType::Utf8).unwrap();
+            assert_eq!(&texts, all.column(column), "column {column}, {target} bytes");
+        }
+    }
+}
+
 #[test]
 fn empty_containers_have_no_rows() {
     for kind in KINDS {

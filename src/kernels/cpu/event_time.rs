@@ -5,13 +5,24 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_select::filter::filter_record_batch;
 
+use super::project::Program;
 use crate::columnar::{DataType, RecordBatch, TimeUnit};
 #[cfg(feature = "gpu")]
 use crate::error::Error;
 use crate::error::Result;
 use crate::kernels::Sighting;
 use crate::kernels::drop_duplicates::micros_of;
-use crate::plan::keep::{WatermarkId, nanos_of};
+use crate::plan::keep::{WatermarkId, Windows, nanos_of};
+
+/// Which rows are too late to be told from duplicates.
+pub(super) enum TooLate {
+    /// None.
+    Never,
+    /// Those whose time is behind the horizon.
+    ByTime(Program, TimeUnit),
+    /// Those of windows that are closed, by the number of the window.
+    ByWindow(Program, Windows),
+}
 
 /// Notes the newest time of a column.
 pub(super) fn note_newest(

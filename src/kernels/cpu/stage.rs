@@ -7,7 +7,7 @@ use arrow_schema::SortOptions;
 
 use super::count_windows::KeptCounts;
 use super::drop_duplicates::KeptRows;
-use super::event_time;
+use super::event_time::{self, TooLate};
 use super::fold_windows::{KeptFolds, NamedFold};
 use super::function::Function;
 use super::group_ids::method::{Chosen, possible};
@@ -27,14 +27,14 @@ use super::sort::{Keyed, Sorter, merge as merge_runs, merge_keyed};
 use super::spare::Spare;
 use super::step::{Ready, evaluate, key_programs, programs};
 use super::stored;
-use crate::columnar::{DataType, Field, RecordBatch, SchemaRef, TimeUnit};
+use crate::columnar::{DataType, Field, RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
 use crate::expr::TypedAggregate;
 use crate::kernels::keep::first_open_pane;
 use crate::kernels::sort as sort_contract;
 use crate::kernels::{Findings, Flow, Kept, Moment, Partial, Partitions, PreparedStage, Sighting, StageTask};
 use crate::limits::ROWS_PER_READ_MAX;
-use crate::plan::keep::{Keep, RowWindows, Span, Windows};
+use crate::plan::keep::{Keep, RowWindows, Span};
 use crate::plan::operator::{DropDuplicates, FoldWindows, JoinStreams, MapState, Memory};
 use crate::plan::stage::{End, GroupFunction, NamedExpr, Registry, SortKey, Stage};
 
@@ -85,16 +85,6 @@ pub(super) enum Ending {
         options: Vec<SortOptions>,
         limit: Option<usize>,
     },
-}
-
-/// Which rows are too late to be told from duplicates.
-pub(super) enum TooLate {
-    /// None.
-    Never,
-    /// Those whose time is behind the horizon.
-    ByTime(Program, TimeUnit),
-    /// Those of windows that are closed, by the number of the window.
-    ByWindow(Program, Windows),
 }
 
 /// What a task of a stage that groups hands over; a keyed reduce hands over the task itself.
