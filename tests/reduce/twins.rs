@@ -221,6 +221,93 @@ fn partitions_whose_ranges_are_full_are_merged_as_they_are() {
     }
 }
 
+/// Integer keys of which a good part of the range appears, some of them often, the others seldom or never.
+fn skewed(random: &mut Random, rows: usize) -> Vec<Option<i64>> {
+    let mut share = || (random.next() >> 11) as f64 / (1_u64 << 53) as f64;
+    (0..rows).map(|_| Some((share().powi(3) * 2_000.0) as i64 * 2 - 700)).collect()
+}
+
+#[test]
+fn ranges_with_holes_give_the_groups_of_a_single_batch() {
+    let mut random = Random(13);
+    let aggregates = filtered(vec![
+        aggregate(AggregateFunction::Sum, Some(&DataType::Float64), DataType::Float64),
+        aggregate(AggregateFunction::Max, Some(&DataType::Float64), DataType::Float64),
+        aggregate(AggregateFunction::First, Some(&DataType::Float64), DataType::Float64),
+        aggregate(AggregateFunction::Last, Some(&DataType::Float64), DataType::Float64),
+        aggregate(AggregateFunction::NUnique, Some(&DataType::Float64), DataType::Int64),
+        aggregate(AggregateFunction::Variance(1), Some(&DataType::Float64), DataType::Float64),
+    ]);
+    let keys = [Field::new("k", DataType::Int64, true)];
+    let reduce = KeyedReduce::prepare(&keys, &aggregates).unwrap();
+    // Enough for each of three partitions to give its ids up for places.
+    let rows = 450_000;
+    let mut batch = batch(&mut random, &keys, &aggregates, rows, 5, true);
+    let known = skewed(&mut random, rows);
+    // What comes late: nothing new, a hole, beyond and below the keys before, far away, a null, and keys of another kind.
+    let late: [&[Option<i64>]; 7] = [
+        &[],
+        &[Some(-699), Some(1), Some(-699)],
+        &[Some(3_301), Some(3_309), Some(3_400)],
+        &[Some(-701), Some(-720)],
+        &[Some(1 << 40), Some(i64::MIN)],
+        &[None, Some(3), None],
+        &[Some(7), Some(1 << 50), None, Some(-5)],
+    ];
+    for (late, at) in late.into_iter().flat_map(|late| [(late, 140_000), (late, 440_000)]) {
+        let mut numbers = known.clone();
+        numbers.iter_mut().skip(at).step_by(17).zip(late).for_each(|(key, late)| *key = *late);
+        batch.keys = vec![Arc::new(numbers.into_iter().collect::<Int64Array>())];
+        let plain = fast(&reduce, &batch, rows, 1).unwrap();
+        for partitions in [1, 3] {
+            let cut = fast(&reduce, &batch, 16_384, partitions).unwrap();
+            assert_same(&cut, &plain, &format!("{partitions} partitions, {late:?} from row {at}"));
+        }
+    }
+}
+
+#[test]
+fn a_partition_may_have_other_keys_than_those_with_the_same_places() {
+    let mut random = Random(14);
+    let aggregates = [aggregate(AggregateFunction::Sum, Some(&DataType::Float64), DataType::Float64)];
+    let keys = [Field::new("k", DataType::Int64, false)];
+    let reduce = KeyedReduce::prepare(&keys, &aggregates).unwrap();
+    let rows = 600_000;
+    let mut batch = batch(&mut random, &keys, &aggregates, rows, 5, true);
+    // In three partitions: the other keys are those of the first, the second, the third.
+    for other in 0..3 {
+        let mut numbers = skewed(&mut random, rows);
+        let part = &mut numbers[other * 200_000..(other + 1) * 200_000];
+        part.iter_mut().enumerate().for_each(|(row, key)| *key = Some(row as i64 * 7_919 % 65_537 * 1_000_003));
+        batch.keys = vec![Arc::new(numbers.into_iter().collect::<Int64Array>())];
+        let plain = fast(&reduce, &batch, rows, 1).unwrap();
+        for partitions in [1, 2, 3] {
+            assert_same(&fast(&reduce, &batch, 16_384, partitions).unwrap(), &plain, &format!("{other}, {partitions}"));
+        }
+    }
+}
+
+#[test]
+fn a_sum_out_of_range_names_its_key_where_ids_are_places_with_holes() {
+    let mut random = Random(15);
+    let aggregates = [aggregate(AggregateFunction::Sum, Some(&DataType::Int64), DataType::Int64)];
+    let keys = [Field::new("k", DataType::Int64, false)];
+    let reduce = KeyedReduce::prepare(&keys, &aggregates).unwrap();
+    let rows = 300_000;
+    let mut batch = batch(&mut random, &keys, &aggregates, rows, 5, false);
+    let mut numbers = skewed(&mut random, rows);
+    let mut values = vec![1_i64; rows];
+    for row in [200_000, 290_000] {
+        (numbers[row], values[row]) = (Some(-699), i64::MAX);
+    }
+    batch.keys = vec![Arc::new(numbers.into_iter().collect::<Int64Array>())];
+    batch.inputs = vec![Some(Arc::new(Int64Array::from(values)))];
+    for partitions in [1, 2, 3] {
+        let error = fast(&reduce, &batch, 16_384, partitions).unwrap_err();
+        assert!(error.to_string().contains("-699"), "{error}");
+    }
+}
+
 #[test]
 fn rows_put_off_for_their_many_groups_give_the_same_groups() {
     let mut random = Random(11);
