@@ -190,13 +190,11 @@ impl KeepsKeys for KeptGroups {
     fn take_back(&mut self, rows: &RecordBatch, _: &[u64]) -> Result<()> {
         self.hold_ages(rows)?;
         let back = self.groups_in(rows)?;
-        let ids = (0_u32..).take(back.len()).collect::<Vec<_>>();
         let groups = match self.panes.entry(0) {
             Entry::Occupied(groups) => groups.into_mut(),
             Entry::Vacant(free) => free.insert(KeyGroups::new(&self.ground)?),
         };
-        groups.one_mut()?.take_groups(&back, &ids, &back.keys()?)?;
-        Ok(())
+        groups.one_mut()?.take_all(&back)
     }
 
     fn changed_rows(&mut self) -> Result<RecordBatch> {
@@ -210,16 +208,9 @@ impl KeepsKeys for KeptGroups {
 
     fn with_keys_here(&self) -> Result<Self> {
         let mut copy = self.without_keys()?;
-        let all = self.ages.all();
-        let slots = copy.ages.group(&self.ages.keys(&all)?, all.len())?.slots;
-        for (held, of_copy) in all.iter().filter_map(|&slot| self.ages.get(slot)).zip(slots) {
-            copy.ages.put_back(of_copy, held.since, held.due, held.value);
-        }
+        self.ages.copy_to(&mut copy.ages)?;
         if let Some(groups) = self.panes.get(&0) {
-            let groups = &*groups.one()?;
-            let everything = (0_u32..).take(groups.len()).collect::<Vec<_>>();
-            let groups = self.reduce.select(groups, &everything, &groups.keys()?)?;
-            copy.panes.insert(0, KeyGroups::of_one(&self.ground, groups));
+            copy.panes.insert(0, KeyGroups::of_one(&self.ground, groups.one()?.copied()?));
         }
         Ok(copy)
     }

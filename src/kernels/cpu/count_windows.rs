@@ -4,8 +4,6 @@
 //! Rows come here as they are: which number a row has is known only once those of earlier partitions are counted. Groups are
 //! known by key and pane; what no window to come needs is cleared away now and then.
 
-#![expect(clippy::cast_possible_truncation, reason = "groups fit u32: given out by GroupIds")]
-
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -310,10 +308,8 @@ impl KeepsKeys for KeptCounts {
         for ((&group, &since), &count) in grouped.groups.iter().zip(since).zip(counts.values()) {
             self.held.put_back(grouped.slots[group as usize], since, Due::default(), count.unsigned_abs());
         }
-        let groups = self.groups_in(rows)?;
-        let ids = (0..groups.len() as u32).collect::<Vec<_>>();
-        self.groups.take_groups(&groups, &ids, &groups.keys()?)?;
-        Ok(())
+        let back = self.groups_in(rows)?;
+        self.groups.take_all(&back)
     }
 
     fn changed_rows(&mut self) -> Result<RecordBatch> {
@@ -329,13 +325,8 @@ impl KeepsKeys for KeptCounts {
 
     fn with_keys_here(&self) -> Result<Self> {
         let mut copy = self.without_keys()?;
-        let ids = (0..self.groups.len() as u32).collect::<Vec<_>>();
-        copy.groups = self.reduce.select(&self.groups, &ids, &self.groups.keys()?)?;
-        let all = self.held.all();
-        let slots = copy.held.group(&self.held.keys(&all)?, all.len())?.slots;
-        for (held, of_copy) in all.iter().filter_map(|&slot| self.held.get(slot)).zip(slots) {
-            copy.held.put_back(of_copy, held.since, held.due, held.value);
-        }
+        copy.groups = self.groups.copied()?;
+        self.held.copy_to(&mut copy.held)?;
         Ok(copy)
     }
 

@@ -474,11 +474,7 @@ impl KeepsKeys for KeptStreams {
 
     fn with_keys_here(&self) -> Result<Self> {
         let mut copy = self.without_keys()?;
-        let all = self.held.all();
-        let slots = copy.held.group(&self.held.keys(&all)?, all.len())?.slots;
-        for (held, of_copy) in all.iter().filter_map(|&slot| self.held.get(slot)).zip(slots) {
-            copy.held.put_back(of_copy, held.since, held.due, held.value.clone());
-        }
+        self.held.copy_to(&mut copy.held)?;
         Ok(copy)
     }
 

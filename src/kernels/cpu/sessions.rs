@@ -470,10 +470,8 @@ impl KeepsKeys for KeptSessions {
                 self.held.put_back(slot, since, due, sessions);
             }
         }
-        let groups = self.groups_in(rows)?;
-        let ids = (0_u32..).take(groups.len()).collect::<Vec<_>>();
-        self.groups.take_groups(&groups, &ids, &groups.keys()?)?;
-        Ok(())
+        let back = self.groups_in(rows)?;
+        self.groups.take_all(&back)
     }
 
     fn changed_rows(&mut self) -> Result<RecordBatch> {
@@ -489,13 +487,8 @@ impl KeepsKeys for KeptSessions {
 
     fn with_keys_here(&self) -> Result<Self> {
         let mut copy = self.without_keys()?;
-        let ids = (0_u32..).take(self.groups.len()).collect::<Vec<_>>();
-        copy.groups = self.reduce.select(&self.groups, &ids, &self.groups.keys()?)?;
-        let all = self.held.all();
-        let slots = copy.held.group(&self.held.keys(&all)?, all.len())?.slots;
-        for (held, of_copy) in all.iter().filter_map(|&slot| self.held.get(slot)).zip(slots) {
-            copy.held.put_back(of_copy, held.since, held.due, held.value.clone());
-        }
+        copy.groups = self.groups.copied()?;
+        self.held.copy_to(&mut copy.held)?;
         Ok(copy)
     }
 

@@ -271,6 +271,18 @@ impl<T> HeldKeys<T> {
     }
 }
 
+impl<T: Clone> HeldKeys<T> {
+    /// Holds in another, which has no keys yet, what is in memory here.
+    pub(in crate::kernels::cpu) fn copy_to(&self, copy: &mut Self) -> Result<()> {
+        let all = self.all();
+        let slots = copy.group(&self.keys(&all)?, all.len())?.slots;
+        for (held, slot) in all.iter().filter_map(|&slot| self.get(slot)).zip(slots) {
+            copy.put_back(slot, held.since, held.due, held.value.clone());
+        }
+        Ok(())
+    }
+}
+
 /// What keeps single keys, and can do without those that are put away.
 pub(in crate::kernels::cpu) trait KeepsKeys: Sized {
     /// What is held of a key.

@@ -37,6 +37,19 @@ impl Groups {
         if keys.is_empty() { Ok(vec![0; rows]) } else { self.ids_of(keys) }
     }
 
+    /// Takes all groups of later ones in, under their keys. These are settled.
+    pub(crate) fn take_all(&mut self, later: &Self) -> Result<()> {
+        let from: Vec<u32> = (0..).take(later.len()).collect();
+        self.take_groups(later, &from, &later.keys()?).map(drop)
+    }
+
+    /// A copy; the groups are settled.
+    pub(crate) fn copied(&self) -> Result<Self> {
+        let mut copy = KeyedReduce(std::sync::Arc::clone(&self.prepared)).begin()?.settled()?;
+        copy.take_all(self)?;
+        Ok(copy)
+    }
+
     /// Takes all groups of later ones in, as those that have these ids here.
     pub(crate) fn take_at(&mut self, later: &Self, to: &[u32]) -> Result<()> {
         let from: Vec<u32> = (0..).take(later.len()).collect();
@@ -58,8 +71,7 @@ impl Groups {
 
     /// As [`Groups::rows`], by way of a copy.
     pub(crate) fn copied_rows(&self) -> Result<RecordBatch> {
-        let ids: Vec<u32> = (0..).take(self.len()).collect();
-        KeyedReduce(std::sync::Arc::clone(&self.prepared)).select(self, &ids, &self.keys()?)?.answer()
+        self.copied()?.answer()
     }
 }
 
