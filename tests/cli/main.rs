@@ -11,6 +11,8 @@ mod operations;
 mod pipelines;
 mod running;
 mod state;
+#[path = "../common/tree.rs"]
+mod tree;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -29,7 +31,7 @@ fn run(directory: &Path, arguments: &[&str]) -> Output {
 }
 
 fn repository() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    tree::root()
 }
 
 /// A directory with a file `p.toml` of this text.

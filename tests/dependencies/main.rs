@@ -4,8 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+#[path = "../common/tree.rs"]
+mod tree;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -65,7 +67,7 @@ fn metadata(features: &[&str]) -> Value {
     let about = String::from_utf8(about.stdout).unwrap();
     let host = about.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
     let answer = Command::new(env!("CARGO"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(tree::root())
         .args(["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform", host])
         .args(["--no-default-features", "--features", &features.join(",")])
         .output()
@@ -195,7 +197,7 @@ fn the_thin_core_is_thin() {
 
 #[test]
 fn no_package_is_locked_in_many_versions() {
-    let lock = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    let lock = std::fs::read_to_string(tree::root().join("Cargo.lock")).unwrap();
     let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
     for name in lock.lines().filter_map(|line| line.strip_prefix("name = ")) {
         *versions.entry(name).or_default() += 1;

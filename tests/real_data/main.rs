@@ -7,10 +7,12 @@
 
 mod access_log;
 mod flights;
+#[path = "../common/tree.rs"]
+mod tree;
 mod weather;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use pelton::columnar::Scalar;
 use pelton::columnar::polars::from_frame_whole;
@@ -20,7 +22,8 @@ use polars::prelude::{DataFrame, LazyFrame};
 
 /// A file of the shared folder; `None`, and a line on standard error, where there is none.
 fn shared(name: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("shared/data"));
+    let root = tree::root();
+    let beside = root.ancestors().map(|folder| folder.join("shared/data"));
     let folder = match std::env::var_os("PELTON_SHARED_DATA") {
         Some(folder) => Some(PathBuf::from(folder)),
         None => beside.into_iter().find(|folder| folder.is_dir()),

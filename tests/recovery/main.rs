@@ -18,6 +18,8 @@ mod restarts;
 mod simulation;
 mod sink_faults;
 mod spilled;
+#[path = "../common/tree.rs"]
+mod tree;
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -26,7 +26,7 @@ const BATCHES: usize = 5;
 const BATCHES_MORE: usize = 3;
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recovery/form_1")
+    crate::tree::root().join("tests/recovery/form_1")
 }
 
 /// Rows that follow from their numbers alone, and always will.

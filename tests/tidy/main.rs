@@ -7,6 +7,8 @@
 mod layers;
 mod naming;
 mod shaders;
+#[path = "../common/tree.rs"]
+mod tree;
 mod twins;
 mod wording;
 
@@ -71,8 +73,8 @@ const RULES: [Rule; 12] = [
 #[test]
 fn the_tree_keeps_its_rules() {
     let mut files = Vec::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    read_folder(root, root, &mut files);
+    let root = tree::root();
+    read_folder(&root, &root, &mut files);
     assert!(files.iter().any(TextFile::is_library), "no sources found");
     let violations: Vec<String> = RULES.iter().flat_map(|rule| rule(&files)).collect();
     assert!(violations.is_empty(), "{} violations\n{}\n", violations.len(), violations.join("\n"));
