@@ -13,8 +13,8 @@ use arrow_schema::{ArrowError, DataType, Field, Schema};
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::container::{ContainerReader, Projection, first_new, guarded};
-use crate::formats::encode::writer_failed;
 use crate::formats::input;
+use crate::formats::writing::writer_failed;
 use crate::formats::{BatchReader, Encoder, Format, Split};
 
 /// Arrow IPC files of one schema.

@@ -6,14 +6,16 @@
 //! file is an empty stream. Snappy alone does not say where it ends: one that is cut off between two of its chunks cannot
 //! be told from a shorter one.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[cfg(feature = "compression")]
 use lz4_flex::frame::FrameDecoder;
 
 use crate::error::Result;
-use crate::formats::input::Counting;
 #[cfg(feature = "compression")]
 use crate::formats::untrusted;
 
@@ -45,6 +47,28 @@ impl Compression {
             [0xff, 0x06, 0x00, 0x00, b's', b'N', b'a', b'P', b'p', b'Y', ..] => Some(Self::Snappy),
             _ => None,
         }
+    }
+}
+
+/// Counts the bytes that a decompressor takes.
+pub(super) struct Counting {
+    file: File,
+    taken: Arc<AtomicU64>,
+    is_empty: bool,
+}
+
+impl Counting {
+    pub(super) fn new(file: File, taken: Arc<AtomicU64>) -> Self {
+        Self { file, taken, is_empty: true }
+    }
+}
+
+impl Read for Counting {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read(to)?;
+        self.is_empty &= read == 0;
+        self.taken.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
     }
 }
 

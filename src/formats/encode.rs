@@ -2,31 +2,16 @@
 
 use std::io::Write;
 
-use serde::{Deserialize, Serialize};
-
 use crate::columnar::SchemaRef;
 use crate::columnar::data_type;
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::Encoder;
+use crate::formats::arrow_ipc::ArrowEncoder;
 use crate::formats::csv::write::CsvEncoder;
 use crate::formats::json::write::JsonEncoder;
+#[cfg(not(feature = "parquet"))]
+use crate::formats::options::without_parquet;
 use crate::formats::options::{FormatKind, FormatOptions};
-
-/// Bytes of text that an encoder gathers before it hands them on.
-pub(super) const BLOCK_BYTES: usize = 256 << 10;
-
-/// How the pages of Parquet files are compressed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ParquetCompression {
-    /// Small files, fast enough.
-    #[default]
-    Zstd,
-    /// Larger files, faster still.
-    Snappy,
-    /// As they are.
-    None,
-}
 
 /// Makes an encoder that writes batches of `schema` to `writer`, as a file of this kind. The options are those of a
 /// reader that reads the file back.
@@ -63,8 +48,8 @@ pub fn encoder(options: &FormatOptions, schema: &SchemaRef, writer: Box<dyn Writ
             Box::new(CsvEncoder::new(schema, writer, options.csv_options()?)?)
         }
         FormatKind::Ndjson => Box::new(JsonEncoder::new(writer)),
-        FormatKind::Arrow => Box::new(crate::formats::arrow_ipc::ArrowEncoder::new(schema, writer)?),
-        FormatKind::Parquet => crate::formats::options::parquet_encoder(options, schema, writer)?,
+        FormatKind::Arrow => Box::new(ArrowEncoder::new(schema, writer)?),
+        FormatKind::Parquet => parquet_encoder(options, schema, writer)?,
         FormatKind::Text => {
             return Err(Error::new(ErrorKind::Unsupported, "plain text cannot be written")
                 .advice("write csv, ndjson, parquet or arrow"));
@@ -72,12 +57,20 @@ pub fn encoder(options: &FormatOptions, schema: &SchemaRef, writer: Box<dyn Writ
     })
 }
 
-/// Writes row after row.
-pub(super) fn written_by_rows(rows: usize, write: impl FnMut(usize) -> Result<()>) -> Result<()> {
-    (0..rows).try_for_each(write)
+#[cfg(feature = "parquet")]
+fn parquet_encoder(
+    options: &FormatOptions,
+    schema: &SchemaRef,
+    writer: Box<dyn Write + Send>,
+) -> Result<Box<dyn Encoder>> {
+    Ok(Box::new(super::parquet::ParquetEncoder::new(schema, writer, options.compression.unwrap_or_default())?))
 }
 
-/// The error of a writer whose file only its owner knows.
-pub(super) fn writer_failed(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Connector, format!("cannot write: {error}")).because(error).retry_later()
+#[cfg(not(feature = "parquet"))]
+fn parquet_encoder(
+    _options: &FormatOptions,
+    _schema: &SchemaRef,
+    _writer: Box<dyn Write + Send>,
+) -> Result<Box<dyn Encoder>> {
+    Err(without_parquet())
 }

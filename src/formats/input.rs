@@ -7,12 +7,12 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::Split;
 use crate::formats::compression;
-use crate::formats::compression::Compression;
+use crate::formats::compression::{Compression, Counting};
 
 /// As many bytes as tell how a file is compressed.
 const HEAD_BYTES: usize = 10;
@@ -58,7 +58,7 @@ pub(super) fn open_whole(path: &Path) -> Result<Input> {
         None => Ok(Input::plain(Box::new(open_file(path)?))),
         Some(compression) => {
             let taken = Arc::new(AtomicU64::new(0));
-            let counting = Counting { file: open_file(path)?, taken: Arc::clone(&taken), is_empty: true };
+            let counting = Counting::new(open_file(path)?, Arc::clone(&taken));
             let bytes = compression::decoder(compression, counting).map_err(|error| error.at(Place::file(path)))?;
             Ok(Input { bytes, compressed: Some(taken) })
         }
@@ -75,20 +75,4 @@ pub(super) fn open_at(path: &Path, byte: u64) -> Result<Input> {
 /// A file as one split.
 pub(super) fn whole_split(path: &Path, file_bytes: u64) -> Split {
     Split { path: path.to_owned(), range: 0..file_bytes, bytes: file_bytes }
-}
-
-/// Counts the bytes that a decompressor takes.
-pub(super) struct Counting {
-    file: File,
-    taken: Arc<AtomicU64>,
-    pub(super) is_empty: bool,
-}
-
-impl Read for Counting {
-    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.file.read(to)?;
-        self.is_empty &= read == 0;
-        self.taken.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
 }

@@ -10,6 +10,7 @@
 
 mod arrow_ipc;
 mod bad_records;
+mod build;
 mod bytes;
 mod cell;
 mod checksum;
@@ -37,19 +38,21 @@ mod spans;
 mod text;
 mod untrusted;
 mod wording;
+mod writing;
 
 pub use crate::columnar::{Bound, Keeps};
 pub(crate) use bad_records::too_much;
 pub use bad_records::{Aside, BadRecord, BadRecordPolicy, ReadReport, SetAside};
 pub use checksum::Checksum;
 pub use column::BinaryText;
-pub use encode::{ParquetCompression, encoder};
+pub use encode::encoder;
 pub use infer::{infer, schema_of};
 pub use json::write::json_objects;
 pub use lines::LineFormat;
 pub use options::{FormatKind, FormatOptions};
 pub use text::LINE_COLUMN;
 pub use untrusted::panic_becomes_error;
+pub use writing::ParquetCompression;
 
 use std::collections::BTreeSet;
 use std::io::Write;

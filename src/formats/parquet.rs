@@ -18,9 +18,9 @@ use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::column::{coded_schema, idle_columns};
 use crate::formats::container::{ContainerReader, Projection, first_new, guarded};
 use crate::formats::dictionary_pages::with_codes;
-use crate::formats::encode::{ParquetCompression, writer_failed};
 use crate::formats::input;
 use crate::formats::pruning::Kept;
+use crate::formats::writing::{ParquetCompression, writer_failed};
 use crate::formats::{BatchReader, Bound, Encoder, Format, Split};
 use crate::limits::ROWS_PER_READ_MAX;
 

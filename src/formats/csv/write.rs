@@ -10,8 +10,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::formats::Encoder;
 use crate::formats::column::BinaryText;
 use crate::formats::csv::CsvOptions;
-use crate::formats::encode::{writer_failed, written_by_rows};
 use crate::formats::printer::{plain_layout, printer};
+use crate::formats::writing::{writer_failed, written_by_rows};
 
 pub(in crate::formats) struct CsvEncoder {
     writer: Box<dyn Write + Send>,
@@ -106,7 +106,7 @@ impl Encoder for CsvEncoder {
                 }
             }
             self.bytes.push(b'\n');
-            if self.bytes.len() >= crate::formats::encode::BLOCK_BYTES { self.flush_bytes() } else { Ok(()) }
+            if self.bytes.len() >= crate::formats::writing::BLOCK_BYTES { self.flush_bytes() } else { Ok(()) }
         })?;
         self.flush_bytes()
     }

@@ -12,8 +12,8 @@ use arrow_array::{Array, ArrayRef};
 use crate::columnar::{DataType, RecordBatch};
 use crate::error::Result;
 use crate::formats::Encoder;
-use crate::formats::encode::{BLOCK_BYTES, writer_failed, written_by_rows};
 use crate::formats::printer::{Printer, plain_layout, printer};
+use crate::formats::writing::{BLOCK_BYTES, writer_failed, written_by_rows};
 
 pub(in crate::formats) struct JsonEncoder {
     writer: Box<dyn Write + Send>,
