@@ -3,19 +3,17 @@
 //! Everything is computed for every row and chosen from. Only if that fails (an overflow, a cast), each part is computed
 //! again for the rows that need it, so that a value nobody chose raises no error.
 
-use std::sync::Arc;
-
 use arrow_array::cast::AsArray;
 use arrow_array::types::ArrowPrimitiveType;
 use arrow_array::{Array, ArrayRef, BooleanArray};
-use arrow_buffer::{BooleanBuffer, NullBuffer};
+use arrow_buffer::BooleanBuffer;
 use arrow_select::filter::{FilterBuilder, prep_null_mask_filter};
 use arrow_select::interleave::interleave;
 use arrow_select::zip::zip;
 
 use super::case_text::select_texts;
 use super::native::by_number;
-use super::operand::{Operand, logical, natives, physical, primitive};
+use super::operand::{Operand, logical, natives, physical, primitive, selected_nulls};
 use super::{Node, Scope, Site, compile};
 use crate::columnar::DataType;
 use crate::error::Result;
@@ -177,7 +175,7 @@ fn select_numbers<T: ArrowPrimitiveType>(first: &BooleanBuffer, yes: &Operand, n
             pick_each(first, |row| left[row], |row| right[row])
         }),
     };
-    let nulls = select_nulls(first, yes, no);
+    let nulls = selected_nulls(first, yes, no);
     logical(&primitive::<T>(values, nulls), yes.data_type())
 }
 
@@ -216,25 +214,4 @@ fn pick_pairs<A: Copy>(first: &BooleanBuffer, yes: &[A], no: &[A]) -> Vec<A> {
     let rest = yes_rest.iter().zip(no_rest).enumerate();
     values.extend(rest.map(|(place, (yes, no))| if word >> place & 1 == 1 { *yes } else { *no }));
     values
-}
-
-pub(super) fn select_nulls(first: &BooleanBuffer, yes: &Operand, no: &Operand) -> Option<NullBuffer> {
-    let validity = |operand: &Operand| match operand.array().nulls() {
-        None => None,
-        Some(nulls) if !operand.is_constant() => Some(nulls.inner().clone()),
-        Some(nulls) if nulls.is_null(0) => Some(BooleanBuffer::new_unset(first.len())),
-        Some(_) => None,
-    };
-    let bits = match (validity(yes), validity(no)) {
-        (None, None) => return None,
-        (Some(yes), None) => &yes | &!first,
-        (None, Some(no)) => &no | first,
-        (Some(yes), Some(no)) => &(&yes & first) | &(&no & &!first),
-    };
-    Some(NullBuffer::new(bits)).filter(|nulls| nulls.null_count() > 0)
-}
-
-/// An array behind a reference count, for kernels that return Booleans.
-pub(super) fn boolean(bits: BooleanBuffer, nulls: Option<NullBuffer>) -> ArrayRef {
-    Arc::new(BooleanArray::new(bits, nulls))
 }

@@ -3,8 +3,7 @@
 use arrow_array::{Array, ArrayRef, OffsetSizeTrait};
 use arrow_buffer::{BooleanBuffer, Buffer, ScalarBuffer};
 
-use super::case::select_nulls;
-use super::operand::Operand;
+use super::operand::{Operand, selected_nulls};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::cpu::bytes::{CHUNK, Copied};
 use crate::kernels::cpu::native::with_buffers;
@@ -36,7 +35,7 @@ pub(super) fn select_texts<O: OffsetSizeTrait>(first: &BooleanBuffer, yes: &Oper
         bytes.push(&chosen.bytes, from, to);
         offsets.push(O::usize_as(bytes.len()));
     }
-    let nulls = select_nulls(first, yes, no);
+    let nulls = selected_nulls(first, yes, no);
     let buffers = vec![Buffer::from_vec(offsets), Buffer::from_vec(bytes.into_vec())];
     // SAFETY: one whole text of a valid array of this type for each bit of `first`; the offsets fit, as was checked.
     Ok(unsafe { with_buffers(&yes.array().to_data(), first.len(), buffers, nulls) })

@@ -16,9 +16,8 @@ use arrow_buffer::{BooleanBufferBuilder, NullBuffer};
 use arrow_cast::{CastOptions, cast_with_options};
 
 use super::bits::test_each;
-use super::case::boolean;
 use super::native::by_integer;
-use super::operand::{natives, physical, primitive};
+use super::operand::{boolean, natives, physical, primitive};
 use super::time_cast::{between_times, is_time_cast};
 use super::{Apply, Scope, Site, parse_number};
 use crate::columnar::data_type::{is_text, is_time};

@@ -5,8 +5,8 @@ use arrow_array::types::Decimal128Type;
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::i256;
 
-use super::arithmetic::{valid, wrapped};
-use super::operand::{Operand, common_nulls, logical, natives, primitive, shape};
+use super::checked::wrapped;
+use super::operand::{Operand, common_nulls, logical, natives, primitive, shape, valid};
 use super::{Scope, Site};
 use crate::columnar::DataType;
 use crate::error::Result;

@@ -11,9 +11,8 @@ use hashbrown::HashSet;
 
 use super::Apply;
 use super::bits::test_each;
-use super::case::boolean;
 use super::native::by_number;
-use super::operand::{Operand, natives, once_per_value, physical};
+use super::operand::{Operand, boolean, natives, once_per_value, physical};
 use super::text::with_bytes;
 use crate::columnar::{DataType, Scalar};
 use crate::error::{Error, Result};

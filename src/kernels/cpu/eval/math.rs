@@ -3,9 +3,8 @@
 use arrow_array::types::{ArrowPrimitiveType, Decimal128Type, Float32Type, Float64Type};
 use arrow_array::{Array, ArrayRef};
 
-use super::arithmetic::valid;
 use super::native::by_integer;
-use super::operand::{Operand, common_nulls, logical, natives, physical, primitive, shape, shaped};
+use super::operand::{Operand, common_nulls, logical, natives, physical, primitive, shape, shaped, valid};
 use super::{Apply, Scope, Site, cast};
 use crate::columnar::DataType;
 use crate::error::Result;

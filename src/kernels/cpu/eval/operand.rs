@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Int32Type, Int64Type};
-use arrow_array::{Array, ArrayRef, Datum, PrimitiveArray, UInt32Array, new_null_array};
-use arrow_buffer::NullBuffer;
+use arrow_array::{Array, ArrayRef, BooleanArray, Datum, PrimitiveArray, UInt32Array, new_null_array};
+use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_cast::cast;
 use arrow_select::take::take;
 
@@ -125,6 +125,28 @@ pub(crate) fn common_nulls(operands: &[Operand]) -> Option<NullBuffer> {
     columns.fold(None, |nulls, operand| NullBuffer::union(nulls.as_ref(), operand.array().logical_nulls().as_ref()))
 }
 
+/// Whether this row has a value.
+pub(super) fn valid(nulls: Option<&NullBuffer>, row: usize) -> bool {
+    nulls.is_none_or(|nulls| nulls.is_valid(row))
+}
+
+/// The nulls of a column that takes `yes` where `first` is set, and `no` elsewhere.
+pub(super) fn selected_nulls(first: &BooleanBuffer, yes: &Operand, no: &Operand) -> Option<NullBuffer> {
+    let validity = |operand: &Operand| match operand.array().nulls() {
+        None => None,
+        Some(nulls) if !operand.is_constant() => Some(nulls.inner().clone()),
+        Some(nulls) if nulls.is_null(0) => Some(BooleanBuffer::new_unset(first.len())),
+        Some(_) => None,
+    };
+    let bits = match (validity(yes), validity(no)) {
+        (None, None) => return None,
+        (Some(yes), None) => &yes | &!first,
+        (None, Some(no)) => &no | first,
+        (Some(yes), Some(no)) => &(&yes & first) | &(&no & &!first),
+    };
+    Some(NullBuffer::new(bits)).filter(|nulls| nulls.null_count() > 0)
+}
+
 /// The native values of an array that is known to be of this physical type.
 pub(crate) fn natives<T: ArrowPrimitiveType>(array: &dyn Array) -> Result<&[T::Native]> {
     match array.as_any().downcast_ref::<PrimitiveArray<T>>() {
@@ -163,4 +185,15 @@ fn relabelled(array: &ArrayRef, data_type: DataType) -> Result<ArrayRef> {
 /// A primitive array of these values.
 pub(crate) fn primitive<T: ArrowPrimitiveType>(values: Vec<T::Native>, nulls: Option<NullBuffer>) -> ArrayRef {
     Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))
+}
+
+/// An array behind a reference count, for kernels that return Booleans.
+pub(super) fn boolean(bits: BooleanBuffer, nulls: Option<NullBuffer>) -> ArrayRef {
+    Arc::new(BooleanArray::new(bits, nulls))
+}
+
+/// The arrays of both operands as their stored integers.
+pub(super) fn stored(operands: &[Operand; 2]) -> Result<[Operand; 2]> {
+    let [left, right] = operands;
+    Ok([left.with(physical(left.array())?), right.with(physical(right.array())?)])
 }

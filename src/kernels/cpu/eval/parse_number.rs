@@ -7,9 +7,8 @@ use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_buffer::{BooleanBufferBuilder, NullBuffer};
 
 use super::calendar::{Date, days_in_month, days_of};
-use super::case::boolean;
 use super::native::by_integer;
-use super::operand::{logical, primitive};
+use super::operand::{boolean, logical, primitive};
 use super::text::with_text;
 use crate::columnar::DataType;
 use crate::error::{Error, Result};

@@ -10,8 +10,7 @@ use arrow_cast::cast;
 use memchr::memmem::Finder;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
-use super::case::boolean;
-use super::operand::{Operand, common_nulls, once_per_value, primitive, shape, shaped};
+use super::operand::{Operand, boolean, common_nulls, once_per_value, primitive, shape, shaped};
 use super::{Apply, Site};
 use crate::columnar::DataType;
 use crate::error::Result;

@@ -7,9 +7,7 @@ use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use memchr::memmem::Finder;
 use regex::{Regex, escape};
 
-use super::arithmetic::valid;
-use super::case::boolean;
-use super::operand::{Operand, common_nulls, natives, once_per_value, shape, shaped};
+use super::operand::{Operand, boolean, common_nulls, natives, once_per_value, shape, shaped, valid};
 use super::text::{Texts, plain, with_text};
 use super::{Apply, Site};
 use crate::columnar::DataType;

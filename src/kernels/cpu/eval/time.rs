@@ -4,25 +4,15 @@ use arrow_array::types::{Date32Type, Int32Type, Int64Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::NullBuffer;
 
-use super::arithmetic::{checked_i64, stored, valid};
 use super::calendar::Date;
 use super::calendar::{SECONDS_PER_DAY, Zone, date_of, days_of, per_second, range_of_days};
-use super::operand::{Operand, common_nulls, logical, natives, physical, primitive, shape};
+use super::checked::checked_i64;
+use super::operand::{Operand, common_nulls, logical, physical, primitive, shape, stored, valid};
+use super::stored_time::{NANOS_PER_SECOND, nanos_per_unit, widened};
 use super::{Apply, Scope, Site};
 use crate::columnar::{DataType, TimeUnit};
 use crate::error::Result;
 use crate::expr::{BinaryOp, DatePart, Function};
-
-const NANOS_PER_SECOND: i64 = 1_000_000_000;
-
-/// Nanoseconds in one stored unit of a time.
-pub(super) fn nanos_per_unit(data_type: &DataType) -> Option<i64> {
-    match data_type {
-        DataType::Timestamp(unit, _) | DataType::Duration(unit) => Some(NANOS_PER_SECOND / per_second(*unit)),
-        DataType::Date32 => Some(SECONDS_PER_DAY * NANOS_PER_SECOND),
-        _ => None,
-    }
-}
 
 /// Time plus or minus time, in the unit of the site.
 pub(super) fn add(operands: &[Operand; 2], op: BinaryOp, scope: &Scope<'_>, site: &Site) -> Result<ArrayRef> {
@@ -48,14 +38,6 @@ pub(super) fn add(operands: &[Operand; 2], op: BinaryOp, scope: &Scope<'_>, site
         }
     }
     narrowed(values, nulls, scope, site)
-}
-
-/// Stored integers in 64 bits.
-fn widened(array: &ArrayRef) -> Result<Vec<i64>> {
-    if *array.data_type() == DataType::Int32 {
-        return Ok(natives::<Int32Type>(array)?.iter().map(|value| i64::from(*value)).collect());
-    }
-    Ok(natives::<Int64Type>(array)?.to_vec())
 }
 
 /// Integers as the time that the site makes; days have 32 bits.

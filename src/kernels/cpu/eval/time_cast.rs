@@ -4,10 +4,9 @@ use arrow_array::types::{Date32Type, Int64Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::NullBuffer;
 
-use super::arithmetic::valid;
 use super::calendar::Zone;
-use super::operand::{logical, natives, physical, primitive};
-use super::time::nanos_per_unit;
+use super::operand::{logical, natives, physical, primitive, valid};
+use super::stored_time::nanos_per_unit;
 use crate::columnar::DataType;
 use crate::error::{Error, Result};
 

@@ -11,12 +11,11 @@ use arrow_buffer::NullBuffer;
 use chrono::format::{Item, Parsed, StrftimeItems, parse};
 use chrono::{DateTime, FixedOffset, NaiveDateTime, NaiveTime};
 
-use super::arithmetic::valid;
 use super::calendar::{Date, SECONDS_PER_DAY, Zone, days_in_month, days_of, per_second};
-use super::operand::{Operand, logical, natives, once_per_value, physical, primitive};
+use super::operand::{Operand, logical, once_per_value, physical, primitive, valid};
 use super::parse_number::{digits, parse_date};
+use super::stored_time::{nanos_per_unit, widened};
 use super::text::{Texts, with_text};
-use super::time::nanos_per_unit;
 use super::{Apply, Site};
 use crate::columnar::{DataType, TimeUnit};
 use crate::error::{Error, Result};
@@ -296,8 +295,7 @@ pub(super) fn prepare_format(format: &str) -> Result<Apply> {
             DataType::Timestamp(_, zone) => Zone::of(zone.as_deref())?,
             _ => Zone::Fixed(0),
         };
-        let stored = super::cast::lossy(&physical(array)?, &DataType::Int64)?;
-        let values = natives::<Int64Type>(&stored)?;
+        let values = widened(&physical(array)?)?;
         let mut out = Texts::with_capacity(values.len(), values.len() * 20);
         for (row, value) in values.iter().enumerate() {
             if valid(array.nulls(), row) {
