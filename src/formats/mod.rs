@@ -18,6 +18,7 @@ mod column;
 mod compression;
 mod container;
 mod csv;
+mod dates;
 #[cfg(feature = "parquet")]
 mod dictionary_pages;
 mod digits;

@@ -11,9 +11,9 @@ use crate::formats::cell::Wrong;
 use crate::formats::column::{Column, Rows};
 use crate::formats::csv::CsvOptions;
 use crate::formats::csv::at_once;
-use crate::formats::csv::at_once::Walk;
 use crate::formats::csv::header;
 use crate::formats::csv::scan::{Kind, Scanner, Span, unescape};
+use crate::formats::csv::walk::Walk;
 use crate::formats::lines::{Fault, Outcome, RecordDecoder, Room, Taken, shown};
 use crate::formats::wording::reason;
 
@@ -64,7 +64,7 @@ impl CsvDecoder {
             unescaped: Vec::new(),
             policies: options.policies.of_columns(schema),
             new_column: None,
-            walk: Walk::default(),
+            walk: Walk::new(),
         }
     }
 

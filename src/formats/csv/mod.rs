@@ -11,6 +11,7 @@ mod decode;
 pub(super) mod header;
 pub(super) mod scan;
 mod split;
+mod walk;
 pub(super) mod write;
 
 use std::collections::BTreeSet;
