@@ -19,8 +19,6 @@ mod compression;
 mod container;
 mod csv;
 mod dates;
-#[cfg(feature = "parquet")]
-mod dictionary_pages;
 mod digits;
 mod encode;
 mod infer;
@@ -35,6 +33,8 @@ mod printer;
 #[cfg(feature = "parquet")]
 mod pruning;
 mod spans;
+#[cfg(feature = "parquet")]
+mod stored_types;
 mod text;
 mod untrusted;
 mod wording;
@@ -104,7 +104,7 @@ pub trait Format: Send + Sync + std::fmt::Debug {
     }
 
     /// The same format for readers of rows that keep all these bounds: what it leaves out of others is counted as pruned.
-    /// Nothing if it cannot leave any out without reading it. Schema and splits stay as they are.
+    /// Nothing if it leaves none out. Schema and splits stay as they are.
     fn bounded(&self, bounds: &[Bound]) -> Option<Arc<dyn Format>> {
         let _ = bounds;
         None
