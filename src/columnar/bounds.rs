@@ -55,7 +55,7 @@ impl Keeps {
     }
 
     /// Whether a value is kept that compares so with the other.
-    fn holds(self, order: std::cmp::Ordering) -> bool {
+    pub(crate) fn holds(self, order: std::cmp::Ordering) -> bool {
         match self {
             Self::Less => order == Less,
             Self::AtMost => order != Greater,
@@ -93,10 +93,6 @@ impl Bound {
 
     /// A bit for each value of a column: whether it is kept. Nothing if they cannot be compared with the bound's. What is
     /// left out the filter behind the bound leaves out as well.
-    #[cfg_attr(
-        not(any(feature = "parquet", test)),
-        expect(dead_code, reason = "other formats leave no single rows out")
-    )]
     pub(crate) fn kept(&self, column: &ArrayRef) -> Result<Option<BooleanBuffer>> {
         if let Some(codes) = column.as_dictionary_opt::<UInt32Type>() {
             let Some(kept) = self.kept(codes.values())? else { return Ok(None) };

@@ -93,6 +93,14 @@ impl Bytes {
         &self.bytes[end(index)..end(index + 1)]
     }
 
+    /// Keeps of the latest `count` values only these, which are in order and count from the first of them.
+    pub(super) fn retain_latest(&mut self, count: usize, rows: &[u32]) {
+        let first = self.len() - count;
+        let kept: Vec<Vec<u8>> = rows.iter().map(|row| self.get(first + *row as usize).to_vec()).collect();
+        self.truncate(first);
+        kept.iter().for_each(|value| self.push(value));
+    }
+
     /// The values, which must be UTF-8, as an array of their own.
     pub(super) fn to_array(&self) -> Result<StringArray> {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets.clone()));

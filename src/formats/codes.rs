@@ -16,6 +16,7 @@ use hashbrown::HashTable;
 
 use crate::error::{Error, Result};
 use crate::formats::bytes::Bytes;
+use crate::formats::column::retain_latest;
 use crate::formats::spans::{NullWords, Spans};
 use crate::limits::{CODED_BYTES_MAX, CODED_TEXTS_MAX};
 
@@ -236,6 +237,22 @@ impl Codes {
             row += 1;
         }
         row - from
+    }
+
+    /// The text of a row that has one.
+    pub(super) fn get(&self, row: usize) -> &[u8] {
+        match &self.plain {
+            Some(plain) => plain.get(row),
+            None => self.texts.all.get(self.rows[row] as usize),
+        }
+    }
+
+    /// Keeps of the latest `count` rows only these, which are in order and count from the first of them.
+    pub(super) fn retain_latest(&mut self, count: usize, rows: &[u32]) {
+        match &mut self.plain {
+            Some(plain) => plain.retain_latest(count, rows),
+            None => retain_latest(&mut self.rows, count, rows),
+        }
     }
 
     /// Goes on without codes, for good.

@@ -24,6 +24,7 @@ mod encode;
 mod infer;
 mod input;
 mod json;
+mod kept_rows;
 mod lines;
 mod marks;
 mod options;
@@ -48,7 +49,7 @@ pub use encode::{ParquetCompression, encoder};
 pub use infer::{infer, schema_of};
 pub use json::write::json_objects;
 pub use lines::LineFormat;
-pub use options::{FormatKind, FormatOptions};
+pub use options::{CheckedRows, FormatKind, FormatOptions};
 pub use text::LINE_COLUMN;
 pub use untrusted::panic_becomes_error;
 

@@ -14,6 +14,8 @@ pub(super) struct Spans<'a> {
     pub(super) bounds: &'a [u32],
     /// Fields a record.
     pub(super) fields: usize,
+    /// How far behind one record the next one begins in `bounds`: one more than the fields if each has its beginning.
+    pub(super) stride: usize,
     /// Which of them.
     pub(super) field: usize,
     /// How many records.
@@ -24,7 +26,7 @@ impl Spans<'_> {
     /// Where the field of a record begins and ends.
     #[inline(always)]
     fn at(&self, row: usize) -> (usize, usize) {
-        let place = row * self.fields + self.field;
+        let place = row * self.stride + self.field;
         let (start, behind) = (self.bounds[place] as usize, self.bounds[place + 1] as usize);
         let end = behind - 1;
         let has_return = self.field + 1 == self.fields && end > start && self.bytes[end - 1] == b'\r';
@@ -54,7 +56,7 @@ impl Spans<'_> {
         let is_last = self.field + 1 == fields;
         let len = values.len();
         values.resize(len + self.rows.saturating_sub(from), T::default());
-        let mut records = self.bounds.get(from * fields + self.field..).unwrap_or_default();
+        let mut records = self.bounds.get(from * self.stride + self.field..).unwrap_or_default();
         let mut row = len;
         while let (Some(value), Some(&[start, behind])) = (values.get_mut(row), records.first_chunk()) {
             let (start, mut end) = (start as usize, behind as usize - 1);
@@ -65,16 +67,11 @@ impl Spans<'_> {
             let read = if is_null { None } else { read(start, end) };
             let Some(read) = read else { break };
             *value = read;
-            records = records.get(fields..).unwrap_or_default();
+            records = records.get(self.stride..).unwrap_or_default();
             row += 1;
         }
         values.truncate(row);
         row - len
-    }
-
-    /// Where the first so many records end.
-    pub(super) fn end_of(&self, rows: usize) -> Option<usize> {
-        self.bounds.get(rows * self.fields).map(|end| *end as usize)
     }
 }
 

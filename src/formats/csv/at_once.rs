@@ -34,28 +34,54 @@ pub(super) fn take_good(
     if targets.is_empty() {
         return taken;
     }
+    let is_tested = |target: usize| rows.tests.iter().any(|test| test.column == target);
+    let (tested, others): (Vec<_>, Vec<_>) = targets
+        .iter()
+        .enumerate()
+        .filter_map(|(field, target)| target.map(|target| (field, target)))
+        .partition(|(_, target)| is_tested(*target));
+    let is_there = |column: usize| tested.iter().any(|(_, target)| *target == column);
+    let may_test = !rows.tests.is_empty() && rows.tests.iter().all(|test| is_there(test.column));
+    let mut chosen = Vec::new();
     walk.begin(bytes);
     loop {
         let wanted = (room.rows - taken.rows).min(at_once);
         let found = walk.find(bytes, &options.marks, targets.len(), (wanted, room.bytes));
-        let mut spans = Spans { bytes, bounds: walk.bounds(), fields: targets.len(), field: 0, rows: found };
-        for (field, target) in targets.iter().enumerate() {
-            if let Some(column) = target.and_then(|target| rows.columns.get_mut(target)) {
-                spans.field = field;
-                spans.rows = column.push_spans(&spans, &nulls);
-            }
+        let fields = targets.len();
+        let mut spans = Spans { bytes, bounds: walk.bounds(), fields, stride: fields, field: 0, rows: found };
+        push(&tested, &mut spans, &nulls, rows);
+        let mut good = spans.rows;
+        // Of rows that the filter leaves out nothing else is read.
+        let passing = if may_test { rows.passing(good).filter(|rows| rows.len() < good) } else { None };
+        if let Some(passing) = &passing {
+            tested.iter().for_each(|(_, target)| rows.columns[*target].retain_latest(good, passing));
+            walk.chosen(passing, fields, &mut chosen);
+            spans = Spans { bounds: &chosen, stride: fields + 1, rows: passing.len(), ..spans };
         }
-        let good = spans.rows;
+        push(&others, &mut spans, &nulls, rows);
+        let added = spans.rows;
+        good = match &passing {
+            Some(passing) => passing.get(added).map_or(good, |first_left| *first_left as usize),
+            None => added,
+        };
         for missing in &layout.missing {
-            (0..good).for_each(|_| rows.columns[*missing].push_null());
+            (0..added).for_each(|_| rows.columns[*missing].push_null());
         }
-        rows.took(good);
-        let end = spans.end_of(good).unwrap_or(taken.bytes);
-        taken = Taken { rows: taken.rows + good, bytes: end };
+        rows.took(added);
+        rows.pruned += (good - added) as u64;
+        taken = Taken { rows: taken.rows + good, bytes: walk.end_of(good, fields) };
         if good < at_once {
             return taken;
         }
-        walk.take(good, targets.len());
+        walk.take(good, fields);
         at_once = (2 * at_once).min(RECORDS_AT_ONCE);
+    }
+}
+
+/// Appends the values of these fields to their columns, up to the first record of which one is not good.
+fn push(fields: &[(usize, usize)], spans: &mut Spans<'_>, nulls: &NullWords<'_>, rows: &mut Rows) {
+    for (field, target) in fields {
+        spans.field = *field;
+        spans.rows = rows.columns[*target].push_spans(spans, nulls);
     }
 }

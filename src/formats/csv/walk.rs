@@ -79,6 +79,19 @@ impl Walk {
         &self.bounds[..self.filled]
     }
 
+    /// Where the first so many records end.
+    pub(super) fn end_of(&self, records: usize, fields: usize) -> usize {
+        self.bounds[records * fields] as usize
+    }
+
+    /// Writes down where the fields of some records lie, each with its beginning.
+    pub(super) fn chosen(&self, records: &[u32], fields: usize, to: &mut Vec<u32>) {
+        to.clear();
+        for record in records {
+            to.extend_from_slice(&self.bounds[*record as usize * fields..=(*record as usize + 1) * fields]);
+        }
+    }
+
     /// Forgets the first so many records.
     pub(super) fn take(&mut self, records: usize, fields: usize) {
         self.bounds.copy_within(records * fields..self.filled, 0);
