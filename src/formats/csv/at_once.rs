@@ -51,6 +51,7 @@ pub(super) fn take_good(
         let mut spans = Spans { bytes, bounds: walk.bounds(), fields, stride: fields, field: 0, rows: found };
         push(&tested, &mut spans, &nulls, rows);
         let mut good = spans.rows;
+        tested.iter().for_each(|(_, target)| rows.columns[*target].truncate(rows.count + good));
         // Of rows that the filter leaves out nothing else is read.
         let passing = if may_test { rows.passing(good).filter(|rows| rows.len() < good) } else { None };
         if let Some(passing) = &passing {
