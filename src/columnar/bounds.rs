@@ -216,18 +216,19 @@ mod tests {
 
     #[test]
     fn values_are_kept_whatever_type_they_are_read_as() {
-        let numbers = [Some(-3_i64), None, Some(0), Some(7), Some(8)];
+        let numbers = [Some(-3_i32), None, Some(0), Some(7), Some(8)];
+        let whole = numbers.map(|number| number.map(i64::from)).to_vec();
         let decimal = |values: Vec<Option<i128>>| {
             Decimal128Array::from(values).with_precision_and_scale(12, 2).expect("a decimal")
         };
-        let narrow = Decimal64Array::from(numbers.to_vec()).with_precision_and_scale(12, 2).expect("a decimal");
+        let narrow = Decimal64Array::from(whole.clone()).with_precision_and_scale(12, 2).expect("a decimal");
         let texts: Vec<Option<String>> =
             numbers.iter().map(|number| number.map(|number| format!("{number:+}"))).collect();
         let codes: DictionaryArray<UInt32Type> = texts.iter().map(Option::as_deref).collect();
         let wide = decimal(numbers.iter().map(|number| number.map(i128::from)).collect());
-        let floats: Float64Array = numbers.iter().map(|number| number.map(|number| number as f64)).collect();
+        let floats: Float64Array = numbers.iter().map(|number| number.map(f64::from)).collect();
         let columns: [(ArrayRef, ArrayRef); 6] = [
-            (Arc::new(Int64Array::from(numbers.to_vec())), Arc::new(Int64Array::from(vec![7]))),
+            (Arc::new(Int64Array::from(whole)), Arc::new(Int64Array::from(vec![7]))),
             (Arc::new(wide), Arc::new(decimal(vec![Some(7)]))),
             (Arc::new(narrow), Arc::new(decimal(vec![Some(7)]))),
             (Arc::new(floats), Arc::new(Float64Array::from(vec![7.0]))),

@@ -80,7 +80,7 @@ fn codes_join_as_their_texts() {
     use arrow_array::{ArrayRef, DictionaryArray, Int64Array, StringArray, UInt32Array};
 
     let texts = |texts: Vec<Option<String>>| Arc::new(StringArray::from(texts)) as ArrayRef;
-    let numbers = |count: usize| Arc::new(Int64Array::from_iter_values(0..count as i64)) as ArrayRef;
+    let numbers = |count: i64| Arc::new(Int64Array::from_iter_values(0..count)) as ArrayRef;
     let table_keys = texts((0..50).map(|n| Some(format!("key {n}"))).chain([None]).collect());
     let table = RecordBatch::try_from_iter([("k", table_keys), ("row", numbers(51))]).unwrap();
     let dictionaries: Vec<ArrayRef> = (0..20)
