@@ -200,7 +200,7 @@ fn summary(totals: &Totals) -> String {
 }
 
 fn pruned(rows: u64) -> String {
-    if rows == 0 { String::new() } else { format!(", {} passed over by statistics", counted(rows, "row")) }
+    if rows == 0 { String::new() } else { format!(", {} left out as they were read", counted(rows, "row")) }
 }
 
 /// A progress record as JSON: flat, with times in milliseconds.

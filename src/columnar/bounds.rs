@@ -4,10 +4,11 @@
 //! least and the greatest value of a part leaves the part out if no value between them would do, and counts its rows.
 
 use std::cmp::Ordering::{Equal, Greater, Less};
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Float64Type;
-use arrow_array::{Array, ArrayRef, BooleanArray, Scalar};
+use arrow_array::types::{Decimal128Type, Float64Type, UInt32Type};
+use arrow_array::{Array, ArrayRef, BooleanArray, Decimal64Array, Scalar};
 use arrow_buffer::BooleanBuffer;
 use arrow_ord::cmp;
 
@@ -52,6 +53,17 @@ impl Keeps {
             Self::Greater => Self::Less,
         }
     }
+
+    /// Whether a value is kept that compares so with the other.
+    pub(crate) fn holds(self, order: std::cmp::Ordering) -> bool {
+        match self {
+            Self::Less => order == Less,
+            Self::AtMost => order != Greater,
+            Self::Equal => order == Equal,
+            Self::AtLeast => order != Less,
+            Self::Greater => order == Greater,
+        }
+    }
 }
 
 impl Bound {
@@ -77,6 +89,63 @@ impl Bound {
             Keeps::AtLeast => unless_false(&cmp::gt_eq(most, &value)?),
             Keeps::Greater => unless_false(&cmp::gt(most, &value)?),
         })
+    }
+
+    /// A bit for each value of a column: whether it is kept. Nothing if they cannot be compared with the bound's. What is
+    /// left out the filter behind the bound leaves out as well.
+    pub(crate) fn kept(&self, column: &ArrayRef) -> Result<Option<BooleanBuffer>> {
+        if let Some(codes) = column.as_dictionary_opt::<UInt32Type>() {
+            let Some(kept) = self.kept(codes.values())? else { return Ok(None) };
+            // A row without a code may have any number in its place.
+            let is_kept = |row: usize| codes.is_valid(row) && kept.value(codes.keys().value(row) as usize);
+            return Ok(Some(BooleanBuffer::collect_bool(codes.len(), is_kept)));
+        }
+        let Some(value) = self.value_as(column.data_type()) else { return Ok(None) };
+        if column.data_type().is_floating() {
+            return self.kept_floats(column, &value).map(Some);
+        }
+        let value = Scalar::new(value);
+        let answers = match self.keeps {
+            Keeps::Less => cmp::lt(column, &value)?,
+            Keeps::AtMost => cmp::lt_eq(column, &value)?,
+            Keeps::Equal => cmp::eq(column, &value)?,
+            Keeps::AtLeast => cmp::gt_eq(column, &value)?,
+            Keeps::Greater => cmp::gt(column, &value)?,
+        };
+        Ok(Some(match answers.nulls() {
+            Some(nulls) => answers.values() & nulls.inner(),
+            None => answers.values().clone(),
+        }))
+    }
+
+    /// The value as one of a column of this type, which may be a narrower one.
+    fn value_as(&self, column: &DataType) -> Option<ArrayRef> {
+        let own = self.value.data_type();
+        if self.value.len() != 1 || self.value.is_null(0) {
+            return None;
+        }
+        match (own, column) {
+            (DataType::Decimal128(..), DataType::Decimal64(precision, scale))
+                if *own == DataType::Decimal128(*precision, *scale) =>
+            {
+                let value = i64::try_from(self.value.as_primitive::<Decimal128Type>().value(0)).ok()?;
+                let value = Decimal64Array::from_value(value, 1).with_precision_and_scale(*precision, *scale);
+                Some(Arc::new(value.ok()?))
+            }
+            (DataType::Dictionary(_, values), _) if **values == *column => arrow_cast::cast(&self.value, column).ok(),
+            _ => (own == column).then(|| ArrayRef::clone(&self.value)),
+        }
+    }
+
+    /// Zeros of both signs are equal; NaN is kept by all, since filters know better where it stands.
+    fn kept_floats(&self, column: &ArrayRef, value: &ArrayRef) -> Result<BooleanBuffer> {
+        let wide = |array: &ArrayRef| arrow_cast::cast(array, &DataType::Float64);
+        let (column, value) = (wide(column)?, wide(value)?);
+        let (column, value) = (column.as_primitive::<Float64Type>(), value.as_primitive::<Float64Type>().value(0));
+        Ok(BooleanBuffer::collect_bool(column.len(), |row| {
+            let order = column.value(row).partial_cmp(&value);
+            column.is_valid(row) && order.is_none_or(|order| self.keeps.holds(order))
+        }))
     }
 
     /// NaN is above all numbers and in no statistics: nothing is known of what is greater.
@@ -112,9 +181,7 @@ fn unless_false(answers: &BooleanArray) -> BooleanBuffer {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow_array::{Float64Array, Int64Array, StringArray};
+    use arrow_array::{Decimal128Array, DictionaryArray, Float64Array, Int64Array, StringArray};
 
     use super::*;
 
@@ -145,6 +212,67 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn values_are_kept_whatever_type_they_are_read_as() {
+        let numbers = [Some(-3_i32), None, Some(0), Some(7), Some(8)];
+        let whole = numbers.map(|number| number.map(i64::from)).to_vec();
+        let decimal = |values: Vec<Option<i128>>| {
+            Decimal128Array::from(values).with_precision_and_scale(12, 2).expect("a decimal")
+        };
+        let narrow = Decimal64Array::from(whole.clone()).with_precision_and_scale(12, 2).expect("a decimal");
+        let texts: Vec<Option<String>> =
+            numbers.iter().map(|number| number.map(|number| format!("{number:+}"))).collect();
+        let codes: DictionaryArray<UInt32Type> = texts.iter().map(Option::as_deref).collect();
+        let wide = decimal(numbers.iter().map(|number| number.map(i128::from)).collect());
+        let floats: Float64Array = numbers.iter().map(|number| number.map(f64::from)).collect();
+        let columns: [(ArrayRef, ArrayRef); 6] = [
+            (Arc::new(Int64Array::from(whole)), Arc::new(Int64Array::from(vec![7]))),
+            (Arc::new(wide), Arc::new(decimal(vec![Some(7)]))),
+            (Arc::new(narrow), Arc::new(decimal(vec![Some(7)]))),
+            (Arc::new(floats), Arc::new(Float64Array::from(vec![7.0]))),
+            (Arc::new(StringArray::from(texts)), Arc::new(StringArray::from(vec!["+7"]))),
+            (Arc::new(codes), Arc::new(StringArray::from(vec!["+7"]))),
+        ];
+        for (column, value) in columns {
+            for keeps in ALL {
+                let kept = bound(keeps, Arc::clone(&value)).kept(&column).expect("bits").expect("of one type");
+                // As texts with a sign, numbers are in another order: + is before -.
+                let below = if value.data_type() == &DataType::Utf8 { [false, true] } else { [true, true] };
+                let (less, equal) = (keeps.holds(Less), keeps.holds(Equal));
+                let greater = keeps.holds(Greater);
+                let first = if below[0] { less } else { greater };
+                assert_eq!(
+                    kept.iter().collect::<Vec<_>>(),
+                    [first, false, less, equal, greater],
+                    "{keeps:?} {column:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn floats_that_are_no_numbers_are_left_to_the_filter() {
+        let column: ArrayRef = Arc::new(Float64Array::from(vec![f64::NAN, -0.0, 0.0]));
+        let kept = |keeps, value: f64| {
+            let kept = bound(keeps, Arc::new(Float64Array::from(vec![value]))).kept(&column).expect("bits");
+            kept.expect("floats").iter().collect::<Vec<_>>()
+        };
+        assert_eq!(kept(Keeps::Less, 0.0), [true, false, false]);
+        assert_eq!(kept(Keeps::Equal, 0.0), [true, true, true]);
+        assert_eq!(kept(Keeps::Equal, f64::NAN), [true, true, true]);
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_kept() {
+        let column: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+        let number: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        assert!(bound(Keeps::Equal, Arc::clone(&number)).kept(&column).expect("bits").is_none());
+        let huge = Decimal128Array::from(vec![i128::from(i64::MAX) + 1]).with_precision_and_scale(38, 0);
+        let narrow = Decimal64Array::from(vec![1]).with_precision_and_scale(18, 0).expect("a decimal");
+        let huge = bound(Keeps::Less, Arc::new(huge.expect("a decimal")));
+        assert!(huge.kept(&(Arc::new(narrow) as ArrayRef)).expect("bits").is_none());
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub struct SetAside {
 pub struct ReadReport {
     /// Rows given.
     pub rows: u64,
-    /// Rows that were not read, because what their file says of them keeps them from passing the query's filters.
+    /// Rows that were not given, since the query's filters would not let them pass.
     pub pruned: u64,
     /// How often a name came again in one object of NDJSON: its last value counts.
     pub repeated: u64,

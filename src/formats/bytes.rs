@@ -4,6 +4,7 @@ use arrow_array::StringArray;
 use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 
 use crate::error::Result;
+use crate::formats::spans::{NullWords, Spans};
 
 /// Values of different lengths, end to end.
 #[derive(Debug)]
@@ -21,6 +22,12 @@ impl Bytes {
     /// bytes makes cheap, and what is too much is taken off again.
     #[inline(always)]
     pub(super) fn push_within(&mut self, bytes: &[u8], start: usize, end: usize) {
+        self.append_within(bytes, start, end);
+        self.end_value();
+    }
+
+    #[inline(always)]
+    fn append_within(&mut self, bytes: &[u8], start: usize, end: usize) {
         match bytes[start..].first_chunk::<16>() {
             Some(short) if end - start <= short.len() => {
                 let len = self.bytes.len() + (end - start);
@@ -29,7 +36,17 @@ impl Bytes {
             }
             _ => self.bytes.extend_from_slice(&bytes[start..end]),
         }
-        self.end_value();
+    }
+
+    /// Appends the texts of fields from a row on, up to the first that is null, and says how many.
+    pub(super) fn push_spans(&mut self, spans: &Spans<'_>, from: usize, nulls: &NullWords<'_>) -> usize {
+        let mut offsets = std::mem::take(&mut self.offsets);
+        let taken = spans.run(from, nulls, &mut offsets, |start, end| {
+            self.append_within(spans.bytes, start, end);
+            Some(offset(self.bytes.len()))
+        });
+        self.offsets = offsets;
+        taken
     }
 
     /// Ends the value whose bytes were just appended to `bytes`.
@@ -74,6 +91,14 @@ impl Bytes {
     pub(super) fn get(&self, index: usize) -> &[u8] {
         let end = |place: usize| usize::try_from(self.offsets[place]).unwrap_or_default();
         &self.bytes[end(index)..end(index + 1)]
+    }
+
+    /// Keeps of the latest `count` values only these, which are in order and count from the first of them.
+    pub(super) fn retain_latest(&mut self, count: usize, rows: &[u32]) {
+        let first = self.len() - count;
+        let kept: Vec<Vec<u8>> = rows.iter().map(|row| self.get(first + *row as usize).to_vec()).collect();
+        self.truncate(first);
+        kept.iter().for_each(|value| self.push(value));
     }
 
     /// The values, which must be UTF-8, as an array of their own.

@@ -7,7 +7,8 @@ use arrow_array::timezone::Tz;
 use arrow_schema::TimeUnit;
 use chrono::{DateTime, TimeZone};
 
-use crate::formats::digits::{ZEROS, eight_byte_integer, eight_bytes, eight_digits, not_digits};
+use crate::formats::dates::usual_date;
+use crate::formats::digits::{Pointed, ZEROS, eight_byte_integer, eight_digits, not_digits};
 
 /// In which way a text is not a value of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,10 +123,10 @@ pub(super) fn float64(text: &[u8]) -> Parsed<f64> {
 /// As [`float64`] of the text from `start` to `end`. One of at most eight bytes, with others behind it, is read at once:
 /// without a branch for each digit, which nobody could foresee.
 #[inline(always)]
-pub(super) fn float64_within(bytes: &[u8], start: usize, end: usize) -> Parsed<f64> {
+pub(super) fn float64_within(bytes: &[u8], start: usize, end: usize, pointed: &mut Pointed) -> Parsed<f64> {
     if end - start <= 8
-        && let Some(word) = bytes[start..].first_chunk()
-        && let Some((negative, mantissa, fraction)) = eight_bytes(u64::from_le_bytes(*word), end - start)
+        && let Some(word) = bytes.get(start..).and_then(|rest| rest.first_chunk())
+        && let Some((negative, mantissa, fraction)) = pointed.read(u64::from_le_bytes(*word), end - start)
     {
         #[expect(clippy::cast_precision_loss, reason = "at most eight digits: exact")]
         let value = mantissa as f64 / POWERS_OF_TEN[fraction];
@@ -137,13 +138,18 @@ pub(super) fn float64_within(bytes: &[u8], start: usize, end: usize) -> Parsed<f
 
 /// As [`decimal`] of the text from `start` to `end`; one of at most eight bytes, with others behind it, is read at once.
 #[inline(always)]
-pub(super) fn decimal_within(bytes: &[u8], start: usize, end: usize, precision: u8, scale: i8) -> Parsed<i128> {
+pub(super) fn decimal_within(
+    bytes: &[u8],
+    (start, end): (usize, usize),
+    (precision, scale): (u8, i8),
+    pointed: &mut Pointed,
+) -> Parsed<i128> {
     /// Eight digits and six zeros.
     const DIGITS_MAX: u8 = 14;
     if end - start <= 8
         && precision >= DIGITS_MAX
-        && let Some(word) = bytes[start..].first_chunk()
-        && let Some((negative, mantissa, fraction)) = eight_bytes(u64::from_le_bytes(*word), end - start)
+        && let Some(word) = bytes.get(start..).and_then(|rest| rest.first_chunk())
+        && let Some((negative, mantissa, fraction)) = pointed.read(u64::from_le_bytes(*word), end - start)
         && let Some(missing) = usize::try_from(scale).ok().and_then(|scale| scale.checked_sub(fraction))
         && missing < 7
     {
@@ -158,7 +164,7 @@ pub(super) fn decimal_within(bytes: &[u8], start: usize, end: usize, precision: 
 #[inline(always)]
 pub(super) fn integer_within<T: TryFrom<i128> + TryFrom<i64>>(bytes: &[u8], start: usize, end: usize) -> Parsed<T> {
     if end - start <= 8
-        && let Some(word) = bytes[start..].first_chunk()
+        && let Some(word) = bytes.get(start..).and_then(|rest| rest.first_chunk())
         && let Some(value) = eight_byte_integer(u64::from_le_bytes(*word), end - start)
         && let Ok(value) = T::try_from(value)
     {
@@ -314,36 +320,6 @@ pub(super) fn date(text: &[u8]) -> Parsed<i32> {
     let mut rest = text;
     let days = calendar_day(&mut rest)?;
     if rest.is_empty() { i32::try_from(days).map_err(|_| Wrong::Range) } else { Err(Wrong::Shape) }
-}
-
-/// A date of the years 0 to 9999, if it is one; in numbers of 32 bits, none of which is negative.
-#[inline(always)]
-fn usual_date(text: &[u8; 10]) -> Option<i32> {
-    /// Days from the first of March of the year 0 to 1970-01-01.
-    const EPOCH: i32 = 719_468;
-    let digit = |place: usize| u32::from(text[place].wrapping_sub(b'0'));
-    let digits = [0, 1, 2, 3, 5, 6, 8, 9].map(digit);
-    if digits.iter().any(|digit| *digit > 9) || text[4] != b'-' || text[7] != b'-' {
-        return None;
-    }
-    let [thousands, hundreds, tens, ones, month_tens, month_ones, day_tens, day_ones] = digits;
-    let year = 1000 * thousands + 100 * hundreds + 10 * tens + ones;
-    let (month, day) = (10 * month_tens + month_ones, 10 * day_tens + day_ones);
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let last = match month {
-        2 => 28 + u32::from(is_leap),
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => return None,
-    };
-    if day < 1 || day > last {
-        return None;
-    }
-    // As `days_from_civil`; one era of 400 years later, so that January and February of the year 0 have a year before.
-    let year = year + 400 - u32::from(month <= 2);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + day_of_year;
-    Some(i32::try_from(days).ok()? - 146_097 - EPOCH)
 }
 
 /// How many of the unit make a second.
@@ -568,6 +544,7 @@ mod tests {
     fn short_floats_equal_those_of_the_standard_library_in_every_form() {
         // All texts of up to five of these bytes, with other bytes behind them.
         let letters = b"-+.0179e";
+        let mut pointed = Pointed::at(2);
         for length in 0..=5u32 {
             for number in 0..8usize.pow(length) {
                 let text: Vec<u8> = (0..length).map(|place| letters[number >> (3 * place) & 7]).collect();
@@ -576,7 +553,7 @@ mod tests {
                 let expected = float64(&text);
                 let parsed: Option<f64> = std::str::from_utf8(&text).unwrap().parse().ok();
                 assert_eq!(expected.ok().map(f64::to_bits), parsed.map(f64::to_bits), "{text:?}");
-                let found = float64_within(&bytes, 0, text.len());
+                let found = float64_within(&bytes, 0, text.len(), &mut pointed);
                 assert_eq!(found.ok().map(f64::to_bits), parsed.map(f64::to_bits), "{:?}", str::from_utf8(&text));
             }
         }
@@ -586,7 +563,7 @@ mod tests {
         ] {
             let bytes = format!("{text}\n0000000");
             let parsed: Option<f64> = text.parse().ok();
-            let found = float64_within(bytes.as_bytes(), 0, text.len());
+            let found = float64_within(bytes.as_bytes(), 0, text.len(), &mut pointed);
             assert_eq!(found.ok().map(f64::to_bits), parsed.map(f64::to_bits), "{text}");
         }
     }
@@ -682,7 +659,10 @@ mod tests {
             for (precision, scale) in [(15, 2), (38, 6), (18, 0), (16, 8), (4, 2), (20, -2)] {
                 let expected = decimal(text.as_bytes(), precision, scale);
                 let bytes = format!("{text}|000000000");
-                assert_eq!(decimal_within(bytes.as_bytes(), 0, text.len(), precision, scale), expected, "{text}");
+                for mut pointed in (0..8).map(Pointed::at) {
+                    let read = decimal_within(bytes.as_bytes(), (0, text.len()), (precision, scale), &mut pointed);
+                    assert_eq!(read, expected, "{text}");
+                }
             }
         }
     }

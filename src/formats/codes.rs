@@ -16,6 +16,8 @@ use hashbrown::HashTable;
 
 use crate::error::{Error, Result};
 use crate::formats::bytes::Bytes;
+use crate::formats::column::retain_latest;
+use crate::formats::spans::{NullWords, Spans};
 use crate::limits::{CODED_BYTES_MAX, CODED_TEXTS_MAX};
 
 /// Texts of so many bytes are compared as one number, whose last byte is their length.
@@ -42,8 +44,10 @@ struct Texts {
     all: Bytes,
     /// Of short texts, by code: the bytes and their number. Zero for others, which no text is.
     words: Vec<u128>,
-    /// Codes of short texts, by the hash of their words; at most half of them are used.
+    /// Codes of short texts, by the highest bits of the hash of their words; at most half of them are used.
     slots: Vec<u32>,
+    /// Which bits of a hash choose a slot: those from here on.
+    shift: u32,
     /// Codes of longer texts with their hashes.
     long: HashTable<(u64, u32)>,
     hasher: FixedState,
@@ -74,26 +78,23 @@ fn padded(text: &[u8]) -> u128 {
     word_of(sixteen, text.len())
 }
 
+/// A hash, of which the highest bits are the best.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "halves are taken apart on purpose")]
-fn hash(word: u128) -> usize {
-    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    const SALT: u64 = 0xd6e8_feb8_6659_fd93;
-    let fold = |half: u64| {
-        let product = u128::from(half) * u128::from(MULTIPLIER);
-        product as u64 ^ (product >> 64) as u64
-    };
-    // One fold of both halves would map all texts with one first half to one value.
-    fold(fold(word as u64 ^ SALT) ^ (word >> 64) as u64) as usize
+fn hash(word: u128) -> u64 {
+    const MULTIPLIERS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
+    let (low, high) = (word as u64, (word >> 64) as u64);
+    low.wrapping_mul(MULTIPLIERS[0]) ^ high.wrapping_mul(MULTIPLIERS[1])
 }
 
 impl Texts {
     fn new() -> Self {
-        const SLOTS: usize = 64;
+        const SLOT_BITS: u32 = 6;
         Self {
             all: Bytes::new(),
             words: Vec::new(),
-            slots: vec![NONE; SLOTS],
+            slots: vec![NONE; 1 << SLOT_BITS],
+            shift: u64::BITS - SLOT_BITS,
             long: HashTable::new(),
             hasher: FixedState::default(),
         }
@@ -103,7 +104,7 @@ impl Texts {
     #[inline(always)]
     fn find(&self, word: u128) -> std::result::Result<u32, usize> {
         let mask = self.slots.len() - 1;
-        let mut slot = hash(word) & mask;
+        let mut slot = self.first_slot(word);
         loop {
             let code = self.slots[slot];
             if code == NONE {
@@ -116,9 +117,26 @@ impl Texts {
         }
     }
 
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "there are fewer slots than that")]
+    fn first_slot(&self, word: u128) -> usize {
+        (hash(word) >> self.shift) as usize
+    }
+
     fn find_long(&self, text: &[u8], hash: u64) -> Option<u32> {
         let same = |&(other, code): &(u64, u32)| other == hash && self.all.get(code as usize) == text;
         self.long.find(hash, same).map(|(_, code)| *code)
+    }
+
+    /// The code of the text that stands in other bytes, if it is short and has one; those behind it are read, too.
+    #[inline(always)]
+    fn find_within(&self, bytes: &[u8], start: usize, end: usize) -> Option<u32> {
+        let length = end - start;
+        if length > SHORT_BYTES {
+            return None;
+        }
+        let sixteen = bytes.get(start..)?.first_chunk()?;
+        self.find(word_of(*sixteen, length)).ok()
     }
 
     /// Gives a new text the next code; nothing if there is no room for more.
@@ -138,6 +156,7 @@ impl Texts {
         self.words.push(padded(text));
         if 2 * self.words.len() > self.slots.len() {
             self.slots = vec![NONE; 2 * self.slots.len()];
+            self.shift -= 1;
             for (code, word) in (0..).zip(&self.words).filter(|(_, word)| **word != 0) {
                 if let Err(slot) = self.find(*word) {
                     self.slots[slot] = code;
@@ -196,16 +215,44 @@ impl Codes {
     /// As [`Codes::push`] of the text that stands in other bytes: those behind it are read, too, and taken off again.
     #[inline(always)]
     pub(super) fn push_within(&mut self, bytes: &[u8], start: usize, end: usize) {
-        let length = end - start;
         if self.plain.is_none()
-            && length <= SHORT_BYTES
-            && let Some(sixteen) = bytes[start..].first_chunk()
-            && let Ok(code) = self.texts.find(word_of(*sixteen, length))
+            && let Some(code) = self.texts.find_within(bytes, start, end)
         {
             self.rows.push(code);
             return;
         }
         self.push(&bytes[start..end]);
+    }
+
+    /// Appends the texts of fields, which are UTF-8, from a row on, up to the first that is null, and says how many.
+    pub(super) fn push_spans(&mut self, spans: &Spans<'_>, from: usize, nulls: &NullWords<'_>) -> usize {
+        let mut row = from;
+        while row < spans.rows {
+            if self.plain.is_none() {
+                let texts = &self.texts;
+                row += spans.run(row, nulls, &mut self.rows, |start, end| texts.find_within(spans.bytes, start, end));
+            }
+            let Some(text) = spans.text(row, nulls) else { break };
+            self.push(text);
+            row += 1;
+        }
+        row - from
+    }
+
+    /// The text of a row that has one.
+    pub(super) fn get(&self, row: usize) -> &[u8] {
+        match &self.plain {
+            Some(plain) => plain.get(row),
+            None => self.texts.all.get(self.rows[row] as usize),
+        }
+    }
+
+    /// Keeps of the latest `count` rows only these, which are in order and count from the first of them.
+    pub(super) fn retain_latest(&mut self, count: usize, rows: &[u32]) {
+        match &mut self.plain {
+            Some(plain) => plain.retain_latest(count, rows),
+            None => retain_latest(&mut self.rows, count, rows),
+        }
     }
 
     /// Goes on without codes, for good.

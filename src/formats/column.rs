@@ -16,15 +16,18 @@ use arrow_array::{
 };
 use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use arrow_select::filter::filter_record_batch;
 use serde::{Deserialize, Serialize};
 
 use crate::columnar::RecordBatch;
 use crate::columnar::data_type::{coded_text, with_coded};
 use crate::error::{Error, ErrorKind, Result};
+use crate::formats::Bound;
 use crate::formats::bytes::{Bytes, offset};
 use crate::formats::cell;
 use crate::formats::cell::Wrong;
 use crate::formats::codes::Codes;
+use crate::formats::kept_rows::Test;
 use crate::limits::ROWS_PER_READ_MAX;
 
 /// How bytes are written in text.
@@ -212,6 +215,31 @@ impl Column {
         validity.append(false);
     }
 
+    /// Keeps of the latest `count` values, none of which is null, only these, which are in order and count from the first
+    /// of them. Not of lists and structs.
+    pub(super) fn retain_latest(&mut self, count: usize, rows: &[u32]) {
+        with_vec!(&mut self.values, values => retain_latest(values, count, rows),
+            Values::Text(values) | Values::Binary(values, _) => values.retain_latest(count, rows),
+            Values::Coded(codes) => codes.retain_latest(count, rows),
+            Values::Null(len) => *len = *len - count + rows.len(),
+            Values::List(..) | Values::Struct(..) => {}
+        );
+    }
+
+    fn is_latest_null(&self) -> bool {
+        self.validity.as_ref().is_some_and(|validity| !validity.is_empty() && !validity.get_bit(validity.len() - 1))
+    }
+
+    /// Whether a null may be among the values.
+    pub(super) fn may_hold_nulls(&self) -> bool {
+        self.validity.is_some()
+    }
+
+    /// Whether nobody looks at the values.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_idle
+    }
+
     /// Whether nobody looks at the values, which are texts: it is enough that they are there.
     pub(super) fn is_idle_text(&self) -> bool {
         self.is_idle && self.holds_text()
@@ -377,6 +405,15 @@ impl Column {
     }
 }
 
+/// Keeps of the latest `count` values only these, which are in order and count from the first of them.
+pub(super) fn retain_latest<T: Copy>(values: &mut Vec<T>, count: usize, rows: &[u32]) {
+    let first = values.len() - count;
+    for (to, from) in (first..).zip(rows) {
+        values[to] = values[first + *from as usize];
+    }
+    values.truncate(first + rows.len());
+}
+
 fn take<T>(values: &mut Vec<T>) -> Vec<T> {
     let next = Vec::with_capacity(values.len());
     std::mem::replace(values, next)
@@ -421,6 +458,11 @@ pub(super) struct Rows {
     schema: SchemaRef,
     pub(super) columns: Vec<Column>,
     pub(super) count: usize,
+    /// Rows that do not keep these are left out of a batch, and counted.
+    bounds: Vec<Bound>,
+    /// What the bounds ask of values as they come.
+    pub(super) tests: Vec<Test>,
+    pub(super) pruned: u64,
 }
 
 impl Rows {
@@ -430,7 +472,39 @@ impl Rows {
         for (index, column) in columns.iter_mut().enumerate() {
             column.is_idle = idle.contains(&index);
         }
-        Ok(Self { schema: Arc::clone(schema), columns, count: 0 })
+        let schema = Arc::clone(schema);
+        Ok(Self { schema, columns, count: 0, bounds: Vec::new(), tests: Vec::new(), pruned: 0 })
+    }
+
+    /// The same, of rows that keep these bounds.
+    pub(super) fn keeping(mut self, bounds: &[Bound]) -> Self {
+        self.bounds = bounds.to_vec();
+        let test = |bound: &Bound| Test::of(bound, self.columns.get(bound.column)?);
+        self.tests = bounds.iter().filter_map(test).collect();
+        self
+    }
+
+    /// Whether the row whose values were just appended to the columns that are tested is one that the bounds leave out.
+    /// Nothing is known if one of them has no value for it.
+    pub(super) fn leave_out_latest(&self) -> bool {
+        let is_there = |test: &Test| self.columns[test.column].len() == self.count + 1;
+        let passes = |test: &Test| {
+            let (column, mut rows) = (&self.columns[test.column], vec![0]);
+            column.retain_passing(test, 1, &mut rows);
+            !column.is_latest_null() && !rows.is_empty()
+        };
+        self.tests.iter().all(is_there) && !self.tests.iter().all(passes)
+    }
+
+    /// Which of so many rows, whose values stand at the end of the columns that are tested, may keep all bounds; nothing if
+    /// a null is among these values.
+    pub(super) fn passing(&self, count: usize) -> Option<Vec<u32>> {
+        if self.tests.iter().any(|test| self.columns[test.column].may_hold_nulls()) {
+            return None;
+        }
+        let mut rows: Vec<u32> = (0..u32::try_from(count).ok()?).collect();
+        self.tests.iter().for_each(|test| self.columns[test.column].retain_passing(test, count, &mut rows));
+        Some(rows)
     }
 
     /// Notes so many whole rows that were appended, but for the values of idle columns. What was appended behind them is
@@ -461,8 +535,25 @@ impl Rows {
         self.count += 1;
     }
 
-    /// All rows as a batch; there are none afterwards.
+    /// All rows that keep the bounds as a batch; there are none afterwards.
     pub(super) fn finish(&mut self) -> Result<RecordBatch> {
+        let batch = self.finish_all()?;
+        let mut all: Option<BooleanBuffer> = None;
+        for bound in &self.bounds {
+            // Of columns that nobody looks at nothing is known.
+            let column = self.columns.get(bound.column).filter(|column| !column.is_idle);
+            let Some(kept) = column.map(|_| bound.kept(batch.column(bound.column))).transpose()?.flatten() else {
+                continue;
+            };
+            all = Some(all.map_or_else(|| kept.clone(), |all| &all & &kept));
+        }
+        let Some(kept) = all.filter(|all| all.count_set_bits() < all.len()) else { return Ok(batch) };
+        let kept = filter_record_batch(&batch, &BooleanArray::new(kept, None))?;
+        self.pruned += (batch.num_rows() - kept.num_rows()) as u64;
+        Ok(kept)
+    }
+
+    fn finish_all(&mut self) -> Result<RecordBatch> {
         let columns = self.columns.iter_mut().map(Column::finish).collect::<Result<Vec<_>>>()?;
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.count)));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)

@@ -8,16 +8,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::UInt32Type;
-use arrow_array::{Array, ArrayRef, DictionaryArray, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow_array::types::{Decimal64Type, Decimal128Type, UInt32Type};
+use arrow_array::{Array, ArrayRef, BooleanArray, DictionaryArray, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow_buffer::BooleanBuffer;
 use arrow_schema::ArrowError;
+use arrow_select::filter::{FilterBuilder, FilterPredicate};
 
 use crate::columnar::data_type::coded_text;
 use crate::columnar::{DataType, RecordBatch, Schema, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::bad_records::new_column;
 use crate::formats::untrusted;
-use crate::formats::{BatchReader, ReadReport, Split};
+use crate::formats::{BatchReader, Bound, ReadReport, Split};
 use crate::limits::ROWS_PER_READ_MAX;
 use crate::suggest;
 
@@ -35,6 +37,8 @@ pub(super) struct Projection {
     /// The texts that codes stood for in the latest batch: as long as they are the same, whoever knows the codes need not
     /// look them up again.
     texts: Vec<Option<ArrayRef>>,
+    /// Rows that do not keep all of these are left out.
+    bounds: Vec<Bound>,
 }
 
 impl Projection {
@@ -67,9 +71,9 @@ impl Projection {
                 let advice = suggest::meant(name, names, otherwise);
                 return Err(error.at(Place::default().column(name)).advice(advice));
             };
-            let is_text_for_codes = *field.data_type() == coded_text() && *found.data_type() == DataType::Utf8;
-            if !found.data_type().equals_datatype(field.data_type()) && !is_text_for_codes {
-                let (has, wants) = (found.data_type(), field.data_type());
+            let (has, wants) = (found.data_type(), field.data_type());
+            let is_text_for_codes = *wants == coded_text() && *has == DataType::Utf8;
+            if !has.equals_datatype(wants) && !is_text_for_codes && !is_narrow_decimal(has, wants) {
                 let message = format!("column \"{name}\" is {has} in the file where {wants} is expected");
                 return Err(Error::new(ErrorKind::BadRecord, message)
                     .at(Place::default().column(name))
@@ -82,19 +86,41 @@ impl Projection {
             is_missing.then(|| new_null_array(field.data_type(), ROWS_PER_READ_MAX))
         });
         let texts = vec![None; places.len()];
-        Ok(Self { schema: SchemaRef::clone(wished), nulls: nulls.collect(), places, texts })
+        Ok(Self { schema: SchemaRef::clone(wished), nulls: nulls.collect(), places, texts, bounds: Vec::new() })
     }
 
+    /// The same, of rows that keep these bounds of wished columns.
+    #[cfg(feature = "parquet")]
+    pub(super) fn keeping(mut self, bounds: &[Bound]) -> Self {
+        self.bounds = bounds.to_vec();
+        self
+    }
+
+    /// Which rows keep all bounds of columns that are there; nothing if all do.
+    fn kept(&self, batch: &RecordBatch) -> Result<Option<FilterPredicate>, ArrowError> {
+        let mut all: Option<BooleanBuffer> = None;
+        for bound in &self.bounds {
+            let Some(place) = self.places.get(bound.column).copied().flatten() else { continue };
+            let kept = bound.kept(batch.column(place)).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+            if let Some(kept) = kept {
+                all = Some(all.map_or_else(|| kept.clone(), |all| &all & &kept));
+            }
+        }
+        let some = all.filter(|all| all.count_set_bits() < all.len());
+        Ok(some.map(|kept| FilterBuilder::new(&BooleanArray::new(kept, None)).optimize().build()))
+    }
+
+    /// The wished columns of the rows that are kept.
     fn apply(&mut self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let rows = batch.num_rows();
+        let kept = self.kept(batch)?;
+        let rows = kept.as_ref().map_or(batch.num_rows(), FilterPredicate::count);
+        let column = |place: usize| match &kept {
+            Some(kept) => kept.filter(batch.column(place)),
+            None => Ok(ArrayRef::clone(batch.column(place))),
+        };
         let places = self.places.iter().zip(&self.nulls).zip(&mut self.texts).zip(self.schema.fields());
         let columns = places.map(|(((place, nulls), texts), field)| match place {
-            Some(place) if *field.data_type() == coded_text() => codes(batch.column(*place), texts),
-            // The names of list items may differ between writers: the wished ones win.
-            Some(place) if batch.column(*place).data_type() != field.data_type() => {
-                arrow_cast::cast(batch.column(*place), field.data_type())
-            }
-            Some(place) => Ok(ArrayRef::clone(batch.column(*place))),
+            Some(place) => wished(column(*place)?, field.data_type(), texts),
             None => Ok(match nulls {
                 Some(nulls) if rows <= nulls.len() => nulls.slice(0, rows),
                 _ => new_null_array(field.data_type(), rows),
@@ -103,6 +129,25 @@ impl Projection {
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(SchemaRef::clone(&self.schema), columns, &options)
+    }
+}
+
+/// Whether decimals are of the wished type but for the size of their numbers.
+fn is_narrow_decimal(has: &DataType, wants: &DataType) -> bool {
+    matches!((has, wants), (DataType::Decimal64(a, b), DataType::Decimal128(c, d)) if (a, b) == (c, d))
+}
+
+/// A column of a file as one of the wished type.
+fn wished(column: ArrayRef, wants: &DataType, texts: &mut Option<ArrayRef>) -> Result<ArrayRef, ArrowError> {
+    match (column.data_type(), wants) {
+        (_, wants) if *wants == coded_text() => codes(&column, texts),
+        (has, wants) if has == wants => Ok(column),
+        (DataType::Decimal64(..), DataType::Decimal128(precision, scale)) => {
+            let wide = column.as_primitive::<Decimal64Type>().unary::<_, Decimal128Type>(i128::from);
+            Ok(Arc::new(wide.with_precision_and_scale(*precision, *scale)?))
+        }
+        // The names of list items may differ between writers: the wished ones win.
+        _ => arrow_cast::cast(&column, wants),
     }
 }
 
@@ -168,13 +213,17 @@ impl BatchReader for ContainerReader {
         while self.rest.as_ref().is_none_or(|rest| rest.num_rows() == 0) {
             let Some((batches, projection)) = &mut self.batches else { return Ok(None) };
             let read = guarded(&self.path, "read the file", || {
-                batches.next().transpose().and_then(|batch| batch.map(|batch| projection.apply(&batch)).transpose())
+                let Some(batch) = batches.next().transpose()? else { return Ok(None) };
+                let kept = projection.apply(&batch)?;
+                let left_out = batch.num_rows() - kept.num_rows();
+                Ok::<_, ArrowError>(Some((kept, left_out)))
             })?;
-            self.rest = read;
-            if self.rest.is_none() {
+            let Some((batch, left_out)) = read else {
                 self.batches = None;
                 return Ok(None);
-            }
+            };
+            self.report.pruned += left_out as u64;
+            self.rest = Some(batch);
         }
         let Some(batch) = self.rest.take() else { return Ok(None) };
         let rows = batch.num_rows().min(ROWS_PER_READ_MAX);

@@ -50,6 +50,50 @@ pub(super) fn eight_bytes(word: u64, length: usize) -> Option<(bool, u64, usize)
     (not_digits(values) == 0).then(|| (negative, eight_digits(values), fraction))
 }
 
+/// Reads numbers that mostly have as many digits behind the point as the one before: then the point need not be looked for.
+pub(super) struct Pointed {
+    /// Digits behind the point of the latest number that had one.
+    fraction: usize,
+    /// At which bit of a word the point stands if the number ends with the word.
+    point: u32,
+}
+
+impl Pointed {
+    /// With so many digits behind the point of the first number, fewer than eight.
+    pub(super) fn at(fraction: usize) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "less than eight")]
+        let point = 8 * (7 - fraction.min(7) as u32);
+        Self { fraction: fraction.min(7), point }
+    }
+
+    /// As [`eight_bytes`].
+    #[inline(always)]
+    pub(super) fn read(&mut self, word: u64, length: usize) -> Option<(bool, u64, usize)> {
+        const POINT: u64 = b'.' as u64;
+        let negative = word & 0xff == u64::from(b'-');
+        // A point and a digit at least.
+        if length >= 2 + usize::from(negative) && length <= 8 {
+            // The text at the top of the word, zeros below it.
+            let text = word << (64 - 8 * length);
+            if (text >> self.point) & 0xff == POINT {
+                let before = text & !(u64::MAX << self.point);
+                let behind = text & (u64::MAX << self.point << 8);
+                // What is below the first digit: of the sign, too.
+                let below = u64::MAX << (72 - 8 * (length - usize::from(negative)));
+                let values = ((behind | before << 8) ^ ZEROS) & below;
+                if not_digits(values) == 0 {
+                    return Some((negative, eight_digits(values), self.fraction));
+                }
+            }
+        }
+        let read = eight_bytes(word, length);
+        if let Some((_, _, fraction @ 1..)) = read {
+            *self = Self::at(fraction);
+        }
+        read
+    }
+}
+
 /// The whole number in the first `length` bytes of a word; nothing if it is written in another way than with digits and
 /// perhaps a minus.
 #[inline(always)]
@@ -82,6 +126,34 @@ mod tests {
             // A sign of plus is left to those who read byte by byte.
             let expected = if text.starts_with('+') { None } else { text.parse().ok() };
             assert_eq!(eight_byte_integer(u64::from_le_bytes(word), text.len()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_point_that_is_expected_changes_nothing() {
+        let bytes = *b"0-+.19x;";
+        // All texts of up to five of these bytes, and some of eight.
+        for length in 0..=5_u32 {
+            for number in 0..8_usize.pow(length) {
+                let mut word = *b"........";
+                for place in 0..length {
+                    word[place as usize] = bytes[number >> (3 * place) & 7];
+                }
+                let (word, length) = (u64::from_le_bytes(word), length as usize);
+                let expected = eight_bytes(word, length);
+                for fraction in 0..8 {
+                    assert_eq!(Pointed::at(fraction).read(word, length), expected, "{word:x} {length} {fraction}");
+                }
+            }
+        }
+        for text in
+            [b"12345.67", b"-1234.56", b".1234567", b"1234567.", b"-.123456", b"-123456.", b"12.45.67", b"--.34567"]
+        {
+            let word = u64::from_le_bytes(*text);
+            for (length, fraction) in (0..=8).flat_map(|length| (0..8).map(move |fraction| (length, fraction))) {
+                let expected = eight_bytes(word, length);
+                assert_eq!(Pointed::at(fraction).read(word, length), expected, "{text:?} {length} {fraction}");
+            }
         }
     }
 

@@ -455,6 +455,23 @@ impl<D: RecordDecoder> RecordReader<D> {
         taken.rows > 0
     }
 
+    /// The next rows, of which the filter may keep none; nothing at the end.
+    fn read_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let batch_end = self.report.bytes + BATCH_BYTES_MAX;
+        // However many records are dropped, only the end of the input gives no batch.
+        while self.rows.count < ROWS_PER_READ_MAX && (self.report.bytes < batch_end || self.rows.count == 0) {
+            match self.step(batch_end)? {
+                Step::Next => {}
+                Step::Fill => self.fill()?,
+                Step::End => break,
+            }
+        }
+        if self.rows.count == 0 {
+            return Ok(None);
+        }
+        self.rows.finish().map(Some)
+    }
+
     /// Reads records, if they are here.
     fn step(&mut self, batch_end: u64) -> Result<Step> {
         if self.start == self.filled {
@@ -509,25 +526,18 @@ enum Step {
 
 impl<D: RecordDecoder> BatchReader for RecordReader<D> {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        let batch_end = self.report.bytes + BATCH_BYTES_MAX;
-        // However many records are dropped, only the end of the input gives no batch.
-        while self.rows.count < ROWS_PER_READ_MAX && (self.report.bytes < batch_end || self.rows.count == 0) {
-            match self.step(batch_end)? {
-                Step::Next => {}
-                Step::Fill => self.fill()?,
-                Step::End => break,
+        loop {
+            let Some(batch) = self.read_batch()? else { return Ok(None) };
+            if batch.num_rows() > 0 {
+                self.report.rows += batch.num_rows() as u64;
+                return Ok(Some(batch));
             }
         }
-        if self.rows.count == 0 {
-            return Ok(None);
-        }
-        self.report.rows += self.rows.count as u64;
-        self.rows.finish().map(Some)
     }
 
     fn report(&self) -> ReadReport {
         let (checksum, repeated) = (self.checksum(), self.decoder.repeated());
-        let mut report = ReadReport { checksum, repeated, ..self.report.clone() };
+        let mut report = ReadReport { checksum, repeated, pruned: self.rows.pruned, ..self.report.clone() };
         if let Some(name) = self.decoder.new_column() {
             report.notice(new_column(name));
         }

@@ -19,13 +19,13 @@ mod column;
 mod compression;
 mod container;
 mod csv;
-#[cfg(feature = "parquet")]
-mod dictionary_pages;
+mod dates;
 mod digits;
 mod encode;
 mod infer;
 mod input;
 mod json;
+mod kept_rows;
 mod lines;
 mod marks;
 mod options;
@@ -35,6 +35,8 @@ mod printer;
 #[cfg(feature = "parquet")]
 mod pruning;
 mod spans;
+#[cfg(feature = "parquet")]
+mod stored_types;
 mod text;
 mod untrusted;
 mod wording;
@@ -49,7 +51,7 @@ pub use encode::encoder;
 pub use infer::{infer, schema_of};
 pub use json::write::json_objects;
 pub use lines::LineFormat;
-pub use options::{FormatKind, FormatOptions};
+pub use options::{CheckedRows, FormatKind, FormatOptions};
 pub use text::LINE_COLUMN;
 pub use untrusted::panic_becomes_error;
 pub use writing::ParquetCompression;
@@ -106,7 +108,7 @@ pub trait Format: Send + Sync + std::fmt::Debug {
     }
 
     /// The same format for readers of rows that keep all these bounds: what it leaves out of others is counted as pruned.
-    /// Nothing if it cannot leave any out without reading it. Schema and splits stay as they are.
+    /// Nothing if it leaves none out. Schema and splits stay as they are.
     fn bounded(&self, bounds: &[Bound]) -> Option<Arc<dyn Format>> {
         let _ = bounds;
         None

@@ -110,12 +110,27 @@ pub struct FormatOptions {
     /// CSV and NDJSON: what happens to a record whose value of this column cannot be read; `on_bad_record` if not given.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub on_bad_value: BTreeMap<String, BadRecordPolicy>,
+    /// CSV: of which rows all values are checked; of all if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_rows: Option<CheckedRows>,
     /// CSV and NDJSON: how many records are looked at to find the types of columns; 1000 if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub infer_records: Option<usize>,
     /// Parquet, writing: how pages are compressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<ParquetCompression>,
+}
+
+/// Of which rows all values are checked, whoever looks at them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckedRows {
+    /// Of all: which records are bad does not depend on the query.
+    #[default]
+    All,
+    /// Of those that the comparisons of columns with constants at the start of a query keep. Of others no more is read than
+    /// these columns.
+    Kept,
 }
 
 impl FormatOptions {
@@ -133,6 +148,7 @@ impl FormatOptions {
             allow_missing_columns: None,
             on_bad_record: None,
             on_bad_value: BTreeMap::new(),
+            checked_rows: None,
             infer_records: None,
             compression: None,
         }
@@ -165,7 +181,7 @@ impl FormatOptions {
     /// Refuses options that do not belong to the kind.
     pub(super) fn check(&self) -> Result<()> {
         use FormatKind::{Arrow, Csv, Ndjson, Parquet, Text};
-        let given: [(&str, bool, &[FormatKind]); 11] = [
+        let given: [(&str, bool, &[FormatKind]); 12] = [
             ("delimiter", self.delimiter.is_some(), &[Csv]),
             ("quote", self.quote.is_some(), &[Csv]),
             ("header", self.header.is_some(), &[Csv]),
@@ -175,6 +191,7 @@ impl FormatOptions {
             ("allow_missing_columns", self.allow_missing_columns.is_some(), &[Csv, Parquet, Arrow]),
             ("on_bad_record", self.on_bad_record.is_some(), &[Text, Csv, Ndjson]),
             ("on_bad_value", !self.on_bad_value.is_empty(), &[Csv, Ndjson]),
+            ("checked_rows", self.checked_rows.is_some(), &[Csv]),
             ("infer_records", self.infer_records.is_some(), &[Csv, Ndjson]),
             ("compression", self.compression.is_some(), &[Parquet]),
         ];
@@ -223,6 +240,7 @@ impl FormatOptions {
             allow_missing_columns: self.allow_missing_columns.unwrap_or(false),
             policies: self.policies(),
             watches_columns: false,
+            checked_rows: self.checked_rows.unwrap_or_default(),
         })
     }
 }

@@ -17,9 +17,9 @@ use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::column::{coded_schema, idle_columns};
 use crate::formats::container::{ContainerReader, Projection, first_new, guarded};
-use crate::formats::dictionary_pages::with_codes;
 use crate::formats::input;
 use crate::formats::pruning::Kept;
+use crate::formats::stored_types::as_stored;
 use crate::formats::writing::{ParquetCompression, writer_failed};
 use crate::formats::{BatchReader, Bound, Encoder, Format, Split};
 use crate::limits::ROWS_PER_READ_MAX;
@@ -141,7 +141,7 @@ impl Format for ParquetFormat {
             let empty = ContainerReader::empty(split).with_pruned(kept.pruned);
             return Ok(Box::new(empty.with_new_column(new.as_deref())));
         }
-        let footer = with_codes(footer, &self.schema, &kept.groups);
+        let footer = as_stored(footer, &self.schema, &kept.groups);
         let reader = guarded(&split.path, "read the file as Parquet", || {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
                 .with_row_groups(kept.groups)
@@ -155,6 +155,7 @@ impl Format for ParquetFormat {
         let read_schema = arrow_array::RecordBatchReader::schema(&reader);
         let projection =
             Projection::without(&self.unread, &self.schema, &read_schema, self.allow_missing_columns).map_err(here)?;
+        let projection = projection.keeping(&self.bounds);
         let reader = ContainerReader::new(split, Box::new(reader), projection).with_pruned(kept.pruned);
         Ok(Box::new(reader.with_new_column(new.as_deref())))
     }

@@ -5,6 +5,7 @@
 
 use crate::formats::cell;
 use crate::formats::column::{Column, Values};
+use crate::formats::digits::Pointed;
 
 /// The fields at one place of some records.
 pub(super) struct Spans<'a> {
@@ -13,6 +14,8 @@ pub(super) struct Spans<'a> {
     pub(super) bounds: &'a [u32],
     /// Fields a record.
     pub(super) fields: usize,
+    /// How far behind one record the next one begins in `bounds`: one more than the fields if each has its beginning.
+    pub(super) stride: usize,
     /// Which of them.
     pub(super) field: usize,
     /// How many records.
@@ -23,16 +26,52 @@ impl Spans<'_> {
     /// Where the field of a record begins and ends.
     #[inline(always)]
     fn at(&self, row: usize) -> (usize, usize) {
-        let place = row * self.fields + self.field;
+        let place = row * self.stride + self.field;
         let (start, behind) = (self.bounds[place] as usize, self.bounds[place + 1] as usize);
         let end = behind - 1;
         let has_return = self.field + 1 == self.fields && end > start && self.bytes[end - 1] == b'\r';
         (start, end - usize::from(has_return))
     }
 
-    /// Where the first so many records end.
-    pub(super) fn end_of(&self, rows: usize) -> Option<usize> {
-        self.bounds.get(rows * self.fields).map(|end| *end as usize)
+    /// The field of a record; nothing if it is null, or there is no such record.
+    pub(super) fn text(&self, row: usize, nulls: &NullWords<'_>) -> Option<&[u8]> {
+        let (start, end) = (row < self.rows).then(|| self.at(row))?;
+        let text = &self.bytes[start..end];
+        (!nulls.holds(text)).then_some(text)
+    }
+
+    /// Appends what `read` makes of the fields from a row on, by where they begin and end, up to the first that is null or
+    /// of which it makes nothing, and says how many these are.
+    ///
+    /// A function of its own for each that reads: one with all of them would need more registers than there are.
+    #[inline(never)]
+    pub(super) fn run<T: Copy + Default>(
+        &self,
+        from: usize,
+        nulls: &NullWords<'_>,
+        values: &mut Vec<T>,
+        mut read: impl FnMut(usize, usize) -> Option<T>,
+    ) -> usize {
+        let (bytes, fields) = (self.bytes, self.fields);
+        let is_last = self.field + 1 == fields;
+        let len = values.len();
+        values.resize(len + self.rows.saturating_sub(from), T::default());
+        let mut records = self.bounds.get(from * self.stride + self.field..).unwrap_or_default();
+        let mut row = len;
+        while let (Some(value), Some(&[start, behind])) = (values.get_mut(row), records.first_chunk()) {
+            let (start, mut end) = (start as usize, behind as usize - 1);
+            if is_last && end > start && bytes[end - 1] == b'\r' {
+                end -= 1;
+            }
+            let is_null = if nulls.only_empty { start == end } else { nulls.holds(&bytes[start..end]) };
+            let read = if is_null { None } else { read(start, end) };
+            let Some(read) = read else { break };
+            *value = read;
+            records = records.get(self.stride..).unwrap_or_default();
+            row += 1;
+        }
+        values.truncate(row);
+        row - len
     }
 }
 
@@ -84,52 +123,29 @@ impl Column {
     #[inline(always)]
     fn push_run(&mut self, spans: &Spans<'_>, from: usize, nulls: &NullWords<'_>) -> Option<usize> {
         let bytes = spans.bytes;
-        macro_rules! run {
-            (|$start:ident, $end:ident| $push:expr) => {{
-                let mut row = from;
-                while row < spans.rows {
-                    let ($start, $end) = spans.at(row);
-                    if nulls.holds(&bytes[$start..$end]) || !$push {
-                        break;
-                    }
-                    row += 1;
-                }
-                Some(row - from)
-            }};
-        }
         macro_rules! values {
-            ($values:ident, |$start:ident, $end:ident| $read:expr) => {{
-                $values.reserve(spans.rows - from);
-                run!(|$start, $end| match $read {
-                    Ok(value) => {
-                        $values.push(value);
-                        true
-                    }
-                    Err(_) => false,
-                })
-            }};
+            ($values:ident, |$start:ident, $end:ident| $read:expr) => {
+                Some(spans.run(from, nulls, $values, |$start, $end| $read.ok()))
+            };
         }
         macro_rules! integers {
             ($values:ident) => {
                 values!($values, |start, end| cell::integer_within(bytes, start, end))
             };
         }
+        let mut pointed = Pointed::at(1);
         match &mut self.values {
-            Values::Text(values) => run!(|start, end| {
-                values.push_within(bytes, start, end);
-                true
-            }),
-            Values::Coded(codes) => run!(|start, end| {
-                codes.push_within(bytes, start, end);
-                true
-            }),
-            Values::Float64(values) => values!(values, |start, end| cell::float64_within(bytes, start, end)),
+            Values::Text(values) => Some(values.push_spans(spans, from, nulls)),
+            Values::Coded(codes) => Some(codes.push_spans(spans, from, nulls)),
+            Values::Float64(values) => {
+                values!(values, |start, end| cell::float64_within(bytes, start, end, &mut pointed))
+            }
             Values::Int32(values) => integers!(values),
             Values::Int64(values) | Values::Duration(values, _) => integers!(values),
             Values::Date(values) => values!(values, |start, end| cell::date(&bytes[start..end])),
             Values::Decimal(values, precision, scale) => {
-                let (precision, scale) = (*precision, *scale);
-                values!(values, |start, end| cell::decimal_within(bytes, start, end, precision, scale))
+                let digits = (*precision, *scale);
+                values!(values, |start, end| cell::decimal_within(bytes, (start, end), digits, &mut pointed))
             }
             _ => None,
         }

@@ -27,7 +27,7 @@ pub struct Progress {
     pub time: Duration,
     /// Rows read.
     pub rows_in: u64,
-    /// Rows that were not read, because what their file says of them keeps them from passing the query's filters.
+    /// Rows that readers left out, since the query's filters would not let them pass.
     pub pruned: u64,
     /// How often a name came again in one object of NDJSON: its last value counts.
     pub repeated: u64,
@@ -223,7 +223,7 @@ pub struct Totals {
     pub batches: u64,
     /// Rows read.
     pub rows_in: u64,
-    /// Rows not read, because their file says that no filter would let them pass.
+    /// Rows that readers left out, since filters would not let them pass.
     pub pruned: u64,
     /// Bytes read.
     pub bytes_in: u64,

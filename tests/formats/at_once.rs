@@ -3,16 +3,23 @@
 //! By itself a record is never taken at once: its reader has seen nothing yet that it could be like.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use arrow_array::{
+    ArrayRef, Date32Array, Decimal128Array, Float64Array, Int32Array, RecordBatch, Scalar, StringArray,
+    TimestampMillisecondArray,
+};
 use arrow_cast::cast;
+use arrow_ord::cmp;
+use arrow_select::filter::filter_record_batch;
 use pelton::columnar::data_type::{coded_text, with_coded};
 use pelton::columnar::{DataType, Field, Schema, TimeUnit};
 use pelton::error::{ErrorKind, Place};
-use pelton::formats::{BadRecordPolicy, FormatOptions, ReadReport, SetAside};
+use pelton::formats::{BadRecordPolicy, Bound, CheckedRows, FormatOptions, Keeps, ReadReport, SetAside};
 use pelton::limits::ROWS_PER_READ_MAX;
 use proptest::prelude::*;
 
-use crate::support::{csv, file, ndjson, rows, text};
+use crate::support::{csv, file, ndjson, read_cut, rows, text};
 
 /// Rows, what was put aside, and the report.
 type Read = (Vec<String>, Vec<(Vec<u8>, String, Option<String>)>, ReadReport);
@@ -204,11 +211,120 @@ proptest! {
     }
 
     #[test]
+    fn rows_that_a_filter_leaves_out_are_those_it_would_leave_out_later(
+        records in csv_records(),
+        asked in prop::collection::vec((0..6usize, 0..5usize, any::<bool>()), 1..3),
+        looked_at in prop::collection::btree_set(0..7usize, 0..7),
+    ) {
+        leaves_out(&records, &asked, &looked_at);
+    }
+
+    #[test]
     fn lines_taken_at_once_are_those_of_the_standard_library(lines in "[ab\r\n]{0,200}b") {
         // The last line ends with the text: of a return there the library thinks otherwise.
         let expected: Vec<String> =
             lines.lines().map(|line| serde_json::json!({ "line": line }).to_string()).collect();
         assert_eq!(read(&text(), &lines).0, expected, "{lines:?}");
+    }
+}
+
+/// A bound of a column, and the rows of a batch that keep all of some.
+fn bound(column: usize, keeps: usize, usual: bool) -> Bound {
+    let value: ArrayRef = match (column, usual) {
+        (0, true) => Arc::new(StringArray::from(vec!["some text"])),
+        (0, false) => Arc::new(StringArray::from(vec!["longer than sixteen bytes"])),
+        (1, usual) => Arc::new(Int32Array::from(vec![if usual { 42 } else { 3 }])),
+        (2, usual) => Arc::new(Float64Array::from(vec![if usual { 1.5 } else { -12.25 }])),
+        (3, usual) => Arc::new(Date32Array::from(vec![if usual { 20_513 } else { 0 }])),
+        (4, usual) => Arc::new(
+            Decimal128Array::from(vec![if usual { 1_225 } else { -1 }]).with_precision_and_scale(15, 2).unwrap(),
+        ),
+        (_, usual) => Arc::new(TimestampMillisecondArray::from(vec![if usual { 1_772_357_400_000 } else { 7 }])),
+    };
+    let keeps = [Keeps::Less, Keeps::AtMost, Keeps::Equal, Keeps::AtLeast, Keeps::Greater][keeps];
+    Bound { column: if column == 3 { 6 } else { column }, keeps, value }
+}
+
+fn that_keep(batch: &RecordBatch, bounds: &[Bound]) -> RecordBatch {
+    bounds.iter().fold(batch.clone(), |batch, bound| {
+        let (column, value) = (batch.column(bound.column), Scalar::new(Arc::clone(&bound.value)));
+        let keeps = match bound.keeps {
+            Keeps::Less => cmp::lt(column, &value),
+            Keeps::AtMost => cmp::lt_eq(column, &value),
+            Keeps::Equal => cmp::eq(column, &value),
+            Keeps::AtLeast => cmp::gt_eq(column, &value),
+            Keeps::Greater => cmp::gt(column, &value),
+        };
+        filter_record_batch(&batch, &keeps.unwrap()).unwrap()
+    })
+}
+
+/// Of bad records and rows that are left out no others come than before, whatever the cut; all records are accounted for.
+fn leaves_out(records: &[String], asked: &[(usize, usize, bool)], looked_at: &BTreeSet<usize>) {
+    let bounds: Vec<Bound> = asked.iter().map(|(column, keeps, usual)| bound(*column, *keeps, *usual)).collect();
+    let file = file(format!("t,i,f,b,d,at,day\n{}", records.concat()));
+    for policy in [BadRecordPolicy::Drop, BadRecordPolicy::Null, BadRecordPolicy::Quarantine] {
+        let mut options = csv(&columns()).with_policy(policy);
+        let plain = options.build(None).unwrap();
+        assert!(plain.bounded(&bounds).is_none(), "all rows are checked if nothing else is asked for");
+        options.checked_rows = Some(CheckedRows::Kept);
+        let bounded = options.build(None).unwrap().bounded(&bounds).unwrap();
+        let (all, all_report) = read_cut(&*plain, file.path(), u64::MAX).unwrap();
+        let (some, report) = read_cut(&*bounded, file.path(), u64::MAX).unwrap();
+        assert_eq!(
+            rows(&that_keep(&some, &bounds)),
+            rows(&that_keep(&all, &bounds)),
+            "{policy:?} {bounds:?} {records:?}"
+        );
+        let not_rows = |report: &ReadReport| report.rows + report.pruned + report.dropped + report.quarantined;
+        assert_eq!(not_rows(&report), not_rows(&all_report), "{policy:?} {bounds:?} {records:?}");
+        assert!(report.bad_records() <= all_report.bad_records());
+        let counts = |report: &ReadReport| {
+            (report.rows, report.pruned, report.dropped, report.nulled, report.quarantined, report.examples.clone())
+        };
+        let places = |report: &ReadReport| {
+            let of_byte = |bad: &pelton::formats::BadRecord| (bad.place.byte, bad.reason.clone());
+            report.examples.iter().map(of_byte).collect::<Vec<_>>()
+        };
+        for target in [1, 100, 700] {
+            let (cut, of_cut) = read_cut(&*bounded, file.path(), target).unwrap();
+            assert_eq!(rows(&cut), rows(&some), "{policy:?} {target} {bounds:?} {records:?}");
+            assert_eq!(places(&of_cut), places(&report), "{policy:?} {target} {bounds:?} {records:?}");
+            let (of_cut, of_all) = (counts(&of_cut), counts(&report));
+            assert_eq!(
+                (of_cut.0, of_cut.1, of_cut.2, of_cut.3, of_cut.4),
+                (of_all.0, of_all.1, of_all.2, of_all.3, of_all.4)
+            );
+        }
+        let looked_at = looked_at.iter().copied().chain(bounds.iter().map(|bound| bound.column)).collect();
+        let few = bounded.narrowed(&looked_at).unwrap_or_else(|| Arc::clone(&bounded));
+        assert_eq!(counts(&read_cut(&*few, file.path(), u64::MAX).unwrap().1), counts(&report), "{looked_at:?}");
+        let coded = bounded.coded(&BTreeSet::from([0])).unwrap();
+        let (texts, of_coded) = read_cut(&*coded, file.path(), u64::MAX).unwrap();
+        assert_eq!((rows(&texts), counts(&of_coded)), (rows(&some), counts(&report)), "as codes");
+    }
+}
+
+/// What a filter leaves out is not looked at any further, if that is asked for; what it asks for is.
+#[test]
+fn values_of_rows_that_are_left_out_are_not_checked() {
+    let good = "1,x,1.5\n".repeat(300);
+    let mut options = csv(&[("n", DataType::Int64), ("t", DataType::Utf8), ("f", DataType::Float64)]);
+    options.checked_rows = Some(CheckedRows::Kept);
+    let bound = Bound { column: 0, keeps: Keeps::AtMost, value: Arc::new(arrow_array::Int64Array::from(vec![5])) };
+    let format = options.build(None).unwrap().bounded(&[bound]).unwrap();
+    let read = |line: &str| {
+        let file = file(format!("n,t,f\n{good}{line}\n{good}"));
+        let read = read_cut(&*format, file.path(), u64::MAX);
+        read.map(|(batch, report)| (batch.num_rows(), report.pruned, report.bad_records()))
+    };
+    for left_out in ["6,x,1.5", "6,x,no number", "6,\"broken\"x,1", ",x,no number", "\"6\",\"a\nb\",y"] {
+        assert_eq!(read(left_out).unwrap(), (600, 1, 0), "{left_out}");
+    }
+    assert_eq!(read("5,x,2").unwrap(), (601, 0, 0));
+    for bad in ["5,x,no number", "no number,x,1", "6,x", "6,x,1,2", "5,\"broken\"x,1"] {
+        let error = read(bad).unwrap_err();
+        assert_eq!((error.kind(), error.place().line), (ErrorKind::BadRecord, Some(302)), "{bad}");
     }
 }
 

@@ -74,6 +74,40 @@ fn unique_tables_and_full_matches_join_as_the_reference() {
     }
 }
 
+/// Codes are looked up by what they stand for, in whatever order dictionaries come and come again.
+#[test]
+fn codes_join_as_their_texts() {
+    use arrow_array::{ArrayRef, DictionaryArray, Int64Array, StringArray, UInt32Array};
+
+    let texts = |texts: Vec<Option<String>>| Arc::new(StringArray::from(texts)) as ArrayRef;
+    let numbers = |count: i64| Arc::new(Int64Array::from_iter_values(0..count)) as ArrayRef;
+    let table_keys = texts((0..50).map(|n| Some(format!("key {n}"))).chain([None]).collect());
+    let table = RecordBatch::try_from_iter([("k", table_keys), ("row", numbers(51))]).unwrap();
+    let dictionaries: Vec<ArrayRef> = (0..20)
+        .map(|shift| texts((0..40).map(|n| (n != 7).then(|| format!("key {}", (n * 3 + shift) % 90))).collect()))
+        .collect();
+    let codes = |dictionary: &ArrayRef, nulls: bool| {
+        let codes: UInt32Array = (0..300_u32).map(|row| (!nulls || row % 11 > 0).then_some(row * 7 % 40)).collect();
+        Arc::new(DictionaryArray::new(codes, Arc::clone(dictionary))) as ArrayRef
+    };
+    for kind in KINDS {
+        let batch = |keys: ArrayRef| {
+            RecordBatch::try_from_iter_with_nullable([("k", keys, true), ("row", numbers(300), true)]).unwrap()
+        };
+        let plain = |keys: &ArrayRef| arrow_cast::cast(keys, &DataType::Utf8).unwrap();
+        let first = codes(&dictionaries[0], true);
+        let prepared = PreparedJoin::prepare(&join(kind, &batch(Arc::clone(&first)), &table), &table).unwrap();
+        for (round, dictionary) in dictionaries.iter().chain(&dictionaries).chain(&dictionaries[18..]).enumerate() {
+            let keys = codes(dictionary, round % 2 == 0);
+            let (stream, as_texts) = (batch(Arc::clone(&keys)), batch(plain(&keys)));
+            let expected = reference(&join(kind, &as_texts, &table), &table, &as_texts).unwrap();
+            let found = prepared.probe(&stream).unwrap();
+            assert_eq!(plain(found.column(0)).as_ref(), expected.column(0).as_ref(), "{kind:?} {round}");
+            assert_eq!(found.columns()[1..], expected.columns()[1..], "{kind:?} {round}");
+        }
+    }
+}
+
 #[test]
 fn columns_are_shared_when_all_rows_match_once() {
     let mut random = Random::new(3);

@@ -9,7 +9,7 @@ use super::keys::Keys;
 use crate::columnar::{Field, Schema, SchemaRef};
 use crate::error::{Error, Result};
 use crate::expr::parse;
-use crate::formats::{BadRecordPolicy, BinaryText, FormatKind, FormatOptions, ParquetCompression};
+use crate::formats::{BadRecordPolicy, BinaryText, CheckedRows, FormatKind, FormatOptions, ParquetCompression};
 
 const KINDS: [(&str, FormatKind); 5] = [
     ("text", FormatKind::Text),
@@ -31,7 +31,7 @@ pub(super) const KEYS: &[&str] = &["path", "format", "delimiter", "quote", "head
 
 /// What only readers know.
 pub(super) const READER_KEYS: &[&str] =
-    &["schema", "comment", "allow_missing_columns", "on_bad_record", "on_bad_value", "infer_records"];
+    &["schema", "comment", "allow_missing_columns", "on_bad_record", "on_bad_value", "checked_rows", "infer_records"];
 
 /// What only writers know.
 pub(super) const WRITER_KEYS: &[&str] = &["compression"];
@@ -49,6 +49,7 @@ pub(super) fn to_read(keys: &Keys<'_>, path: Option<&Path>) -> Result<FormatOpti
     options.allow_missing_columns = keys.boolean("allow_missing_columns")?;
     options.infer_records = keys.optional("infer_records").map(|node| node.count(1)).transpose()?;
     options.on_bad_record = keys.choice("on_bad_record", &POLICIES)?;
+    options.checked_rows = keys.choice("checked_rows", &[("all", CheckedRows::All), ("kept", CheckedRows::Kept)])?;
     if let Some(node) = keys.optional("on_bad_value") {
         let Value::Table(columns) = &node.value else {
             return Err(node.expected("columns with their policies, such as { age = \"null\" }"));

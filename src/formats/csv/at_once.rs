@@ -7,10 +7,9 @@
 use crate::formats::column::Rows;
 use crate::formats::csv::CsvOptions;
 use crate::formats::csv::decode::Layout;
+use crate::formats::csv::walk::Walk;
 use crate::formats::lines::{Room, Taken};
-use crate::formats::marks::Marked;
 use crate::formats::spans::{NullWords, Spans};
-use crate::limits::RECORD_BYTES_MAX;
 
 /// Records whose fields are looked for before columns take them, at most: so few that their bytes are still in a first-level
 /// cache.
@@ -19,13 +18,6 @@ const RECORDS_AT_ONCE: usize = 128;
 /// The same at first: one that is no good costs the work for those behind it.
 const RECORDS_AT_FIRST: usize = 8;
 
-/// What the walk needs beside the bytes; made once for a file.
-#[derive(Debug, Default)]
-pub(super) struct Walk {
-    /// Where the first record begins, and behind each mark: the place of what follows it.
-    bounds: Vec<u32>,
-}
-
 /// Appends the rows of as many records as are good.
 pub(super) fn take_good(
     bytes: &[u8],
@@ -33,84 +25,64 @@ pub(super) fn take_good(
     (options, layout, walk): (&CsvOptions, &Layout, &mut Walk),
     rows: &mut Rows,
 ) -> Taken {
-    let delimiter = options.marks.delimiter;
-    let mut marked = Marked::new(bytes, [delimiter, b'\n', options.marks.quote.unwrap_or(delimiter)]);
     // What is idle text is only passed over: it may be any text.
     let wanted = |target: &Option<usize>| target.filter(|target| !rows.columns[*target].is_idle_text());
     let targets: Vec<Option<usize>> = layout.targets.iter().map(wanted).collect();
     let nulls = NullWords::new(&options.null_words);
     let mut taken = Taken::default();
     let mut at_once = RECORDS_AT_FIRST;
+    if targets.is_empty() {
+        return taken;
+    }
+    let is_tested = |target: usize| rows.tests.iter().any(|test| test.column == target);
+    let (tested, others): (Vec<_>, Vec<_>) = targets
+        .iter()
+        .enumerate()
+        .filter_map(|(field, target)| target.map(|target| (field, target)))
+        .partition(|(_, target)| is_tested(*target));
+    let is_there = |column: usize| tested.iter().any(|(_, target)| *target == column);
+    let may_test = !rows.tests.is_empty() && rows.tests.iter().all(|test| is_there(test.column));
+    let mut chosen = Vec::new();
+    walk.begin(bytes);
     loop {
-        let room = Room { rows: (room.rows - taken.rows).min(at_once), bytes: room.bytes };
-        let found = walk.records(bytes, taken.bytes, &room, (options, targets.len()), &mut marked);
-        let mut spans = Spans { bytes, bounds: &walk.bounds, fields: targets.len(), field: 0, rows: found };
-        for (field, target) in targets.iter().enumerate() {
-            if let Some(column) = target.and_then(|target| rows.columns.get_mut(target)) {
-                spans.field = field;
-                spans.rows = column.push_spans(&spans, &nulls);
-            }
+        let wanted = (room.rows - taken.rows).min(at_once);
+        let found = walk.find(bytes, &options.marks, targets.len(), (wanted, room.bytes));
+        let fields = targets.len();
+        let mut spans = Spans { bytes, bounds: walk.bounds(), fields, stride: fields, field: 0, rows: found };
+        push(&tested, &mut spans, &nulls, rows);
+        let mut good = spans.rows;
+        tested.iter().for_each(|(_, target)| rows.columns[*target].truncate(rows.count + good));
+        // Of rows that the filter leaves out nothing else is read.
+        let passing = if may_test { rows.passing(good).filter(|rows| rows.len() < good) } else { None };
+        if let Some(passing) = &passing {
+            tested.iter().for_each(|(_, target)| rows.columns[*target].retain_latest(good, passing));
+            walk.chosen(passing, fields, &mut chosen);
+            spans = Spans { bounds: &chosen, stride: fields + 1, rows: passing.len(), ..spans };
         }
-        let good = spans.rows;
+        push(&others, &mut spans, &nulls, rows);
+        let added = spans.rows;
+        good = match &passing {
+            Some(passing) => passing.get(added).map_or(good, |first_left| *first_left as usize),
+            None => added,
+        };
         for missing in &layout.missing {
-            (0..good).for_each(|_| rows.columns[*missing].push_null());
+            (0..added).for_each(|_| rows.columns[*missing].push_null());
         }
-        rows.took(good);
-        let end = spans.end_of(good).unwrap_or(taken.bytes);
-        taken = Taken { rows: taken.rows + good, bytes: end };
+        rows.took(added);
+        rows.pruned += (good - added) as u64;
+        taken = Taken { rows: taken.rows + good, bytes: walk.end_of(good, fields) };
         if good < at_once {
             return taken;
         }
+        walk.take(good, fields);
         at_once = (2 * at_once).min(RECORDS_AT_ONCE);
     }
 }
 
-impl Walk {
-    /// Finds records that have so many fields and no quotes, from `start` on, and says how many.
-    fn records(
-        &mut self,
-        bytes: &[u8],
-        start: usize,
-        room: &Room,
-        (options, fields): (&CsvOptions, usize),
-        marked: &mut Marked<'_>,
-    ) -> usize {
-        let delimiter = options.marks.delimiter;
-        self.bounds.clear();
-        let mut start = start;
-        // Blocks are far smaller than that; a longer one is read record by record.
-        let Ok(first) = u32::try_from(start) else { return 0 };
-        if fields == 0 || u32::try_from(bytes.len()).is_err() {
-            return 0;
-        }
-        self.bounds.push(first);
-        let mut found = 0;
-        'records: while found < room.rows && start < room.bytes {
-            if options.marks.comment.is_some() && bytes.get(start).copied() == options.marks.comment {
-                break;
-            }
-            for index in 1..=fields {
-                let Some(mark) = marked.next() else { break 'records };
-                let due = if index == fields { b'\n' } else { delimiter };
-                if bytes[mark] != due {
-                    break 'records;
-                }
-                self.bounds.push(behind(mark));
-            }
-            let end = self.bounds.last().map_or(start, |end| *end as usize);
-            if end - start > RECORD_BYTES_MAX {
-                break;
-            }
-            start = end;
-            found += 1;
-        }
-        found
+/// Appends the values of these fields to their columns, up to the first record of which one is not good.
+fn push(fields: &[(usize, usize)], spans: &mut Spans<'_>, nulls: &NullWords<'_>, rows: &mut Rows) {
+    for (field, target) in fields {
+        spans.field = *field;
+        spans.rows = rows.columns[*target].push_spans(spans, nulls);
     }
-}
-
-/// The place behind a mark.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "there are fewer bytes than that, which was looked at before")]
-fn behind(mark: usize) -> u32 {
-    mark as u32 + 1
 }

@@ -11,9 +11,9 @@ use crate::formats::cell::Wrong;
 use crate::formats::column::{Column, Rows};
 use crate::formats::csv::CsvOptions;
 use crate::formats::csv::at_once;
-use crate::formats::csv::at_once::Walk;
 use crate::formats::csv::header;
 use crate::formats::csv::scan::{Kind, Scanner, Span, unescape};
+use crate::formats::csv::walk::Walk;
 use crate::formats::lines::{Fault, Outcome, RecordDecoder, Room, Taken, shown};
 use crate::formats::wording::reason;
 
@@ -64,8 +64,27 @@ impl CsvDecoder {
             unescaped: Vec::new(),
             policies: options.policies.of_columns(schema),
             new_column: None,
-            walk: Walk::default(),
+            walk: Walk::new(),
         }
+    }
+
+    /// Whether the filter leaves the record out, by the columns that are tested; if one of their values is bad it is not
+    /// known. Nothing of it stays in the columns.
+    fn is_left_out(&mut self, record: &[u8], rows: &mut Rows, check_text: bool) -> bool {
+        let mut is_good = true;
+        let targets = self.layout.iter().flat_map(|layout| &layout.targets);
+        for (span, target) in self.scanner.spans.iter().zip(targets) {
+            if let Some(target) = target
+                && rows.tests.iter().any(|test| test.column == *target)
+            {
+                let text = unquoted(record, span, self.options.marks.quote, &mut self.unescaped);
+                let column = &mut rows.columns[*target];
+                is_good &= push_field(column, text, span.kind, check_text, &self.options).is_ok();
+            }
+        }
+        let is_left_out = is_good && rows.leave_out_latest();
+        rows.abandon_row();
+        is_left_out
     }
 
     fn is_blank(&self, fields: usize) -> bool {
@@ -129,19 +148,17 @@ impl RecordDecoder for CsvDecoder {
             return Ok(Outcome::Bad(Box::new(Fault::new(0, reason))));
         }
         let check_text = self.has_text && std::str::from_utf8(record).is_err();
+        if !rows.tests.is_empty() && self.is_left_out(record, rows, check_text) {
+            rows.pruned += 1;
+            return Ok(Outcome::Nothing);
+        }
+        let (Some(layout), spans) = (&self.layout, self.scanner.spans.as_slice()) else { return Ok(Outcome::Nothing) };
         let mut mended = None;
         for (span, target) in spans.iter().zip(&layout.targets) {
             let Some((target, column)) = target.and_then(|target| Some((target, rows.columns.get_mut(target)?))) else {
                 continue;
             };
-            let text = &record[span.start..span.end];
-            let text = match (span.kind, self.options.marks.quote) {
-                (Kind::Escaped, Some(quote)) => {
-                    unescape(text, quote, &mut self.unescaped);
-                    &self.unescaped
-                }
-                _ => text,
-            };
+            let text = unquoted(record, span, self.options.marks.quote, &mut self.unescaped);
             if let Err(wrong) = push_field(column, text, span.kind, check_text, &self.options) {
                 let mut fault = fault(column, text, span, wrong);
                 fault.policy = self.policies.get(target).copied();
@@ -156,6 +173,19 @@ impl RecordDecoder for CsvDecoder {
             rows.columns[*missing].push_null();
         }
         Ok(mended.map_or(Outcome::Row, Outcome::Mended))
+    }
+}
+
+/// The text of a field, without what quotes it.
+#[inline]
+fn unquoted<'a>(record: &'a [u8], span: &Span, quote: Option<u8>, unescaped: &'a mut Vec<u8>) -> &'a [u8] {
+    let text = &record[span.start..span.end];
+    match (span.kind, quote) {
+        (Kind::Escaped, Some(quote)) => {
+            unescape(text, quote, unescaped);
+            unescaped
+        }
+        _ => text,
     }
 }
 

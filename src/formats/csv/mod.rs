@@ -11,6 +11,7 @@ mod decode;
 pub(super) mod header;
 pub(super) mod scan;
 mod split;
+mod walk;
 pub(super) mod write;
 
 use std::collections::BTreeSet;
@@ -29,7 +30,7 @@ use crate::formats::input;
 use crate::formats::input::Input;
 use crate::formats::lines::{LineFormat, Portion, RecordReader};
 use crate::formats::text::{open_lines, or_broken};
-use crate::formats::{BatchReader, Format, Split};
+use crate::formats::{BatchReader, Bound, CheckedRows, Format, Split};
 
 /// How a CSV file is written.
 #[derive(Debug)]
@@ -42,21 +43,25 @@ pub(super) struct CsvOptions {
     pub(super) policies: Policies,
     /// Whether columns of a file that are not in the schema are told.
     pub(super) watches_columns: bool,
+    pub(super) checked_rows: CheckedRows,
 }
 
 /// CSV files of one schema.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct CsvFormat {
     schema: SchemaRef,
     options: Arc<CsvOptions>,
     /// Columns, by index, that nobody looks at: they are checked, and null.
     idle: BTreeSet<usize>,
+    /// Rows that do not keep all of these need not be read.
+    bounds: Vec<Bound>,
     cuts: Arc<Cuts>,
 }
 
 impl CsvFormat {
     pub(super) fn new(schema: SchemaRef, options: CsvOptions) -> Self {
-        Self { schema, options: Arc::new(options), idle: BTreeSet::new(), cuts: Arc::default() }
+        let (idle, bounds, cuts) = (BTreeSet::new(), Vec::new(), Arc::default());
+        Self { schema, options: Arc::new(options), idle, bounds, cuts }
     }
 
     /// How the fields lie for a reader that starts at this place; nothing if it will see the header itself.
@@ -78,7 +83,7 @@ impl CsvFormat {
     fn reader(&self, input: Input, portion: Portion) -> Result<Box<dyn BatchReader>> {
         let layout = self.layout_at(&portion.place)?;
         let decoder = CsvDecoder::new(&self.options, &self.schema, layout);
-        let rows = Rows::new(&self.schema, self.options.binary, &self.idle)?;
+        let rows = Rows::new(&self.schema, self.options.binary, &self.idle)?.keeping(&self.bounds);
         Ok(Box::new(RecordReader::with_rows(input, decoder, rows, portion)?))
     }
 }
@@ -94,15 +99,17 @@ impl Format for CsvFormat {
 
     fn narrowed(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
         let idle = idle_columns(&self.schema, columns);
-        let (schema, options) = (Arc::clone(&self.schema), Arc::clone(&self.options));
-        let cuts = Arc::clone(&self.cuts);
-        (!idle.is_empty()).then(|| Arc::new(Self { schema, options, idle, cuts }) as Arc<dyn Format>)
+        (!idle.is_empty()).then(|| Arc::new(Self { idle, ..self.clone() }) as Arc<dyn Format>)
     }
 
     fn coded(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
         let schema = coded_schema(&self.schema, columns)?;
-        let (options, idle, cuts) = (Arc::clone(&self.options), self.idle.clone(), Arc::clone(&self.cuts));
-        Some(Arc::new(Self { schema, options, idle, cuts }))
+        Some(Arc::new(Self { schema, ..self.clone() }))
+    }
+
+    fn bounded(&self, bounds: &[Bound]) -> Option<Arc<dyn Format>> {
+        let may_pass = self.options.checked_rows == CheckedRows::Kept && !bounds.is_empty();
+        may_pass.then(|| Arc::new(Self { bounds: bounds.to_vec(), ..self.clone() }) as Arc<dyn Format>)
     }
 
     fn may_quarantine(&self) -> bool {

@@ -3,9 +3,11 @@
 //! While keys of the table are unique, an entry of the index is a row of the table, and a batch whose rows all match
 //! keeps its columns as they are. Else an entry is a range in the list of rows, which lie in the order of the table.
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow_array::array::AnyDictionaryArray;
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt32Type;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatchOptions, UInt32Array, new_null_array};
@@ -53,7 +55,12 @@ pub struct PreparedJoin {
     matches: Matches,
     /// The columns of the table that are added.
     added: Vec<ArrayRef>,
+    /// Dictionaries that were looked up of late, and the entries of their values.
+    known: Mutex<VecDeque<(ArrayRef, Arc<[u32]>)>>,
 }
+
+/// Dictionaries whose entries are remembered: about one for each thread, since readers give all batches the same.
+const KNOWN_MAX: usize = 16;
 
 /// What an entry of the index stands for.
 enum Matches {
@@ -86,6 +93,7 @@ impl PreparedJoin {
             index,
             matches,
             added: join.right_columns.iter().map(|&column| Arc::clone(table.column(column))).collect(),
+            known: Mutex::default(),
         })
     }
 
@@ -133,12 +141,32 @@ impl PreparedJoin {
         self.find_plain(&keys)
     }
 
-    /// Looks each value of a dictionary up once.
-    fn find_by_code(&self, dictionary: &dyn arrow_array::array::AnyDictionaryArray) -> Result<Vec<u32>> {
-        let of_values = UInt32Array::from(self.find_plain(&[plain(dictionary.values())?])?);
+    /// Looks each value of a dictionary up once, and no value of one that came before.
+    fn find_by_code(&self, dictionary: &dyn AnyDictionaryArray) -> Result<Vec<u32>> {
+        let of_values = self.entries_of(dictionary.values())?;
+        if let Some(codes) = dictionary.keys().as_primitive_opt::<UInt32Type>()
+            && codes.null_count() == 0
+        {
+            let entry = |code: &u32| of_values.get(*code as usize).copied().unwrap_or(NONE);
+            return Ok(codes.values().iter().map(entry).collect());
+        }
+        let of_values = UInt32Array::from(of_values.to_vec());
         let entries = take(&of_values, dictionary.keys(), None)?;
         let entries = entries.as_primitive::<UInt32Type>();
         Ok(entries.iter().map(|entry| entry.unwrap_or(NONE)).collect())
+    }
+
+    /// The entries of the values of a dictionary.
+    fn entries_of(&self, values: &ArrayRef) -> Result<Arc<[u32]>> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, entries)) = known().iter().find(|(other, _)| Arc::ptr_eq(other, values)) {
+            return Ok(Arc::clone(entries));
+        }
+        let entries: Arc<[u32]> = self.find_plain(&[plain(values)?])?.into();
+        let mut known = known();
+        known.truncate(KNOWN_MAX - 1);
+        known.push_front((Arc::clone(values), Arc::clone(&entries)));
+        Ok(entries)
     }
 
     fn find_plain(&self, keys: &[ArrayRef]) -> Result<Vec<u32>> {
