@@ -152,6 +152,22 @@ fn nulls_are_a_place_of_a_full_range_whenever_they_come() {
 }
 
 #[test]
+fn a_single_key_may_be_followed_by_the_null_and_by_others() {
+    let reduce = reduce(DataType::Int32);
+    for (second, third) in [(None, Some(9)), (Some(8), None), (None, None)] {
+        let key = |row: usize| match row {
+            0..150_000 => Some(7),
+            170_000.. if row % 3 == 0 => third,
+            _ if row % 2 == 0 => second,
+            _ => Some(7),
+        };
+        let rows: Vec<(Option<i32>, i64)> = (0..200_000).map(|row| (key(row), (row % 5) as i64 - 2)).collect();
+        let answer = run(&reduce, &rows).finish().unwrap();
+        check(&answer, &integers(&answer), &rows);
+    }
+}
+
+#[test]
 fn partitions_with_and_without_nulls_are_merged_in_their_order() {
     let reduce = reduce(DataType::Int32);
     // In the first partition, in the last one, in all of them, in none.

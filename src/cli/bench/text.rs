@@ -25,6 +25,7 @@ pub(super) struct TextFile {
     path: PathBuf,
     format: Arc<dyn Format>,
     splits: Vec<Split>,
+    #[cfg(feature = "polars")]
     form: TextForm,
     bytes: u64,
 }
@@ -43,7 +44,14 @@ impl TextFile {
         let path = std::env::temp_dir().join(name);
         let form = generator.text_form();
         let format = options(form, generator.schema()).build(None)?;
-        let mut file = Self { path, format, splits: Vec::new(), form, bytes: 0 };
+        let mut file = Self {
+            path,
+            format,
+            splits: Vec::new(),
+            #[cfg(feature = "polars")]
+            form,
+            bytes: 0,
+        };
         let failed = |path: &Path, error| Error::io(path, "write the rows", error);
         let mut out = BufWriter::new(File::create(&file.path).map_err(|error| failed(&file.path, error))?);
         file.bytes = write_text(&*generator, 0, rows as u64, &mut out)?;
