@@ -155,7 +155,7 @@ def peers(options, case, rows):
     connection = duckdb.connect()
     connection.register("arrow_rows", rows)
     connection.execute("create table rows as select * from arrow_rows")
-    yield "DuckDB", lambda: connection.execute(query).to_arrow_table()
+    yield "DuckDB", lambda: connection.sql(query).to_arrow_table()
     connection.close()
     session = datafusion.SessionContext()
     batches, cores = rows.combine_chunks().to_batches(max_chunksize=8192), os.cpu_count()

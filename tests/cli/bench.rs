@@ -90,7 +90,10 @@ fn micro_batches_have_a_line_beside_that_of_one_batch() {
     let output = run(directory.path(), &[&arguments[..], &["--beside-batches", "1Ki"]].concat());
     assert_eq!((output.status.code(), standard_error(&output).as_str()), (Some(0), ""));
     let table = standard_output(&output);
-    assert!(table.contains("one batch, and micro-batches of 1,024 rows") && table.contains("· micro_batches"), "{table}");
+    assert!(
+        table.contains("one batch, and micro-batches of 1,024 rows") && table.contains("· micro_batches"),
+        "{table}"
+    );
     let document: Value = serde_json::from_slice(&fs::read(directory.path().join("out.json")).unwrap()).unwrap();
     assert_eq!((&document["beside_batches"], &document["batch_rows"]), (&1024.into(), &Value::Null));
     assert!(document["results"][0]["devices"]["micro_batches"]["times_cpu"].as_f64().unwrap() > 0.0);

@@ -157,8 +157,8 @@ fn a_single_key_may_be_followed_by_the_null_and_by_others() {
     for (second, third) in [(None, Some(9)), (Some(8), None), (None, None)] {
         let key = |row: usize| match row {
             0..150_000 => Some(7),
-            170_000.. if row % 3 == 0 => third,
-            _ if row % 2 == 0 => second,
+            170_000.. if row.is_multiple_of(3) => third,
+            _ if row.is_multiple_of(2) => second,
             _ => Some(7),
         };
         let rows: Vec<(Option<i32>, i64)> = (0..200_000).map(|row| (key(row), (row % 5) as i64 - 2)).collect();

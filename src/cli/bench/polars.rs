@@ -3,6 +3,8 @@
 //! A typed chain is written as a lazy query, conversions included, so that both engines compute the same thing. What
 //! cannot be said to Polars is refused with the reason, and the case is then measured without it.
 
+use std::sync::Arc;
+
 use polars::prelude::{self as pl, IntoLazy, LazyFileListReader};
 
 use super::chain::TypedQuery;
@@ -72,10 +74,10 @@ impl Peer {
 /// A file as Polars reads it, with the columns that ours has.
 fn scan(file: &TextFile) -> Result<pl::LazyFrame> {
     let path = file.path().to_str().ok_or_else(|| unsaid("a path that is no text"))?;
-    let schema = to_frame(&RecordBatch::new_empty(file.schema()))?.schema().clone();
+    let schema = Arc::clone(to_frame(&RecordBatch::new_empty(file.schema()))?.schema());
     let separated = |separator, header| {
         let reader = pl::LazyCsvReader::new(path.into()).with_separator(separator).with_has_header(header);
-        reader.with_schema(Some(schema.clone()))
+        reader.with_schema(Some(Arc::clone(&schema)))
     };
     let lazy = match file.form() {
         TextForm::Json => pl::LazyJsonLineReader::new(path.into()).with_schema(Some(schema)).finish(),

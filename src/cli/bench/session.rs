@@ -301,13 +301,7 @@ impl<'a> Session<'a> {
     /// Without the feature nobody is asked; the command line has refused `--polars`.
     #[cfg(not(feature = "polars"))]
     #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "as with the feature")]
-    fn peer<'q>(
-        &self,
-        _: &TypedQuery,
-        _: &RecordBatch,
-        _: Option<&TextFile>,
-        _: &RecordBatch,
-    ) -> Result<Asked<'q>> {
+    fn peer<'q>(&self, _: &TypedQuery, _: &RecordBatch, _: Option<&TextFile>, _: &RecordBatch) -> Result<Asked<'q>> {
         Ok(Asked::No)
     }
 

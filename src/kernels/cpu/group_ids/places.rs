@@ -293,7 +293,9 @@ mod tests {
     #[test]
     fn firsts_are_noted_in_order_however_many_rows_are_asked_about() {
         // Marks are bytes, then bits.
-        for (rows, most) in [0, 1, 63, 64, 65, 127, 128, 1000, 4097].into_iter().flat_map(|rows| [(rows, 4095), (rows, 200_000)]) {
+        for (rows, most) in
+            [0, 1, 63, 64, 65, 127, 128, 1000, 4097].into_iter().flat_map(|rows| [(rows, 4095), (rows, 200_000)])
+        {
             assert!(Places::for_keys(&[0_u32, most], None, 0, most.into()).is_none());
             let keys: Vec<u32> = (0..=most).filter(|key| key % 2 == 0 || *key == most).collect();
             let mut places = Places::for_keys(&keys, None, 0, most.into()).unwrap();

@@ -67,13 +67,7 @@ pub(super) struct Table<W> {
 
 /// The id of each key that lies where its hash says, [`NONE`] for the others; says whether there are others.
 #[simd]
-fn find_first<S: Simd, W: Word>(
-    _: S,
-    slots: &[(W, u32)],
-    shift: u32,
-    keys: &[W],
-    ids: &mut [u32],
-) -> bool {
+fn find_first<S: Simd, W: Word>(_: S, slots: &[(W, u32)], shift: u32, keys: &[W], ids: &mut [u32]) -> bool {
     let mask = slots.len() - 1;
     let mut largest = 0;
     for (id, key) in ids.iter_mut().zip(keys) {

@@ -7,21 +7,22 @@ use fearless_simd::{Avx2, SimdBase, SimdInto, i64x4};
 
 use super::lanes::{AT_ONCE, Adds, AddsFloats, KeepsLeast, Step};
 
-/// What the first four lanes do, where one loop does it all.
+/// Which lanes stand before those that add whole numbers, where one loop does the first four of all.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Mix {
-    FloatThenAdds,
-    LeastsThenAdds,
-    LeastsFloatThenAdds,
+    Float,
+    /// Two.
+    Leasts,
+    LeastsAndFloat,
 }
 
 impl Mix {
     /// For so many lanes that keep the least, and so many that add floats.
     pub(super) fn of(leasts: usize, floats: usize) -> Option<Self> {
         match (leasts, floats) {
-            (0, 1) => Some(Self::FloatThenAdds),
-            (2, 0) => Some(Self::LeastsThenAdds),
-            (2, 1) => Some(Self::LeastsFloatThenAdds),
+            (0, 1) => Some(Self::Float),
+            (2, 0) => Some(Self::Leasts),
+            (2, 1) => Some(Self::LeastsAndFloat),
             _ => None,
         }
     }
@@ -41,13 +42,13 @@ fearless_simd::kernel!(
             ($($width:literal)*) => {
                 match (width, mix) {
                     $(
-                        ($width, Mix::FloatThenAdds) => {
+                        ($width, Mix::Float) => {
                             scatter_fours::<FloatThenAdds, $width>(avx2, slots.as_chunks_mut().0, 0, ids, sources);
                         }
-                        ($width, Mix::LeastsThenAdds) => {
+                        ($width, Mix::Leasts) => {
                             scatter_fours::<LeastsThenAdds, $width>(avx2, slots.as_chunks_mut().0, 0, ids, sources);
                         }
-                        ($width, Mix::LeastsFloatThenAdds) => {
+                        ($width, Mix::LeastsAndFloat) => {
                             scatter_fours::<LeastsFloatThenAdds, $width>(avx2, slots.as_chunks_mut().0, 0, ids, sources);
                         }
                     )*
@@ -56,9 +57,9 @@ fearless_simd::kernel!(
                             let slot = &mut slots[id as usize * width..][..AT_ONCE];
                             for (lane, (number, source)) in slot.iter_mut().zip(sources).enumerate() {
                                 *number = match mix {
-                                    Mix::FloatThenAdds => FloatThenAdds::one(lane, *number, source[row]),
-                                    Mix::LeastsThenAdds => LeastsThenAdds::one(lane, *number, source[row]),
-                                    Mix::LeastsFloatThenAdds => LeastsFloatThenAdds::one(lane, *number, source[row]),
+                                    Mix::Float => FloatThenAdds::one(lane, *number, source[row]),
+                                    Mix::Leasts => LeastsThenAdds::one(lane, *number, source[row]),
+                                    Mix::LeastsAndFloat => LeastsFloatThenAdds::one(lane, *number, source[row]),
                                 };
                             }
                         }

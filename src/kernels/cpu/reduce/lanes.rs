@@ -402,12 +402,19 @@ fn scatter_any(slots: &mut [i64], width: usize, act: Act, first: usize, ids: &[u
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "any numbers will do"
+)]
 mod tests {
     use super::*;
 
     #[test]
     fn lanes_of_all_kinds_taken_in_together_are_those_taken_in_apart() {
-        let shapes = [(0, 1, 2), (0, 1, 3), (0, 1, 5), (2, 0, 2), (2, 0, 3), (2, 0, 6), (2, 1, 1), (2, 1, 3), (2, 1, 7)];
+        let shapes =
+            [(0, 1, 2), (0, 1, 3), (0, 1, 5), (2, 0, 2), (2, 0, 3), (2, 0, 6), (2, 1, 1), (2, 1, 3), (2, 1, 7)];
         for (leasts, floats, adds) in shapes {
             for rows in [0, 1, 3, 4, 5, 1000, 1001] {
                 let number = |row: usize, lane: usize| {
