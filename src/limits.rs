@@ -6,7 +6,7 @@ pub const ROWS_PER_READ_MAX: usize = 16_384;
 
 /// Rows that a thread should get at least when a program cuts its input: fewer are done before a second thread has woken
 /// up. The rows of one piece lie in whole tiles.
-pub const ROWS_PER_THREAD_MIN: usize = 4 * ROWS_PER_READ_MAX;
+pub const ROWS_PER_THREAD_MIN: usize = 2 * ROWS_PER_READ_MAX;
 
 /// Rows of a program's input whose ordered sums are made row by row before they are added to those of the rows before: the
 /// places of these cuts must not hang on threads, batches or tiles.

@@ -1,7 +1,7 @@
 //! Programs on batches of every size: what a run costs beside the work itself, and what all threads make of a large one.
 //!
 //! `PELTON_BENCH_ROWS` sets the rows of the largest batch. The smallest shows the overhead of a run; a batch of up to
-//! 65,536 rows runs on one thread, a larger one on all threads of rayon's pool (`RAYON_NUM_THREADS`).
+//! 32,768 rows runs on one thread, a larger one on all threads of rayon's pool (`RAYON_NUM_THREADS`).
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 

@@ -18,7 +18,7 @@ use crate::runtime::task::{guarded, under_schema};
 
 /// Running.
 impl Program {
-    /// The answer of one batch. Up to 65,536 rows are computed on the calling thread; of more, each thread of the
+    /// The answer of one batch. Up to 32,768 rows are computed on the calling thread; of more, each thread of the
     /// current rayon pool takes a part. The answer is the same.
     ///
     /// The batch needs the columns that the program was compiled for, by name and type; others are not looked at.

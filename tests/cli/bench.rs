@@ -75,6 +75,40 @@ fn a_chain_of_ones_own_runs_over_a_file_of_ones_own() {
     let result = &document["results"][0];
     assert_eq!((&result["case"], &result["rows"]), (&"rows".into(), &2500.into()));
     assert_eq!(result["answer_rows"], 100);
+    for file in ["answer.arrow", "answer.csv"] {
+        let output = run(directory.path(), &[&bench[..], &aggregates, &["--answer", file]].concat());
+        assert_eq!((output.status.code(), standard_error(&output).as_str()), (Some(0), ""));
+    }
+    let answer = fs::read_to_string(directory.path().join("answer.csv")).unwrap();
+    assert!(answer.starts_with("s_lo,total,") && answer.lines().count() == 101, "{answer}");
+}
+
+#[test]
+fn micro_batches_have_a_line_beside_that_of_one_batch() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["bench", "groupby", "--case", "two/100", "--rows", "5k", "--runs", "1", "--json", "out.json"];
+    let output = run(directory.path(), &[&arguments[..], &["--beside-batches", "1Ki"]].concat());
+    assert_eq!((output.status.code(), standard_error(&output).as_str()), (Some(0), ""));
+    let table = standard_output(&output);
+    assert!(
+        table.contains("one batch, and micro-batches of 1,024 rows") && table.contains("· micro_batches"),
+        "{table}"
+    );
+    let document: Value = serde_json::from_slice(&fs::read(directory.path().join("out.json")).unwrap()).unwrap();
+    assert_eq!((&document["beside_batches"], &document["batch_rows"]), (&1024.into(), &Value::Null));
+    assert!(document["results"][0]["devices"]["micro_batches"]["times_cpu"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn files_of_text_are_a_suite() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = run(directory.path(), &["bench", "text", "--rows", "3000", "--runs", "1", "--json", "out.json"]);
+    assert_eq!((output.status.code(), standard_error(&output).as_str()), (Some(0), ""));
+    let document: Value = serde_json::from_slice(&fs::read(directory.path().join("out.json")).unwrap()).unwrap();
+    let results = document["results"].as_array().unwrap();
+    let names: Vec<&str> = results.iter().map(|result| result["case"].as_str().unwrap()).collect();
+    assert_eq!(names, ["ndjson/ads", "csv/measurements", "csv/people", "lines/access_log"]);
+    assert!(results.iter().all(|result| result["bytes"].as_u64().unwrap() > 3000 * 5), "{document}");
 }
 
 #[test]
@@ -107,6 +141,14 @@ fn mistakes_are_told_before_anything_is_measured() {
         (
             &["groupby", "--threads", "1000000"],
             "error: 1000000 threads are too many; give at most 4096; one a core is best\n",
+        ),
+        (
+            &["text", "--beside-batches", "1Ki"],
+            "error: a file is read in batches of the reader's size; leave --batch-rows and --beside-batches out\n",
+        ),
+        (
+            &["file", "rows.parquet", "--filter", "i > 1", "--answer", "rows"],
+            "error: the name of the file does not say its format (rows); let it end in .parquet, .arrow, .csv or .ndjson\n",
         ),
     ] {
         assert_eq!(told(arguments), (Some(2), expected.to_owned()));

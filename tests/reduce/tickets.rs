@@ -124,12 +124,74 @@ fn a_full_range_is_stored_in_the_order_of_first_appearance() {
     check(&answer, &integers(&answer), &rows);
 }
 
+/// Rows of keys from -50 to 49; from `first` on some are null, and from `odd` on some lie beyond the range.
+fn rows_with_nulls(count: usize, first: usize, odd: usize) -> Vec<(Option<i32>, i64)> {
+    let key = |row: usize| match mixed(row) % 1000 {
+        7..=99 if row >= first => None,
+        100 if row >= odd => Some(1000),
+        101 if row >= odd => Some(i32::MIN),
+        other => Some((other % 100) as i32 - 50),
+    };
+    (0..count).map(|row| (key(row), (row % 5) as i64 - 2)).collect()
+}
+
+#[test]
+fn nulls_are_a_place_of_a_full_range_whenever_they_come() {
+    let reduce = reduce(DataType::Int32);
+    for first in [0, 40, 100_000, 131_072, 150_000, 199_999] {
+        for odd in [180_000, usize::MAX] {
+            let rows = rows_with_nulls(200_000, first, odd);
+            let mut groups = run(&reduce, &rows);
+            let stored = groups.store().unwrap();
+            let answer = groups.finish().unwrap();
+            check(&answer, &integers(&answer), &rows);
+            let answer = reduce.restore(&stored).unwrap().finish().unwrap();
+            check(&answer, &integers(&answer), &rows);
+        }
+    }
+}
+
+#[test]
+fn a_single_key_may_be_followed_by_the_null_and_by_others() {
+    let reduce = reduce(DataType::Int32);
+    for (second, third) in [(None, Some(9)), (Some(8), None), (None, None)] {
+        let key = |row: usize| match row {
+            0..150_000 => Some(7),
+            170_000.. if row.is_multiple_of(3) => third,
+            _ if row.is_multiple_of(2) => second,
+            _ => Some(7),
+        };
+        let rows: Vec<(Option<i32>, i64)> = (0..200_000).map(|row| (key(row), (row % 5) as i64 - 2)).collect();
+        let answer = run(&reduce, &rows).finish().unwrap();
+        check(&answer, &integers(&answer), &rows);
+    }
+}
+
+#[test]
+fn partitions_with_and_without_nulls_are_merged_in_their_order() {
+    let reduce = reduce(DataType::Int32);
+    // In the first partition, in the last one, in all of them, in none.
+    for (first, end) in [(0, 150_000), (400_000, 600_000), (0, 600_000), (199_990, 400_010), (0, 0)] {
+        let mut rows = rows_with_nulls(600_000, first, usize::MAX);
+        rows[end..].iter_mut().filter(|(key, _)| key.is_none()).for_each(|(key, _)| *key = Some(3));
+        let parts: Vec<Groups> = rows.chunks(200_000).map(|part| run(&reduce, part)).collect();
+        let answer = reduce.finish_all(parts).unwrap();
+        check(&answer, &integers(&answer), &rows);
+        let mut parts = rows.chunks(200_000).map(|part| run(&reduce, part));
+        let mut merged = parts.next().unwrap();
+        parts.for_each(|part| merged.merge(part).unwrap());
+        let answer = merged.finish().unwrap();
+        check(&answer, &integers(&answer), &rows);
+    }
+}
+
 #[test]
 fn texts_of_all_lengths_have_one_id_each_whatever_stands_beside_them() {
-    // Some stretches hold short texts alone, others mix them with longer ones; zero bytes and empty texts are texts.
+    // Some stretches hold short texts or single letters alone, others mix them with longer ones; zero bytes and empty
+    // texts are texts.
     let text = |row: usize| {
         let number = mixed(row) % 400;
-        let longest = [8, 16, 24][row / 700 % 3];
+        let longest = [8, 16, 24, 2][row / 700 % 4];
         let len = number % longest;
         let mut text = format!("{number:x}\0").repeat(12);
         text.truncate(len);

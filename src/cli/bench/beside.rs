@@ -42,13 +42,23 @@ impl Wanted {
 /// What a device gave in one case.
 #[derive(Debug, Clone)]
 pub(super) struct OnDevice {
-    /// `gpu_with_copies`, `gpu_resident` or `auto`.
+    /// `gpu_with_copies`, `gpu_resident`, `auto` or [`MICRO_BATCHES`].
     pub(super) name: &'static str,
     pub(super) outcome: Outcome,
     /// Bytes a second that the device copies, where that is what counts.
     pub(super) bandwidth: Option<f64>,
     /// What there is to say: what `auto` has chosen.
     pub(super) note: Option<String>,
+}
+
+/// The name of the line about the CPU itself, when its rows come in micro-batches.
+pub(super) const MICRO_BATCHES: &str = "micro_batches";
+
+impl OnDevice {
+    /// The CPU, whose rows came in micro-batches.
+    pub(super) fn in_micro_batches(times: Times) -> Self {
+        Self { name: MICRO_BATCHES, outcome: Outcome::Measured(times), bandwidth: None, note: None }
+    }
 }
 
 /// Times, or why there are none.

@@ -15,7 +15,8 @@ use super::suite::{KeyForm, Keys, Money, Rows};
 use crate::columnar::{ArrayRef, DataType, Field, RecordBatch, Schema};
 use crate::error::Result;
 use crate::generate::draw::Draw;
-use crate::generate::lineitem;
+use crate::generate::{Generator, Options, generator, lineitem};
+use crate::limits::ROWS_PER_READ_MAX;
 
 /// What makes the rows of every run the same.
 pub(super) const SEED: u64 = 7;
@@ -40,7 +41,20 @@ pub(super) fn make(what: Rows, rows: usize) -> Result<RecordBatch> {
         }
         Rows::Values => Ok(RecordBatch::try_from_iter_with_nullable(values(rows, false))?),
         Rows::Lineitem(money) => lineitem_columns(rows, money),
+        Rows::Text(kind) => sample_rows(&*sample(kind)?, rows),
     }
+}
+
+/// The sample stream of this kind.
+pub(super) fn sample(kind: &str) -> Result<Arc<dyn Generator>> {
+    generator(kind, SEED, &Options::default())
+}
+
+fn sample_rows(generator: &dyn Generator, rows: usize) -> Result<RecordBatch> {
+    let parts = (0..rows).step_by(ROWS_PER_READ_MAX).collect::<Vec<_>>().into_par_iter();
+    let part = |from: usize| generator.rows(from as u64, ROWS_PER_READ_MAX.min(rows - from));
+    let parts = parts.map(part).collect::<Result<Vec<_>>>()?;
+    Ok(concat_batches(&generator.schema(), &parts)?)
 }
 
 /// Name, values, and whether there may be nulls.

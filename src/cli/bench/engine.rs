@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use rayon::ThreadPool;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::chain::Query;
+use super::text::TextFile;
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::dispatch::{Dispatcher, Placement};
 use crate::error::Result;
@@ -61,6 +63,18 @@ impl Engine {
     /// The answer for all rows of these batches, which the engine gets at once.
     pub(super) fn run(&self, batches: &[RecordBatch]) -> Result<RecordBatch> {
         self.pool.install(|| self.program.run_all(batches))
+    }
+
+    /// The same, of all rows of a file, which is read on all threads.
+    pub(super) fn run_file(&self, file: &TextFile) -> Result<RecordBatch> {
+        self.pool.install(|| {
+            let part = |split| self.program.partial_all(&file.read(split)?);
+            let parts = file.splits().par_iter().map(part).collect::<Result<Vec<_>>>()?;
+            let mut parts = parts.into_iter();
+            let Some(mut all) = parts.next() else { return self.program.run_all(&[]) };
+            parts.try_for_each(|part| all.merge(part))?;
+            all.finish()
+        })
     }
 
     /// The same, of batches that the engine gets one after another.

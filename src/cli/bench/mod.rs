@@ -20,6 +20,7 @@ mod restart;
 mod session;
 mod skew;
 mod suite;
+mod text;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -33,7 +34,7 @@ use beside::Wanted;
 use chain::Query;
 pub use peer::{ChainText, OtherChain, OtherEngine};
 use session::{Session, Task};
-use suite::{Chain, GROUPBY, SCAN, Suite, TPCH};
+use suite::{Chain, GROUPBY, SCAN, Suite, TEXT, TPCH};
 
 /// Measures filter, map and keyed reduce on this machine, beside the speed of its memory and Polars.
 ///
@@ -43,7 +44,7 @@ use suite::{Chain, GROUPBY, SCAN, Suite, TPCH};
 Examples:
   pelton bench groupby
   pelton bench groupby --case text --rows 20M --polars
-  pelton bench groupby --case int/100 --batch-rows 64Ki
+  pelton bench groupby --case int/100 --beside-batches 64Ki
   pelton bench tpch --json tpch.json --html tpch.html
   pelton bench scan --device gpu,auto
   pelton bench file rides.parquet --filter 'fare > 0' --key city --aggregate 'avg(fare) as fare'")]
@@ -60,6 +61,8 @@ enum What {
     Scan(OfSuite),
     /// Queries 1 and 6 of TPC-H over lineitem, with decimals and with floats
     Tpch(OfSuite),
+    /// Files of NDJSON, CSV and plain lines, read and reduced in each run
+    Text(OfSuite),
     /// A chain of your own over a file of your own
     File(OfFile),
 }
@@ -92,6 +95,9 @@ struct OfFile {
     /// What is made of each group, or of all rows; again for more
     #[arg(long = "aggregate", value_name = "SQL")]
     aggregates: Vec<String>,
+    /// Writes the answer: as Parquet, Arrow, CSV or NDJSON, by its ending
+    #[arg(long, value_name = "FILE")]
+    answer: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
 }
@@ -108,6 +114,9 @@ struct Options {
     /// Runs each case in micro-batches of so many rows, one after another [default: all rows are one batch]
     #[arg(long, value_parser = count)]
     batch_rows: Option<usize>,
+    /// Runs each case also in micro-batches of so many rows, in turn with all rows as one batch
+    #[arg(long, value_name = "ROWS", value_parser = count, conflicts_with = "batch_rows")]
+    beside_batches: Option<usize>,
     /// Gives the engine all micro-batches at once
     #[arg(long, requires = "batch_rows")]
     at_once: bool,
@@ -180,6 +189,10 @@ impl Bench {
             return Err(Error::new(ErrorKind::InvalidOption, "one engine is measured beside ours")
                 .advice("leave --polars out, or use pelton bench"));
         }
+        if matches!(self.what, What::Text(_)) && options.batch_rows.or(options.beside_batches).is_some() {
+            return Err(Error::new(ErrorKind::InvalidOption, "a file is read in batches of the reader's size")
+                .advice("leave --batch-rows and --beside-batches out"));
+        }
         if options.polars {
             if !cfg!(feature = "polars") {
                 return Err(Error::new(ErrorKind::Unsupported, "this program is built without Polars")
@@ -196,7 +209,7 @@ impl Bench {
 
     fn options(&self) -> &Options {
         match &self.what {
-            What::Groupby(suite) | What::Scan(suite) | What::Tpch(suite) => &suite.options,
+            What::Groupby(suite) | What::Scan(suite) | What::Tpch(suite) | What::Text(suite) => &suite.options,
             What::File(file) => &file.options,
         }
     }
@@ -207,6 +220,7 @@ impl Bench {
             What::Groupby(of) => (&GROUPBY, of),
             What::Scan(of) => (&SCAN, of),
             What::Tpch(of) => (&TPCH, of),
+            What::Text(of) => (&TEXT, of),
             What::File(file) => return file.task().map(|task| (format!("file {}", file.data.display()), vec![task])),
         };
         Ok((suite.name.to_owned(), of.tasks(suite)?))
@@ -231,7 +245,8 @@ impl OfSuite {
         let wanted = suite.cases.iter().filter(|case| is_wanted(case.name));
         let task = |case: &suite::Case| {
             let query = Query::parse(&case.chain)?;
-            Ok(Task { name: case.name.to_owned(), rows: session::Rows::Made(case.rows, self.rows), query })
+            let rows = session::Rows::Made(case.rows, self.rows);
+            Ok(Task { name: case.name.to_owned(), rows, query, answer: None })
         };
         let tasks = wanted.map(task).collect::<Result<Vec<_>>>()?;
         if tasks.is_empty() {
@@ -260,7 +275,8 @@ impl OfFile {
         let typed = query.typed(rows.schema_ref())?;
         let columns = typed.columns(rows.schema_ref()).into_iter().collect::<Vec<_>>();
         let name = self.data.file_stem().map_or_else(|| "file".to_owned(), |stem| stem.to_string_lossy().into_owned());
-        Ok(Task { name, rows: session::Rows::Read(rows.project(&columns)?), query })
+        let answer = self.answer.as_deref().map(file::Answer::create).transpose()?;
+        Ok(Task { name, rows: session::Rows::Read(rows.project(&columns)?), query, answer })
     }
 }
 

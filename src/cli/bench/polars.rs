@@ -3,13 +3,17 @@
 //! A typed chain is written as a lazy query, conversions included, so that both engines compute the same thing. What
 //! cannot be said to Polars is refused with the reason, and the case is then measured without it.
 
-use polars::prelude::{self as pl, IntoLazy};
+use std::sync::Arc;
+
+use polars::prelude::{self as pl, IntoLazy, LazyFileListReader};
 
 use super::chain::TypedQuery;
+use super::text::TextFile;
 use crate::columnar::polars::{from_frame_whole, to_frame};
 use crate::columnar::{DataType, Field, RecordBatch, Scalar, Schema};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::{AggregateFunction, BinaryOp, CastMode, TypedAggregate, TypedExpr, TypedNode, UnaryOp};
+use crate::generate::TextForm;
 
 /// A chain as Polars runs it, with the rows in one piece.
 pub(super) struct Peer {
@@ -22,7 +26,18 @@ impl Peer {
     /// # Errors
     /// `Unsupported`: what cannot be said to Polars.
     pub(super) fn new(query: &TypedQuery, rows: &RecordBatch) -> Result<Self> {
-        let mut lazy = to_frame(rows)?.lazy();
+        Self::over(query, to_frame(rows)?.lazy())
+    }
+
+    /// The chain over the rows of a file, which each run reads.
+    ///
+    /// # Errors
+    /// `Unsupported`: what cannot be said to Polars.
+    pub(super) fn over_file(query: &TypedQuery, file: &TextFile) -> Result<Self> {
+        Self::over(query, scan(file)?)
+    }
+
+    fn over(query: &TypedQuery, mut lazy: pl::LazyFrame) -> Result<Self> {
         if let Some(filter) = &query.filter {
             lazy = lazy.filter(expression(filter)?);
         }
@@ -54,6 +69,23 @@ impl Peer {
     pub(super) fn answer(&self) -> Result<RecordBatch> {
         from_frame_whole(&self.frame()?)
     }
+}
+
+/// A file as Polars reads it, with the columns that ours has.
+fn scan(file: &TextFile) -> Result<pl::LazyFrame> {
+    let path = file.path().to_str().ok_or_else(|| unsaid("a path that is no text"))?;
+    let schema = Arc::clone(to_frame(&RecordBatch::new_empty(file.schema()))?.schema());
+    let separated = |separator, header| {
+        let reader = pl::LazyCsvReader::new(path.into()).with_separator(separator).with_has_header(header);
+        reader.with_schema(Some(Arc::clone(&schema)))
+    };
+    let lazy = match file.form() {
+        TextForm::Json => pl::LazyJsonLineReader::new(path.into()).with_schema(Some(schema)).finish(),
+        TextForm::Separated { separator, header } => separated(separator, header).finish(),
+        // No line has this byte in it.
+        TextForm::Lines => separated(0x1f, false).with_quote_char(None).finish(),
+    };
+    lazy.map_err(|error| unsaid(&format!("the file ({error})")))
 }
 
 /// The columns of the answer in which Polars has 0 for no values: sums.

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use rayon::ThreadPool;
 
 use super::answers::{Other, compare};
-use super::beside::{Beside, resident};
+use super::beside::{Beside, MICRO_BATCHES, OnDevice, resident};
 use super::chain::{Query, TypedQuery};
 use super::engine::Engine;
+use super::file::Answer;
 use super::measure::{Run, in_turn};
 use super::peer::{ChainText, OtherEngine};
 use super::report::{Measured, Peer, Setup, html, json, table::Table};
+use super::text::TextFile;
 use super::{Floats, Options, bandwidth, data, suite};
 use crate::cli::{answer, devices};
 use crate::columnar::RecordBatch;
@@ -30,6 +32,8 @@ pub(super) struct Task {
     pub(super) name: String,
     pub(super) rows: Rows,
     pub(super) query: Query,
+    /// Where the answer goes, if anywhere.
+    pub(super) answer: Option<Answer>,
 }
 
 /// Where the rows of a case come from.
@@ -76,7 +80,9 @@ impl<'a> Session<'a> {
     /// Measures every case and writes all reports.
     pub(super) fn run(&self, tasks: &[Task]) -> Result<()> {
         let setup = self.setup();
-        let lines = self.beside.names().into_iter().map(|name| format!("· {name}")).collect::<Vec<_>>();
+        let micro_batches = self.options.beside_batches.map(|_| MICRO_BATCHES);
+        let lines = micro_batches.into_iter().chain(self.beside.names());
+        let lines = lines.map(|name| format!("· {name}")).collect::<Vec<_>>();
         let names = tasks.iter().map(|task| task.name.as_str()).chain(lines.iter().map(String::as_str));
         let table = Table::new(names, &setup);
         self.status.clear();
@@ -115,6 +121,7 @@ impl<'a> Session<'a> {
             bandwidth: self.pool.install(bandwidth::measure),
             runs: self.runs(),
             batch_rows: self.options.batch_rows,
+            beside_batches: self.options.beside_batches,
             at_once: self.options.at_once,
             floats: self.options.floats.name(),
             peer: self.peer_name(),
@@ -146,18 +153,40 @@ impl<'a> Session<'a> {
         let engine = Engine::compile(&schema, query, Device::Cpu, &self.pool)?;
         self.status.say(&format!("{place}: checking the answer"));
         self.check_by_reference(&engine, query, &rows)?;
-        let batches = self.cut(&rows);
-        let run_on = |engine: &Engine| match self.options.at_once {
-            true => engine.run(&batches),
-            false => engine.run_in_turn(&batches),
+        let batches = cut(&rows, self.options.batch_rows.unwrap_or(rows.num_rows()));
+        let file = match task.rows {
+            Rows::Made(suite::Rows::Text(kind), count) => Some(TextFile::make(kind, count)?.narrowed(&typed)),
+            _ => None,
+        };
+        let run_on = |engine: &Engine| match &file {
+            Some(file) => engine.run_file(file),
+            None if self.options.at_once => engine.run(&batches),
+            None => engine.run_in_turn(&batches),
         };
         let run = || run_on(&engine);
         let first = run()?;
+        if file.is_some() {
+            let other = Other { name: "the same rows in memory", rounds: false, sums: &[] };
+            compare(&first, &engine.run(&batches)?, query.keys.len(), other)?;
+        }
+        if let Some(answer) = &task.answer {
+            answer.write(&first)?;
+        }
+        let micro_batches = self.options.beside_batches.map(|size| cut(&rows, size));
+        if let Some(batches) = &micro_batches {
+            // The cuts change what ordered sums are rounded to.
+            let rounds = self.options.floats == Floats::Ordered;
+            let other = Other { name: "one batch", rounds, sums: &[] };
+            compare(&engine.run_in_turn(batches)?, &first, query.keys.len(), other)?;
+        }
         let mut devices = self.beside.prepare(&schema, query, &self.pool);
         devices.iter_mut().try_for_each(|device| device.check(&run_on, &first, query.keys.len()))?;
         let peer = match self.other {
+            Some(other) if file.is_some() => {
+                Asked::Refuses(format!("{} is given rows in memory, not files", other.name()))
+            }
             Some(other) => self.other(other, asked, &rows, &first)?,
-            None => self.peer(&typed, &rows, &first)?,
+            None => self.peer(&typed, &rows, file.as_ref(), &first)?,
         };
 
         self.status.say(&format!("{place}: measuring"));
@@ -170,13 +199,18 @@ impl<'a> Session<'a> {
                 Peer::NotAsked
             }
         };
+        if let Some(batches) = &micro_batches {
+            engines.push(Box::new(|| Ok(Box::new(engine.run_in_turn(batches)?) as Box<dyn Any>)));
+        }
         let peers = engines.len();
         let are_run: Vec<bool> =
             devices.iter().map(|device| device.runs(&run_on).map(|run| engines.push(run)).is_some()).collect();
         let mut times = in_turn(&mut engines, self.runs())?;
         let mut of_devices = times.split_off(peers).into_iter();
+        let in_batches = if micro_batches.is_some() { times.pop() } else { None };
         let mut times = times.into_iter();
         let ours = times.next().ok_or_else(|| Error::internal("nothing was measured"))?;
+        let in_batches = in_batches.map(OnDevice::in_micro_batches).into_iter();
         let resident = || resident(&self.beside, query, &rows, &batches, self.runs());
         let lines = devices
             .iter()
@@ -184,11 +218,11 @@ impl<'a> Session<'a> {
             .map(|(device, is_run)| device.lines(if is_run { of_devices.next() } else { None }, resident));
         let lines = lines.collect::<Result<Vec<_>>>()?;
         Ok(Measured {
-            devices: lines.concat(),
+            devices: in_batches.chain(lines.concat()).collect(),
             case: task.name.clone(),
             rows: rows.num_rows() as u64,
             answer_rows: first.num_rows() as u64,
-            bytes: typed.bytes(&rows)?,
+            bytes: file.as_ref().map_or_else(|| typed.bytes(&rows), |file| Ok(file.bytes()))?,
             ours,
             group_ids: engine.group_ids(),
             peer: times.next().map_or(refused, Peer::Measured),
@@ -216,13 +250,6 @@ impl<'a> Session<'a> {
         compare(&engine.run(&few)?, &reference, query.keys.len(), other)
     }
 
-    /// The rows as they come: one batch, or micro-batches.
-    fn cut(&self, rows: &RecordBatch) -> Vec<RecordBatch> {
-        let all = rows.num_rows();
-        let size = self.options.batch_rows.unwrap_or(all).max(1);
-        (0..all.max(1)).step_by(size).map(|from| rows.slice(from, size.min(all - from))).collect()
-    }
-
     /// The other engine, once it has given the same answer.
     fn other<'q>(
         &self,
@@ -243,11 +270,21 @@ impl<'a> Session<'a> {
 
     /// Polars, if it is asked for, once it has given the same answer.
     #[cfg(feature = "polars")]
-    fn peer<'q>(&self, query: &TypedQuery, rows: &RecordBatch, ours: &RecordBatch) -> Result<Asked<'q>> {
+    fn peer<'q>(
+        &self,
+        query: &TypedQuery,
+        rows: &RecordBatch,
+        file: Option<&TextFile>,
+        ours: &RecordBatch,
+    ) -> Result<Asked<'q>> {
         if !self.options.polars {
             return Ok(Asked::No);
         }
-        let peer = match super::polars::Peer::new(query, rows) {
+        let peer = match file {
+            Some(file) => super::polars::Peer::over_file(query, file),
+            None => super::polars::Peer::new(query, rows),
+        };
+        let peer = match peer {
             Ok(peer) => peer,
             Err(error) => return Ok(Asked::Refuses(error.message().to_owned())),
         };
@@ -264,13 +301,19 @@ impl<'a> Session<'a> {
     /// Without the feature nobody is asked; the command line has refused `--polars`.
     #[cfg(not(feature = "polars"))]
     #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "as with the feature")]
-    fn peer<'q>(&self, _: &TypedQuery, _: &RecordBatch, _: &RecordBatch) -> Result<Asked<'q>> {
+    fn peer<'q>(&self, _: &TypedQuery, _: &RecordBatch, _: Option<&TextFile>, _: &RecordBatch) -> Result<Asked<'q>> {
         Ok(Asked::No)
     }
 
     fn runs(&self) -> usize {
         usize::try_from(self.options.runs).unwrap_or(usize::MAX)
     }
+}
+
+/// The rows in batches of this size.
+fn cut(rows: &RecordBatch, size: usize) -> Vec<RecordBatch> {
+    let all = rows.num_rows();
+    (0..all.max(1)).step_by(size.max(1)).map(|from| rows.slice(from, size.min(all - from))).collect()
 }
 
 /// What became of the wish for a peer.
@@ -310,6 +353,7 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::bench::beside::Outcome;
     use crate::cli::bench::peer::OtherChain;
     use crate::program::Program;
 
@@ -359,11 +403,16 @@ mod tests {
     }
 
     fn measured(other: &Stand) -> Result<Measured> {
-        let line = <crate::cli::bench::tests::Line as clap::Parser>::parse_from(["bench", "groupby", "--runs", "2"]);
+        measured_with(other, &[])
+    }
+
+    fn measured_with(other: &Stand, options: &[&str]) -> Result<Measured> {
+        let words = ["bench", "groupby", "--runs", "2"].iter().chain(options);
+        let line = <crate::cli::bench::tests::Line as clap::Parser>::parse_from(words);
         let session = Session::new("test".to_owned(), line.bench.options(), 2, Some(other))?;
         let chain = suite::Chain { filter: Some("i > 5"), keys: &["k"], aggregates: &["sum(i) as total"], select: &[] };
         let rows = Rows::Made(suite::GROUPBY.cases[1].rows, 3000);
-        let task = Task { name: "one".to_owned(), rows, query: Query::parse(&chain)? };
+        let task = Task { name: "one".to_owned(), rows, query: Query::parse(&chain)?, answer: None };
         session.measure(&task, "1/1", &mut None)
     }
 
@@ -371,6 +420,32 @@ mod tests {
     fn another_engine_is_checked_and_measured() {
         let measured = measured(&Stand { is_wrong: false, refuses: false }).unwrap();
         assert!(measured.times_peer().is_some_and(|ratio| ratio > 0.0));
+    }
+
+    #[test]
+    fn micro_batches_are_measured_beside_all_rows_at_once() {
+        for floats in ["exact", "ordered"] {
+            let options = ["--beside-batches", "1Ki", "--floats", floats];
+            let measured = measured_with(&Stand { is_wrong: false, refuses: false }, &options).unwrap();
+            assert_eq!(measured.devices[0].name, MICRO_BATCHES);
+            assert!(matches!(&measured.devices[0].outcome, Outcome::Measured(times) if !times.median().is_zero()));
+            assert!(measured.times_peer().is_some());
+        }
+    }
+
+    #[test]
+    fn files_of_text_are_read_in_each_run_and_give_what_the_same_rows_in_memory_give() {
+        let polars: &[&str] = if cfg!(feature = "polars") { &["--polars"] } else { &[] };
+        let words = ["bench", "text", "--runs", "1"].iter().chain(polars);
+        let line = <crate::cli::bench::tests::Line as clap::Parser>::parse_from(words);
+        let session = Session::new("text".to_owned(), line.bench.options(), 2, None).unwrap();
+        for case in suite::TEXT.cases {
+            let query = Query::parse(&case.chain).unwrap();
+            let task = Task { name: case.name.to_owned(), rows: Rows::Made(case.rows, 40_000), query, answer: None };
+            let measured = session.measure(&task, "1/1", &mut None).unwrap();
+            assert!(measured.bytes > 40_000 && measured.answer_rows > 0, "{}", case.name);
+            assert_eq!(measured.peer_times().is_some(), cfg!(feature = "polars"), "{}: {:?}", case.name, measured.peer);
+        }
     }
 
     #[test]

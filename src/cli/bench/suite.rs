@@ -39,6 +39,8 @@ pub(super) enum Rows {
     Values,
     /// `lineitem` of TPC-H, with its decimals as they are or as `Float64`.
     Lineitem(Money),
+    /// A sample stream of this kind, in a file of its usual form.
+    Text(&'static str),
 }
 
 /// The column `k`, or the columns `k` and `s`.
@@ -213,6 +215,48 @@ pub(super) const TPCH: Suite = Suite {
     ],
 };
 
+/// Files of text, read and reduced.
+pub(super) const TEXT: Suite = Suite {
+    name: "text",
+    cases: &[
+        case(
+            "ndjson/ads",
+            Rows::Text("ads"),
+            Chain {
+                filter: Some("event_type = 'view'"),
+                select: &[],
+                keys: &["ad_id"],
+                aggregates: &["count(*) as views", "max(event_time) as latest"],
+            },
+        ),
+        case(
+            "csv/measurements",
+            Rows::Text("measurements"),
+            Chain {
+                filter: None,
+                select: &[],
+                keys: &["station"],
+                aggregates: &["min(temperature) as least", "avg(temperature) as mean", "max(temperature) as greatest"],
+            },
+        ),
+        case(
+            "csv/people",
+            Rows::Text("people"),
+            Chain {
+                filter: Some("age < 65"),
+                select: &[],
+                keys: &["city"],
+                aggregates: &["avg(age) as age", "count(*) as people"],
+            },
+        ),
+        case(
+            "lines/access_log",
+            Rows::Text("access_log"),
+            Chain { filter: None, select: &[], keys: &[], aggregates: &["count(*) as lines", "max(line) as last"] },
+        ),
+    ],
+};
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -221,7 +265,7 @@ mod tests {
 
     #[test]
     fn every_case_of_a_suite_has_a_name_of_its_own() {
-        for suite in [GROUPBY, SCAN, TPCH] {
+        for suite in [GROUPBY, SCAN, TPCH, TEXT] {
             let names: BTreeSet<_> = suite.cases.iter().map(|case| case.name).collect();
             assert_eq!(names.len(), suite.cases.len(), "{}", suite.name);
         }

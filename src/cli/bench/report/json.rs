@@ -24,6 +24,7 @@ struct Document<'a> {
     runs: usize,
     floats: &'static str,
     batch_rows: Option<usize>,
+    beside_batches: Option<usize>,
     at_once: bool,
     optimised: bool,
     machine: Machine<'a>,
@@ -80,6 +81,7 @@ pub(in crate::cli::bench) fn write(setup: &Setup, results: &[Measured]) -> Resul
         runs: setup.runs,
         floats: setup.floats,
         batch_rows: setup.batch_rows,
+        beside_batches: setup.beside_batches,
         at_once: setup.at_once,
         optimised: !UNOPTIMISED,
         machine: Machine {

@@ -23,6 +23,8 @@ pub(super) struct Setup {
     pub(super) runs: usize,
     /// Rows of a micro-batch; without it all rows are one batch.
     pub(super) batch_rows: Option<usize>,
+    /// Rows of the micro-batches that are measured beside that.
+    pub(super) beside_batches: Option<usize>,
     /// Whether the engine gets all micro-batches at once.
     pub(super) at_once: bool,
     /// How floats are added up: `exact` or `ordered`.
@@ -37,7 +39,10 @@ impl Setup {
         let batches = match self.batch_rows {
             Some(rows) if self.at_once => format!("micro-batches of {} rows at once", grouped(rows as u64)),
             Some(rows) => format!("micro-batches of {} rows", grouped(rows as u64)),
-            None => "one batch".to_owned(),
+            None => match self.beside_batches {
+                Some(rows) => format!("one batch, and micro-batches of {} rows", grouped(rows as u64)),
+                None => "one batch".to_owned(),
+            },
         };
         format!("{batches}, {} sums of floats", self.floats)
     }
@@ -126,6 +131,7 @@ pub(super) fn sample() -> (Setup, Vec<Measured>) {
         runs: 3,
         floats: "exact",
         batch_rows: Some(65_536),
+        beside_batches: None,
         at_once: false,
         peer: Some("Polars"),
     };

@@ -22,8 +22,10 @@ use hashbrown::HashTable;
 
 use super::Ticket;
 use super::coded::{CodeIds, one_by_one};
+use super::letters::{LETTER_MAX, Letters};
 use super::method::Method;
-use super::table::{AT_ONCE, NONE, Table, Word};
+use super::primitive::each_null;
+use super::table::{AT_ONCE, NONE, Table};
 use crate::columnar::data_type;
 use crate::error::{Error, Result};
 use crate::kernels::cpu::prefetch::prefetch_rows;
@@ -40,6 +42,8 @@ pub(super) struct BytesTicket {
     data_type: DataType,
     keys: Arena,
     null_id: Option<u32>,
+    /// Of the short ones those of one byte at most, once they have stood by themselves.
+    letters: Letters,
     short: Table<u64>,
     /// All of middle length, and those of the short ones that have stood beside longer ones.
     middle: Table<[u64; 2]>,
@@ -79,6 +83,7 @@ impl BytesTicket {
             data_type,
             keys: Arena { bytes: Vec::new(), ends: vec![0] },
             null_id: None,
+            letters: Letters::new(),
             short: Table::new(),
             middle: Table::new(),
             long: HashTable::new(),
@@ -125,7 +130,7 @@ impl BytesTicket {
     fn offsets<T: ByteArrayType>(&mut self, array: &GenericByteArray<T>, ids: &mut Vec<u32>) {
         let (bytes, offsets) = (array.value_data(), array.value_offsets());
         let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
-        let (mut words, mut pairs, mut hashes) = ([0; AT_ONCE], [[0; 2]; AT_ONCE], [0; AT_ONCE]);
+        let (mut words, mut pairs) = ([0; AT_ONCE], [[0; 2]; AT_ONCE]);
         let before = ids.len();
         ids.resize(before + array.len(), 0);
         for (chunk, ids) in ids[before..].chunks_mut(AT_ONCE).enumerate() {
@@ -134,24 +139,41 @@ impl BytesTicket {
             let next = ends[rows].as_usize();
             prefetch_rows(bytes, next, next - ends[0].as_usize());
             prefetch_rows(offsets, from + rows, AT_ONCE);
-            let are_short = dispatch!(simd::level(), simd => longest(simd, ends)) <= SHORT_MAX;
-            let absent = nulls.into_iter().flat_map(|nulls| (0..rows).filter(move |row| nulls.is_null(from + row)));
-            let is_some_left = if are_short {
-                dispatch!(simd::level(), simd => pack_words(simd, bytes, ends, &mut words, &mut hashes));
-                absent.for_each(|row| words[row] = NO_SHORT);
-                self.short.find_all(&words[..rows], &hashes[..rows], ids)
+            let longest = dispatch!(simd::level(), simd => longest(simd, ends));
+            let (are_letters, are_short) = (longest <= LETTER_MAX, longest <= SHORT_MAX);
+            let absent = nulls.map(|nulls| nulls.slice(from, rows));
+            let is_some_left = if are_letters {
+                let is_some_left = self.letters.find_all(bytes, ends, ids);
+                let null_id = self.null_id.unwrap_or(NONE);
+                absent.iter().for_each(|absent| each_null(absent, |row| ids[row] = null_id));
+                is_some_left || absent.is_some() && null_id == NONE
+            } else if are_short {
+                let words = &mut words[..rows];
+                dispatch!(simd::level(), simd => pack_words(simd, bytes, ends, words));
+                absent.iter().for_each(|absent| each_null(absent, |row| words[row] = NULL_SHORT));
+                self.short.find_all(words, ids)
             } else {
-                dispatch!(simd::level(), simd => pack_pairs(simd, bytes, ends, &mut pairs, &mut hashes));
-                absent.for_each(|row| pairs[row] = NO_MIDDLE);
-                self.middle.find_all(&pairs[..rows], &hashes[..rows], ids)
+                let pairs = &mut pairs[..rows];
+                dispatch!(simd::level(), simd => pack_pairs(simd, bytes, ends, pairs));
+                absent.iter().for_each(|absent| each_null(absent, |row| pairs[row] = NULL_MIDDLE));
+                self.middle.find_all(pairs, ids)
             };
             if is_some_left {
                 for (row, id) in ids.iter_mut().enumerate().filter(|(_, id)| **id == NONE) {
-                    let is_null = nulls.is_some_and(|nulls| nulls.is_null(from + row));
+                    let is_null = absent.as_ref().is_some_and(|absent| absent.is_null(row));
                     let value = &bytes[ends[row].as_usize()..ends[row + 1].as_usize()];
                     *id = if is_null { self.null_id() } else { self.id(value) };
-                    if !are_short && !is_null && value.len() <= SHORT_MAX {
-                        self.middle.find_or_insert(pairs[row], *id);
+                    // From now on they are found as others are.
+                    match (are_letters, are_short) {
+                        (true, _) if is_null => {}
+                        (true, _) => self.letters.set(value, *id),
+                        (_, true) if is_null => {
+                            self.short.find_or_insert(words[row], *id);
+                        }
+                        (_, false) if is_null || value.len() <= SHORT_MAX => {
+                            self.middle.find_or_insert(pairs[row], *id);
+                        }
+                        _ => {}
                     }
                 }
             }
@@ -179,10 +201,13 @@ const MASKS: [[u64; 2]; MIDDLE_MAX + 1] = {
     masks
 };
 
-/// What no short text is packed as: the place of its length says more than any has.
-const NO_SHORT: u64 = u64::MAX;
+/// Stands for the null among short texts: the place of its length says more than any has.
+const NULL_SHORT: u64 = u64::MAX;
 
-/// The same of texts of middle length.
+/// The same among texts of middle length.
+const NULL_MIDDLE: [u64; 2] = [1, u64::MAX];
+
+/// What long texts are packed as, and no text that has an id.
 const NO_MIDDLE: [u64; 2] = [0, u64::MAX];
 
 /// The length of the longest text.
@@ -192,36 +217,45 @@ fn longest<S: Simd, O: ArrowNativeType>(_: S, ends: &[O]) -> usize {
     lengths.fold(0, |longest, len| longest.max(len))
 }
 
-/// Short texts as by [`pack_short`], and their hashes: one load of eight bytes each where there are so many.
+/// Short texts as by [`pack_short`]: one load of eight bytes each where there are so many.
 #[simd]
-fn pack_words<S: Simd, O: ArrowNativeType>(_: S, bytes: &[u8], ends: &[O], words: &mut [u64], hashes: &mut [u64]) {
-    for ((word, hash), ends) in words.iter_mut().zip(hashes).zip(ends.windows(2)) {
-        let (start, end) = (ends[0].as_usize(), ends[1].as_usize());
-        *word = match bytes.get(start..start + 8).and_then(<[u8]>::first_chunk::<8>) {
-            Some(eight) => u64::from_le_bytes(*eight) & MASKS[end - start][0] | ((end - start) as u64) << 56,
-            None => pack_short(&bytes[start..end]),
+fn pack_words<S: Simd, O: ArrowNativeType>(_: S, bytes: &[u8], ends: &[O], words: &mut [u64]) {
+    let Some((first, ends)) = ends.split_first() else { return };
+    let mut start = first.as_usize();
+    // Where eight bytes may begin: none if there are not so many.
+    let starts = bytes.len().saturating_sub(7);
+    for (word, end) in words.iter_mut().zip(ends) {
+        let len = end.as_usize() - start;
+        *word = if start < starts
+            && let Some(eight) = bytes[start..].first_chunk::<8>()
+        {
+            // The bits of seven bytes at most, which are shifted by 56 at most.
+            let unused = (8 * (SHORT_MAX - len)) as u32 & 63;
+            u64::from_le_bytes(*eight) & (u64::MAX >> 8 >> unused) | (len as u64) << 56
+        } else {
+            pack_short(&bytes[start..start + len])
         };
-        *hash = word.hash();
+        start += len;
     }
 }
 
-/// Texts as by [`pack`], and their hashes: one load of sixteen bytes each where there are so many; [`NO_MIDDLE`] for a
-/// long one.
+/// Texts as by [`pack`]: one load of sixteen bytes each where there are so many; [`NO_MIDDLE`] for a long one.
 #[simd]
-fn pack_pairs<S: Simd, O: ArrowNativeType>(_: S, bytes: &[u8], ends: &[O], pairs: &mut [[u64; 2]], hashes: &mut [u64]) {
-    for ((words, hash), ends) in pairs.iter_mut().zip(hashes).zip(ends.windows(2)) {
-        let (start, end) = (ends[0].as_usize(), ends[1].as_usize());
-        let len = end - start;
+fn pack_pairs<S: Simd, O: ArrowNativeType>(_: S, bytes: &[u8], ends: &[O], pairs: &mut [[u64; 2]]) {
+    let Some((first, ends)) = ends.split_first() else { return };
+    let mut start = first.as_usize();
+    for (words, end) in pairs.iter_mut().zip(ends) {
+        let len = end.as_usize() - start;
         *words = if len > MIDDLE_MAX {
             NO_MIDDLE
-        } else if let Some(sixteen) = bytes.get(start..start + 16).and_then(<[u8]>::first_chunk::<16>) {
+        } else if let Some(sixteen) = bytes[start..].first_chunk::<16>() {
             let both = u128::from_le_bytes(*sixteen);
             let [first, second] = MASKS[len];
             [both as u64 & first, (both >> 64) as u64 & second | (len as u64) << 56]
         } else {
-            pack(&bytes[start..end])
+            pack(&bytes[start..start + len])
         };
-        *hash = words.hash();
+        start += len;
     }
 }
 
@@ -296,6 +330,7 @@ impl Ticket for BytesTicket {
         self.keys.bytes.clear();
         self.keys.ends.truncate(1);
         self.null_id = None;
+        self.letters.clear();
         self.short.clear();
         self.middle.clear();
         self.long.clear();

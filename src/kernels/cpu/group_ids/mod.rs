@@ -6,6 +6,7 @@
 
 mod bytes;
 mod coded;
+mod letters;
 pub(crate) mod method;
 pub(crate) mod pairs;
 mod places;

@@ -1,14 +1,17 @@
 //! Places in a range of integers as ids: no table is looked at, and ids of two partitions can be the same.
 //!
-//! Not all of the range need have appeared: places without a key are holes, ids that no group has. The places that have
-//! appeared are written down in the order of their first rows, which is the order of an answer.
+//! The null has the place behind the range. Not all of the range need have appeared: places without a key are holes, ids
+//! that no group has. The places that have appeared are written down in the order of their first rows, which is the order
+//! of an answer.
 
 #![expect(clippy::cast_possible_truncation, reason = "places lie in a range that fits 32 bits")]
 
+use arrow_buffer::NullBuffer;
 use fearless_simd::{Simd, dispatch};
 use fearless_simd_macros::simd;
 
-use super::primitive::{KeyNative, LOOKED_UP};
+use super::primitive::{KeyNative, LOOKED_UP, each_null};
+use super::table::NONE;
 use crate::kernels::cpu::prefetch::prefetch_rows;
 use crate::kernels::cpu::simd;
 
@@ -24,15 +27,16 @@ const PLACES_PER_GROUP: i128 = 4;
 /// quite the same keys appeared have the same places.
 const PARTS: i128 = 16;
 
-/// Ids of the values from `low` on.
+/// Ids of the values from `low` on, and of the null.
 pub(super) struct Places<N> {
     low: N,
+    /// Of integers; it is the place of the null, too.
     count: u32,
-    /// A bit for each place, set if its integer has appeared.
-    seen: Vec<u32>,
-    /// The places of those bits, in the order of their first rows. There is at least one.
+    /// Which have appeared.
+    seen: Seen,
+    /// Those, in the order of their first rows. There is at least one integer.
     appeared: Vec<u32>,
-    /// The least and the greatest of them.
+    /// The least and the greatest integer's.
     ends: (u32, u32),
 }
 
@@ -52,26 +56,83 @@ fn places_all<S: Simd, N: KeyNative>(_: S, values: &[N], low: N, first: u32, cou
     furthest < count as usize
 }
 
+/// Writes the distance of each value from `low`, or [`NONE`] for one that is not below `count`, which may lie under a null.
+#[simd]
+fn places_or_none<S: Simd, N: KeyNative>(_: S, values: &[N], low: N, count: u32, ids: &mut [u32]) {
+    for (slot, value) in ids.iter_mut().zip(values) {
+        let place = value.distance(low);
+        *slot = if place < count as usize { place as u32 } else { NONE };
+    }
+}
+
 /// Ids that are asked about at once.
 const ASKED: usize = 64;
 
-/// Where the first of the pieces of [`ASKED`] ids begins that has one whose bit is not set; their number if none has.
+/// A mark for each place.
+enum Seen {
+    /// A byte each, where they fit the caches: asking takes half as many instructions. There are a power of two.
+    Bytes(Vec<u8>),
+    /// A bit each.
+    Bits(Vec<u32>),
+}
+
+/// Marks up to which there is a byte for each.
+const BYTES_MAX: usize = 1 << 17;
+
+impl Seen {
+    fn new(places: usize) -> Self {
+        match places.next_power_of_two() {
+            bytes @ ..=BYTES_MAX => Self::Bytes(vec![0; bytes]),
+            _ => Self::Bits(vec![0; places / 32 + 1]),
+        }
+    }
+
+    fn has(&self, place: u32) -> bool {
+        match self {
+            Self::Bytes(bytes) => bytes.get(place as usize) == Some(&1),
+            Self::Bits(words) => words.get((place >> 5) as usize).is_some_and(|word| word >> (place & 31) & 1 == 1),
+        }
+    }
+
+    fn mark(&mut self, place: u32) {
+        match self {
+            Self::Bytes(bytes) => bytes[place as usize] = 1,
+            Self::Bits(words) => words[(place >> 5) as usize] |= 1 << (place & 31),
+        }
+    }
+
+    /// Where the first of the pieces of [`ASKED`] places begins that has one without a mark; their number if none has.
+    fn first_without(&self, places: &[u32]) -> usize {
+        match self {
+            Self::Bytes(bytes) => dispatch!(simd::level(), simd => first_without_byte(simd, bytes, places)),
+            Self::Bits(words) => dispatch!(simd::level(), simd => first_without_bit(simd, words, places)),
+        }
+    }
+}
+
 #[simd]
-fn first_unseen<S: Simd>(_: S, seen: &[u32], ids: &[u32]) -> usize {
-    let Some(last) = seen.len().checked_sub(1) else { return 0 };
-    let is_seen = |&id: &u32| seen[((id >> 5) as usize).min(last)] >> (id & 31);
-    let pieces = ids.chunks(ASKED);
-    let seen_pieces = pieces.take_while(|piece| piece.iter().map(is_seen).fold(1, |all, bit| all & bit) == 1).count();
-    (seen_pieces * ASKED).min(ids.len())
+fn first_without_byte<S: Simd>(_: S, bytes: &[u8], places: &[u32]) -> usize {
+    let Some(mask) = bytes.len().checked_sub(1) else { return 0 };
+    let marks = |piece: &[u32]| piece.iter().fold(1, |all, &place| all & bytes[place as usize & mask]);
+    (places.chunks(ASKED).take_while(|piece| marks(piece) == 1).count() * ASKED).min(places.len())
+}
+
+#[simd]
+fn first_without_bit<S: Simd>(_: S, words: &[u32], places: &[u32]) -> usize {
+    let Some(last) = words.len().checked_sub(1) else { return 0 };
+    let mark = |&place: &u32| words[((place >> 5) as usize).min(last)] >> (place & 31);
+    let marks = |piece: &[u32]| piece.iter().map(mark).fold(1, |all, bit| all & bit);
+    (places.chunks(ASKED).take_while(|piece| marks(piece) == 1).count() * ASKED).min(places.len())
 }
 
 impl<N: KeyNative> Places<N> {
     /// Places for all integers from `least` to `most`, if enough of them are among these keys, whose order is that of
-    /// their first rows.
-    pub(super) fn for_keys(keys: &[N], least: i128, most: i128) -> Option<Self> {
-        let (span, groups) = (most - least + 1, keys.len() as i128);
-        let allowed = if keys.len() >= MANY { PLACES_PER_GROUP_OF_MANY } else { PLACES_PER_GROUP };
-        if keys.is_empty() || span > groups * allowed {
+    /// their first rows. One of them may be the null, at this place.
+    pub(super) fn for_keys(keys: &[N], null: Option<u32>, least: i128, most: i128) -> Option<Self> {
+        let groups = keys.len() - usize::from(null.is_some());
+        let allowed = if groups >= MANY { PLACES_PER_GROUP_OF_MANY } else { PLACES_PER_GROUP };
+        let (span, groups) = (most - least + 1, groups as i128);
+        if groups == 0 || span > groups * allowed {
             return None;
         }
         let grain = if span == groups { 1 } else { (span / PARTS).max(1).cast_unsigned().next_power_of_two() };
@@ -79,9 +140,10 @@ impl<N: KeyNative> Places<N> {
         let low = N::narrow(least.div_euclid(grain) * grain);
         let high = N::narrow((most.div_euclid(grain) + 1) * grain - 1);
         let count = high.distance(low) as u32 + 1;
-        let appeared: Vec<u32> = keys.iter().map(|key| key.distance(low) as u32).collect();
-        let mut seen = vec![0; count as usize / 32 + 1];
-        appeared.iter().for_each(|&place| seen[(place >> 5) as usize] |= 1 << (place & 31));
+        let place_of = |(id, key): (u32, &N)| if Some(id) == null { count } else { key.distance(low) as u32 };
+        let appeared: Vec<u32> = (0..).zip(keys).map(place_of).collect();
+        let mut seen = Seen::new(count as usize + 1);
+        appeared.iter().for_each(|&place| seen.mark(place));
         let place = |value: i128| N::narrow(value).distance(low) as u32;
         Some(Self { low, count, seen, appeared, ends: (place(least), place(most)) })
     }
@@ -91,17 +153,22 @@ impl<N: KeyNative> Places<N> {
         N::narrow(self.low.widen() + i128::from(place))
     }
 
-    /// The integers of all places.
+    /// The integers of all places, and anything for the null.
     pub(super) fn keys(&self) -> Vec<N> {
-        (0..self.count).map(|place| self.at(place)).collect()
+        (0..self.count).map(|place| self.at(place)).chain([N::default()]).collect()
     }
 
     pub(super) fn low(&self) -> N {
         self.low
     }
 
-    /// How many places there are.
-    pub(super) fn count(&self) -> u32 {
+    /// How many places there are, with the null's.
+    pub(super) fn slots(&self) -> u32 {
+        self.count + 1
+    }
+
+    /// The place of the null.
+    pub(super) fn null(&self) -> u32 {
         self.count
     }
 
@@ -111,7 +178,7 @@ impl<N: KeyNative> Places<N> {
     }
 
     pub(super) fn has_appeared(&self, place: u32) -> bool {
-        self.seen.get((place >> 5) as usize).is_some_and(|word| word >> (place & 31) & 1 == 1)
+        self.seen.has(place)
     }
 
     /// The least and the greatest integer that has appeared.
@@ -126,7 +193,8 @@ impl<N: KeyNative> Places<N> {
         let found = &mut ids[before..];
         let (least, most) = self.ends;
         let between = most - least + 1;
-        if self.appeared.len() == between as usize {
+        let integers = self.appeared.len() - usize::from(self.has_appeared(self.count));
+        if integers == between as usize {
             // Nothing can be new between the ends.
             let first = self.at(least);
             if dispatch!(simd::level(), simd => places_all(simd, values, first, least, between, found)) {
@@ -143,21 +211,39 @@ impl<N: KeyNative> Places<N> {
         all
     }
 
+    /// As [`Places::find`], of values of which some are null.
+    pub(super) fn find_with_nulls(&mut self, values: &[N], nulls: &NullBuffer, ids: &mut Vec<u32>) -> bool {
+        let before = ids.len();
+        ids.resize(before + values.len(), 0);
+        let found = &mut ids[before..];
+        let (low, count) = (self.low, self.count);
+        dispatch!(simd::level(), simd => places_or_none(simd, values, low, count, found));
+        each_null(nulls, |row| found[row] = count);
+        let all = found.iter().max().is_none_or(|&place| place != NONE);
+        if all {
+            self.note(found);
+        } else {
+            ids.truncate(before);
+        }
+        all
+    }
+
     /// Writes down which of these places appear for the first time.
     pub(super) fn note(&mut self, mut ids: &[u32]) {
         loop {
-            let known = dispatch!(simd::level(), simd => first_unseen(simd, &self.seen, ids));
+            let known = self.seen.first_without(ids);
             let rest = &ids[known..];
             let (piece, later) = rest.split_at(rest.len().min(ASKED));
             if piece.is_empty() {
                 return;
             }
-            for &place in piece.iter().filter(|&&place| place < self.count) {
-                let (word, bit) = (&mut self.seen[(place >> 5) as usize], 1 << (place & 31));
-                if *word & bit == 0 {
-                    *word |= bit;
+            for &place in piece.iter().filter(|&&place| place <= self.count) {
+                if !self.seen.has(place) {
+                    self.seen.mark(place);
                     self.appeared.push(place);
-                    self.ends = (self.ends.0.min(place), self.ends.1.max(place));
+                    if place < self.count {
+                        self.ends = (self.ends.0.min(place), self.ends.1.max(place));
+                    }
                 }
             }
             ids = later;
@@ -171,8 +257,8 @@ mod tests {
 
     #[test]
     fn places_have_holes_until_all_have_appeared() {
-        let mut places = Places::<i32>::for_keys(&[7, -3, 0, 2], -3, 7).unwrap();
-        assert_eq!((places.low(), places.count(), places.appeared()), (-3, 11, &[10, 0, 3, 5][..]));
+        let mut places = Places::<i32>::for_keys(&[7, -3, 0, 2], None, -3, 7).unwrap();
+        assert_eq!((places.low(), places.null(), places.appeared()), (-3, 11, &[10, 0, 3, 5][..]));
         let mut ids = vec![9];
         assert!(!places.find(&[2, 8], &mut ids), "beyond the range");
         assert!(!places.find(&[2, i32::MIN], &mut ids), "below the range");
@@ -191,38 +277,58 @@ mod tests {
     #[test]
     fn ranges_with_holes_begin_and_end_at_round_numbers_and_stay_within_their_type() {
         let keys: Vec<i64> = (1..1000).step_by(2).collect();
-        let places = Places::for_keys(&keys, 1, 999).unwrap();
-        assert_eq!((places.low(), places.count()), (0, 1024));
+        let places = Places::for_keys(&keys, None, 1, 999).unwrap();
+        assert_eq!((places.low(), places.slots()), (0, 1025));
         let keys: Vec<i8> = (-128..=127).filter(|key| key % 3 != 0).collect();
-        let places = Places::for_keys(&keys, -128, 127).unwrap();
-        assert_eq!((places.low(), places.count(), places.bounds()), (-128, 256, (-128, 127)));
+        let places = Places::for_keys(&keys, None, -128, 127).unwrap();
+        assert_eq!((places.low(), places.null(), places.bounds()), (-128, 256, (-128, 127)));
         let keys: Vec<u64> = (u64::MAX - 99..=u64::MAX).filter(|key| key % 2 == 1).collect();
-        let mut places = Places::for_keys(&keys, (u64::MAX - 98).into(), u64::MAX.into()).unwrap();
+        let mut places = Places::for_keys(&keys, None, (u64::MAX - 98).into(), u64::MAX.into()).unwrap();
         let mut ids = Vec::new();
         assert!(places.find(&[u64::MAX, u64::MAX - 1], &mut ids) && !places.find(&[0], &mut ids));
-        assert_eq!(ids, [places.count() - 1, places.count() - 2]);
-        assert!(Places::for_keys(&[0_i32, 8], 0, 8).is_none(), "too few of the range have appeared");
+        assert_eq!(ids, [places.null() - 1, places.null() - 2]);
+        assert!(Places::for_keys(&[0_i32, 8], None, 0, 8).is_none(), "too few of the range have appeared");
     }
 
     #[test]
     fn firsts_are_noted_in_order_however_many_rows_are_asked_about() {
-        for rows in [0, 1, 63, 64, 65, 127, 128, 1000, 4097] {
-            let mut places = Places::for_keys(&[0_u32, 4095], 0, 4095);
-            assert!(places.is_none());
-            let keys: Vec<u32> = (0..4096).filter(|key| key % 2 == 0 || *key == 4095).collect();
-            places = Places::for_keys(&keys, 0, 4095);
-            let mut places = places.unwrap();
+        // Marks are bytes, then bits.
+        for (rows, most) in
+            [0, 1, 63, 64, 65, 127, 128, 1000, 4097].into_iter().flat_map(|rows| [(rows, 4095), (rows, 200_000)])
+        {
+            assert!(Places::for_keys(&[0_u32, most], None, 0, most.into()).is_none());
+            let keys: Vec<u32> = (0..=most).filter(|key| key % 2 == 0 || *key == most).collect();
+            let mut places = Places::for_keys(&keys, None, 0, most.into()).unwrap();
+            assert_eq!(matches!(places.seen, Seen::Bits(_)), most > 131_071);
             let values: Vec<u32> = (0..rows).map(|row| row * 37 % 4096).collect();
             let mut expected = keys.clone();
-            for &value in &values {
-                if !expected.contains(&value) {
-                    expected.push(value);
-                }
-            }
+            let mut is_there: std::collections::BTreeSet<u32> = keys.iter().copied().collect();
+            expected.extend(values.iter().filter(|&&value| is_there.insert(value)));
             let mut ids = Vec::new();
             assert!(places.find(&values, &mut ids));
             assert_eq!(ids, values);
             assert_eq!(places.appeared(), expected, "{rows} rows");
         }
+    }
+
+    #[test]
+    fn the_null_has_the_place_behind_the_range_whatever_lies_under_it() {
+        let mut places = Places::<u64>::for_keys(&[3, 9, 1], Some(1), 1, 3).unwrap();
+        assert_eq!((places.low(), places.null(), places.appeared()), (1, 3, &[2, 3, 0][..]));
+        let mut ids = Vec::new();
+        let nulls = NullBuffer::from(vec![true, false, true, false]);
+        // Cut to 32 bits, the values under the nulls would be places; 4 would be the null's, if it counted.
+        let values = [2, (1 << 32) + 1, 3, u64::MAX];
+        assert!(places.find_with_nulls(&values, &nulls, &mut ids));
+        assert_eq!((&ids[..], places.appeared()), (&[1, 3, 2, 3][..], &[2, 3, 0, 1][..]));
+        for beyond in [0, 4, (1 << 32) + 1] {
+            assert!(!places.find_with_nulls(&[beyond, 9], &NullBuffer::from(vec![true, false]), &mut ids));
+        }
+        assert_eq!((ids.len(), places.bounds()), (4, (1, 3)));
+        let mut places = Places::<i8>::for_keys(&[0, 1], None, 0, 1).unwrap();
+        assert!(places.find_with_nulls(&[1, 5, 0], &NullBuffer::from(vec![true, false, true]), &mut ids));
+        assert_eq!((&ids[4..], places.appeared()), (&[1, 2, 0][..], &[0, 1, 2][..]));
+        assert!(places.find(&[0, 1, 1], &mut ids));
+        assert!(Places::for_keys(&[7_i32], Some(0), 0, 0).is_none(), "a null alone is no range");
     }
 }

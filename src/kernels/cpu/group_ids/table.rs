@@ -61,23 +61,17 @@ pub(super) struct Table<W> {
     len: usize,
     /// How many keys there may be.
     most: usize,
+    /// Where in a hash the bits lie that say where to look first.
     shift: u32,
 }
 
 /// The id of each key that lies where its hash says, [`NONE`] for the others; says whether there are others.
 #[simd]
-fn find_first<S: Simd, W: Word>(
-    _: S,
-    slots: &[(W, u32)],
-    shift: u32,
-    keys: &[W],
-    hashes: &[u64],
-    ids: &mut [u32],
-) -> bool {
+fn find_first<S: Simd, W: Word>(_: S, slots: &[(W, u32)], shift: u32, keys: &[W], ids: &mut [u32]) -> bool {
     let mask = slots.len() - 1;
     let mut largest = 0;
-    for ((id, key), hash) in ids.iter_mut().zip(keys).zip(hashes) {
-        let slot = &slots[(hash >> shift) as usize & mask];
+    for (id, key) in ids.iter_mut().zip(keys) {
+        let slot = &slots[(key.hash() >> shift) as usize & mask];
         *id = if slot.0 == *key { slot.1 } else { NONE };
         largest = largest.max(*id);
     }
@@ -132,27 +126,30 @@ impl<W: Word> Table<W> {
     ///
     /// All are looked for where their hashes say, without a branch that hangs on the data, so that many looks into
     /// memory are under way at once; then those that were not there one place further on, and so on.
-    pub(super) fn find_all(&self, keys: &[W], hashes: &[u64], ids: &mut [u32]) -> bool {
-        if !dispatch!(simd::level(), simd => find_first(simd, &self.slots, self.shift, keys, hashes, ids)) {
+    pub(super) fn find_all(&self, keys: &[W], ids: &mut [u32]) -> bool {
+        if !dispatch!(simd::level(), simd => find_first(simd, &self.slots, self.shift, keys, ids)) {
             return false;
         }
         let mask = self.slots.len() - 1;
-        let mut rows = [0_u8; AT_ONCE];
+        let (mut rows, mut places) = ([0_u8; AT_ONCE], [0; AT_ONCE]);
         let mut count = 0;
         for (row, &id) in ids.iter().enumerate() {
             rows[count] = row as u8;
             count += usize::from(id == NONE);
         }
+        for (place, &row) in places.iter_mut().zip(&rows[..count]) {
+            *place = (keys[usize::from(row)].hash() >> self.shift) as usize & mask;
+        }
         let mut is_new = false;
         for step in 0.. {
             let mut left = 0;
-            for place in 0..count {
-                let row = usize::from(rows[place]);
-                let slot = &self.slots[((hashes[row] >> self.shift) as usize + step) & mask];
+            for looked in 0..count {
+                let (row, place) = (usize::from(rows[looked]), places[looked]);
+                let slot = &self.slots[(place + step) & mask];
                 let (is_free, is_same) = (slot.1 == NONE, slot.0 == keys[row]);
                 ids[row] = if is_same { slot.1 } else { NONE };
                 is_new |= is_free;
-                rows[left] = rows[place];
+                (rows[left], places[left]) = (rows[looked], place);
                 left += usize::from(!is_free && !is_same);
             }
             if left == 0 {
@@ -166,14 +163,9 @@ impl<W: Word> Table<W> {
     /// The id of `key`; a new key gets `next`.
     #[inline]
     pub(super) fn find_or_insert(&mut self, key: W, next: u32) -> u32 {
-        self.find_or_insert_hashed(key, key.hash(), next)
-    }
-
-    /// The id of `key`, whose hash is known; a new key gets `next`.
-    #[inline]
-    pub(super) fn find_or_insert_hashed(&mut self, key: W, hash: u64, next: u32) -> u32 {
         let mask = self.slots.len() - 1;
-        let mut place = (hash >> self.shift) as usize;
+        let first = (key.hash() >> self.shift) as usize & mask;
+        let mut place = first;
         loop {
             let slot = &mut self.slots[place & mask];
             if slot.1 == NONE {
@@ -181,6 +173,8 @@ impl<W: Word> Table<W> {
                 self.len += 1;
                 if self.len > self.most {
                     self.grow();
+                } else if place != first {
+                    self.rearrange();
                 }
                 return next;
             }
@@ -188,6 +182,32 @@ impl<W: Word> Table<W> {
                 return slot.1;
             }
             place += 1;
+        }
+    }
+
+    /// Looks for other bits of the hashes by which no two of few keys want the same slot: then no key is looked for twice.
+    #[cold]
+    fn rearrange(&mut self) {
+        /// A look at larger tables would take longer than it saves.
+        const SLOTS_MAX: usize = 1 << 12;
+        /// With more pairs of keys than this for each slot, two of them meet wherever one looks.
+        const PAIRS_PER_SLOT: usize = 4;
+        let (slots, mask) = (self.slots.len(), self.slots.len() - 1);
+        if slots > SLOTS_MAX || self.len * self.len > 2 * PAIRS_PER_SLOT * slots {
+            return;
+        }
+        let bits = slots.trailing_zeros();
+        let entries: Vec<(W, u32)> = self.slots.iter().copied().filter(|slot| slot.1 != NONE).collect();
+        let mut is_taken = vec![false; slots];
+        for shift in (0..=64 - bits).rev() {
+            is_taken.fill(false);
+            let wanted = |key: W| (key.hash() >> shift) as usize & mask;
+            if !entries.iter().any(|&(key, _)| std::mem::replace(&mut is_taken[wanted(key)], true)) {
+                self.slots.fill((W::default(), NONE));
+                self.shift = shift;
+                entries.iter().for_each(|&entry| self.slots[wanted(entry.0)] = entry);
+                return;
+            }
         }
     }
 
@@ -203,5 +223,60 @@ impl<W: Word> Table<W> {
             larger.find_or_insert(key, id);
         }
         *self = larger;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys without a pattern.
+    fn key(number: usize) -> u64 {
+        (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(SALT)
+    }
+
+    #[test]
+    fn each_key_keeps_its_id_however_the_table_grows_and_wherever_it_looks() {
+        for keys in [0, 1, 4, 5, 64, 65, 100, 181, 182, 300, 5000] {
+            let mut table = Table::<u64>::new();
+            for round in 0..3 {
+                for number in 0..keys {
+                    assert_eq!(table.find_or_insert(key(number), 7 * number as u32), 7 * number as u32);
+                    // Those before have not been lost.
+                    let earlier = number / 2;
+                    assert_eq!(table.find_or_insert(key(earlier), NONE - 1), 7 * earlier as u32);
+                }
+                for from in (0..keys + 3).step_by(AT_ONCE) {
+                    let rows = AT_ONCE.min(keys + 3 - from);
+                    let wanted: Vec<u64> = (from..from + rows).map(key).collect();
+                    let mut ids = vec![0; rows];
+                    let is_new = table.find_all(&wanted, &mut ids);
+                    let expected = |number: usize| if number < keys { 7 * number as u32 } else { NONE };
+                    assert_eq!(ids, (from..from + rows).map(expected).collect::<Vec<_>>(), "{keys} keys");
+                    assert_eq!(is_new, from + rows > keys);
+                }
+                if round == 1 {
+                    table.clear();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn few_keys_are_found_where_they_are_looked_for_first() {
+        // As often as not there is a look that keeps all of them apart; with half as many keys nearly always.
+        let apart = |keys: usize, salt: usize| {
+            let mut table = Table::<u64>::new();
+            for number in 0..keys {
+                table.find_or_insert(key(number + 1000 * salt), number as u32);
+            }
+            let mask = table.slots.len() - 1;
+            (0..keys).all(|number| {
+                let key = key(number + 1000 * salt);
+                table.slots[(key.hash() >> table.shift) as usize & mask].0 == key
+            })
+        };
+        assert!((0..20).filter(|&salt| apart(50, salt)).count() >= 15);
+        assert!((0..20).filter(|&salt| apart(100, salt)).count() >= 10);
     }
 }

@@ -119,7 +119,7 @@ impl Feed {
     }
 
     /// The numbers of the rows worked on, for the lanes that keep the least.
-    pub(super) fn leasts(&self) -> impl Iterator<Item = &[i64]> {
+    pub(super) fn leasts(&self) -> impl Iterator<Item = &[i64]> + Clone {
         self.min.iter().chain(&self.max).map(|(least, _)| least.numbers())
     }
 

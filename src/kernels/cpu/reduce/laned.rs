@@ -135,17 +135,19 @@ impl Laned {
             feed.work(ids, from, rows, &mut self.lanes);
         }
         let leasts = self.feeds.iter().flat_map(Feed::leasts).map(|numbers| &numbers[..rows]);
-        self.lanes.take_in(Act::Least, ids, leasts);
         let floats = self.feeds.iter().filter_map(Feed::floats).map(|numbers| &numbers[..rows]);
-        self.lanes.take_in(Act::AddFloat, ids, floats);
         let sums = self.feeds.iter().flat_map(|feed| feed.sums(from..from + rows));
         let sums = sums.chain(self.rows.map(|_| &ONES[..rows]));
-        if self.feeds.iter().any(Feed::misses_rows) {
-            let misses = self.feeds.iter().filter_map(|feed| feed.misses(&ZEROS)).map(|numbers| &numbers[..rows]);
-            self.lanes.take_in(Act::Add, ids, sums.chain(misses));
-        } else {
-            self.lanes.take_in(Act::Add, ids, sums);
+        // Lanes of rows that do not count are left alone while all rows do.
+        let are_missing = self.feeds.iter().any(Feed::misses_rows);
+        let misses = self.feeds.iter().filter_map(|feed| feed.misses(&ZEROS)).filter(|_| are_missing);
+        let mut sums = sums.chain(misses.map(|numbers| &numbers[..rows]));
+        let taken = self.lanes.take_in_mixed(ids, leasts.clone().chain(floats.clone()), &mut sums);
+        if taken.is_none() {
+            self.lanes.take_in((Act::Least, 0), ids, leasts);
+            self.lanes.take_in((Act::AddFloat, 0), ids, floats);
         }
+        self.lanes.take_in((Act::Add, taken.unwrap_or(0)), ids, sums);
     }
 
     /// Takes some groups of later lanes of the same aggregates in.

@@ -4,11 +4,11 @@
 //! some lanes of its group and offers one to others. The lanes of a group lie side by side, so that a row touches one
 //! line of the cache, however many aggregates there are. What the numbers mean is the business of `feed`.
 
-#[cfg(target_arch = "x86_64")]
-use fearless_simd::{Avx2, SimdInto, i64x4};
 use fearless_simd::{Bytes, Simd, SimdBase, dispatch, f64x2, i64x2};
 use fearless_simd_macros::simd;
 
+#[cfg(target_arch = "x86_64")]
+use super::fours::{Mix, scatter_fours, scatter_mixed};
 use super::state::{Ids, Mapping};
 use crate::kernels::cpu::simd;
 
@@ -24,7 +24,7 @@ const ROWS_OF_FEW: usize = 256;
 const FEW_BYTES: usize = 1 << 18;
 
 /// Lanes handled by one loop over the rows.
-const AT_ONCE: usize = 4;
+pub(super) const AT_ONCE: usize = 4;
 
 /// What rows that all count add to the lane of those that do not, and to a lane that nobody reads.
 pub(super) static ZEROS: [i64; ROWS] = [0; ROWS];
@@ -51,7 +51,7 @@ pub(super) enum Act {
 }
 
 /// An [`Act`] that a loop is compiled for.
-trait Step {
+pub(super) trait Step {
     /// Whether it adds whole numbers.
     const ADDS: bool = false;
     /// What is in the lane afterwards.
@@ -60,9 +60,9 @@ trait Step {
     fn pair<S: Simd>(present: i64x2<S>, numbers: i64x2<S>) -> i64x2<S>;
 }
 
-struct Adds;
-struct AddsFloats;
-struct KeepsLeast;
+pub(super) struct Adds;
+pub(super) struct AddsFloats;
+pub(super) struct KeepsLeast;
 
 impl Step for Adds {
     const ADDS: bool = true;
@@ -193,13 +193,20 @@ impl Lanes {
         self.slots[group * self.width() + lane]
     }
 
-    /// Gives the numbers of up to [`ROWS`] rows to the lanes of a kind, from the first one to as many as there are sources.
-    pub(super) fn take_in<'a>(&mut self, act: Act, ids: Ids<'_>, sources: impl Iterator<Item = &'a [i64]>) {
-        let mut lane = match act {
-            Act::Least => 0,
-            Act::AddFloat => self.leasts,
-            Act::Add => self.first_add(),
-        };
+    /// Gives the numbers of up to [`ROWS`] rows to the lanes of a kind, from this one of them on to as many as there are
+    /// sources.
+    pub(super) fn take_in<'a>(
+        &mut self,
+        (act, from): (Act, usize),
+        ids: Ids<'_>,
+        sources: impl Iterator<Item = &'a [i64]>,
+    ) {
+        let mut lane = from
+            + match act {
+                Act::Least => 0,
+                Act::AddFloat => self.leasts,
+                Act::Add => self.first_add(),
+            };
         let mut sources = sources.peekable();
         while sources.peek().is_some() {
             let mut some: [&[i64]; AT_ONCE] = [&[]; AT_ONCE];
@@ -218,6 +225,31 @@ impl Lanes {
             }
             lane += count;
         }
+    }
+
+    /// Gives numbers to all lanes that keep the least or add floats and to as many of the others as make a row of four, in one
+    /// loop; says how many of those, or none, and nothing done, where there is no such loop.
+    pub(super) fn take_in_mixed<'a>(
+        &mut self,
+        ids: Ids<'_>,
+        firsts: impl Iterator<Item = &'a [i64]>,
+        adds: &mut impl Iterator<Item = &'a [i64]>,
+    ) -> Option<usize> {
+        #[cfg(target_arch = "x86_64")]
+        if let (Ids::Each(ids), Some(avx2)) = (ids, simd::level().as_avx2())
+            && let Some(mix) = Mix::of(self.leasts, self.floats)
+            && self.width() >= AT_ONCE
+        {
+            let (count, width) = (self.first_add(), self.width());
+            let mut sources = [&ZEROS[..ids.len()]; AT_ONCE];
+            sources.iter_mut().zip(firsts).for_each(|(place, source)| *place = source);
+            let free = sources[count..].iter_mut();
+            let taken = free.zip(adds).map(|(place, source)| *place = source).count();
+            scatter_mixed(avx2, mix, &mut self.slots, width, ids, sources);
+            return Some(taken);
+        }
+        let _ = (ids, firsts, adds);
+        None
     }
 
     /// All rows belong to one group: each source becomes one number first.
@@ -302,7 +334,7 @@ fn scatter<S: Simd, A: Step, const WIDTH: usize>(
             if A::ADDS
                 && let Some(avx2) = simd.level().as_avx2()
             {
-                return scatter_fours::<WIDTH>(avx2, slots, first, ids, [a, b, c, d]);
+                return scatter_fours::<Adds, WIDTH>(avx2, slots, first, ids, [a, b, c, d]);
             }
             scatter_pairs::<S, A, WIDTH>(simd, slots, first, ids, [a, b]);
             scatter_pairs::<S, A, WIDTH>(simd, slots, first + 2, ids, [c, d]);
@@ -336,53 +368,6 @@ fn scatter_pairs<S: Simd, A: Step, const WIDTH: usize>(
     scatter_some::<A, WIDTH, 2>(slots, first, rest, [a_rest, b_rest]);
 }
 
-#[cfg(target_arch = "x86_64")]
-/// Four sources: four rows at once are turned from columns into a vector each, by two moves a row. The compiler's own
-/// way from four columns to one vector takes seven; measured with 100 groups, a fifth of a whole query.
-#[inline(always)]
-fn scatter_fours<const WIDTH: usize>(
-    avx2: Avx2,
-    slots: &mut [[i64; WIDTH]],
-    first: usize,
-    ids: &[u32],
-    sources: [&[i64]; 4],
-) {
-    if first + 4 > WIDTH {
-        return;
-    }
-    let sources = sources.map(|source| source[..ids.len()].as_chunks::<4>());
-    let (fours, rest) = ids.as_chunks::<4>();
-    let [a, b, c, d] = sources.map(|(fours, _)| fours);
-    for ((((ids, a), b), c), d) in fours.iter().zip(a).zip(b).zip(c).zip(d) {
-        // Nothing here is left to `map`: calls that are not inlined would pass vectors through memory.
-        let (a, b) = (i64x4::load_array_ref(avx2, a), i64x4::load_array_ref(avx2, b));
-        let (c, d) = (i64x4::load_array_ref(avx2, c), i64x4::load_array_ref(avx2, d));
-        for (id, numbers) in ids.iter().zip(turned(avx2, a, b, c, d)) {
-            let Some(slot) = slots[*id as usize][first..].first_chunk_mut::<4>() else { return };
-            (i64x4::load_array_ref(avx2, slot) + numbers).store_array(slot);
-        }
-    }
-    scatter_some::<Adds, WIDTH, 4>(slots, first, rest, sources.map(|(_, rest)| rest));
-}
-
-#[cfg(target_arch = "x86_64")]
-fearless_simd::kernel!(
-    /// Rows of four columns.
-    #[inline(always)]
-    fn turned(avx2: Avx2, a: i64x4<Avx2>, b: i64x4<Avx2>, c: i64x4<Avx2>, d: i64x4<Avx2>) -> [i64x4<Avx2>; 4] {
-        use core::arch::x86_64::{_mm256_permute2x128_si256, _mm256_unpackhi_epi64, _mm256_unpacklo_epi64};
-        let (even, odd) = (_mm256_unpacklo_epi64(a.into(), b.into()), _mm256_unpackhi_epi64(a.into(), b.into()));
-        let (even_rest, odd_rest) =
-            (_mm256_unpacklo_epi64(c.into(), d.into()), _mm256_unpackhi_epi64(c.into(), d.into()));
-        [
-            _mm256_permute2x128_si256::<0x20>(even, even_rest).simd_into(avx2),
-            _mm256_permute2x128_si256::<0x20>(odd, odd_rest).simd_into(avx2),
-            _mm256_permute2x128_si256::<0x31>(even, even_rest).simd_into(avx2),
-            _mm256_permute2x128_si256::<0x31>(odd, odd_rest).simd_into(avx2),
-        ]
-    }
-);
-
 #[inline(always)]
 fn scatter_some<A: Step, const WIDTH: usize, const SOURCES: usize>(
     slots: &mut [[i64; WIDTH]],
@@ -412,6 +397,54 @@ fn scatter_any(slots: &mut [i64], width: usize, act: Act, first: usize, ids: &[u
                 Act::AddFloat => AddsFloats::number(*number, source[row]),
                 Act::Least => KeepsLeast::number(*number, source[row]),
             };
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "any numbers will do"
+)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_of_all_kinds_taken_in_together_are_those_taken_in_apart() {
+        let shapes =
+            [(0, 1, 2), (0, 1, 3), (0, 1, 5), (2, 0, 2), (2, 0, 3), (2, 0, 6), (2, 1, 1), (2, 1, 3), (2, 1, 7)];
+        for (leasts, floats, adds) in shapes {
+            for rows in [0, 1, 3, 4, 5, 1000, 1001] {
+                let number = |row: usize, lane: usize| {
+                    (row as i64 + 3).wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(lane as i64 * 77) >> (5 * lane)
+                };
+                let ids: Vec<u32> = (0..rows).map(|row| (number(row, 1) as u32) % 13).collect();
+                let odd = [-0.0, f64::INFINITY, 5e-324, -1e300];
+                let float = |row: usize| if row % 100 == 7 { odd[row / 100 % 4] } else { number(row, 1) as f64 / 1e9 };
+                let column = |lane: usize| -> Vec<i64> {
+                    let is_float = (leasts..leasts + floats).contains(&lane);
+                    let bits = |row: usize| float(row).to_bits().cast_signed();
+                    (0..rows).map(|row| if is_float { bits(row) } else { number(row, lane) }).collect()
+                };
+                let columns: Vec<Vec<i64>> = (0..leasts + floats + adds).map(column).collect();
+                let sources = |lanes: std::ops::Range<usize>| columns[lanes].iter().map(Vec::as_slice);
+                let (first_float, first_add) = (leasts, leasts + floats);
+                let mut lanes = Lanes::new(leasts, floats, adds);
+                lanes.grow(13);
+                let (mut apart, ids) = (lanes.clone(), Ids::Each(&ids));
+                apart.take_in((Act::Least, 0), ids, sources(0..first_float));
+                apart.take_in((Act::AddFloat, 0), ids, sources(first_float..first_add));
+                apart.take_in((Act::Add, 0), ids, sources(first_add..columns.len()));
+                let mut rest = sources(first_add..columns.len());
+                let taken = lanes.take_in_mixed(ids, sources(0..first_add), &mut rest);
+                assert_eq!(taken.is_some(), cfg!(target_arch = "x86_64") && simd::level().as_avx2().is_some());
+                if let Some(taken) = taken {
+                    lanes.take_in((Act::Add, taken), ids, rest);
+                    assert_eq!(lanes.slots, apart.slots, "{leasts} {floats} {adds}, {rows} rows");
+                }
+            }
         }
     }
 }

@@ -3,11 +3,12 @@
 //! [`GroupIds`] gives each row of a batch a dense id; then each aggregate updates its own state at those ids. An
 //! aggregate knows nothing of keys, a key nothing of aggregates.
 //!
-//! Counts, sums, means, minima and maxima of numbers live in `laned`: `lanes` holds a row of 64-bit numbers a group,
-//! `feed` knows the values under one filter, `lane_whole`, `lane_float`, `lane_ordered` and `lane_least` say what numbers a row brings, `total` makes the
-//! results. The other aggregates have a file each, over the loop in `state`. `merge` puts the groups of partitions
-//! together, and the rows that were `deferred`; `stored` turns groups into columns that can leave the process, and back;
-//! `seeded` makes groups of answers; `select` takes groups out of others.
+//! Counts, sums, means, minima and maxima of numbers live in `laned`: `lanes` holds a row of 64-bit numbers a group
+//! (`fours` are its loops over four of them), `feed` knows the values under one filter, `lane_whole`, `lane_float`,
+//! `lane_ordered` and `lane_least` say what numbers a row brings, `total` makes the results. The other aggregates have a
+//! file each, over the loop in `state`. `merge` puts the groups of partitions together, and the rows that were `deferred`;
+//! `stored` turns groups into columns that can leave the process, and back; `seeded` makes groups of answers; `select`
+//! takes groups out of others.
 
 #[cfg(feature = "gpu")]
 pub(crate) mod absorb;
@@ -19,6 +20,8 @@ mod extreme_bytes;
 mod extreme_decimal;
 mod feed;
 mod float_split;
+#[cfg(target_arch = "x86_64")]
+mod fours;
 mod lane_float;
 mod lane_least;
 mod lane_ordered;
