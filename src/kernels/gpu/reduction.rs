@@ -70,6 +70,11 @@ impl Reduction {
         Self { groups, first_rows: found.into_iter().map(|(row, _)| row).collect(), floats, texts }
     }
 
+    /// Of groups whose slots are these, in 64 bits; of no rows at hand.
+    pub(super) fn of_slots(groups: Vec<Vec<u64>>, floats: Vec<FloatSlots>) -> Self {
+        Self { groups, first_rows: Vec::new(), floats, texts: Vec::new() }
+    }
+
     /// Hands it over to the CPU's end of the stage; the groups' first rows are a part of the input.
     pub(super) fn hand_over(
         &self,
@@ -81,7 +86,7 @@ impl Reduction {
         if self.groups.is_empty() {
             return Ok(());
         }
-        task.absorb(self.firsts(pieces)?, self.reduced(plan, slot_bits)?)
+        task.absorb(rows_at(pieces, &self.first_rows)?, self.reduced(&plan.feeds, &plan.parts, slot_bits)?)
     }
 
     /// How many rows the groups have.
@@ -89,25 +94,11 @@ impl Reduction {
         self.groups.iter().map(|group| group[ROWS] as usize).sum()
     }
 
-    /// The first row of each group, as it came into the stage.
-    fn firsts(&self, pieces: &[RecordBatch]) -> Result<RecordBatch> {
-        let (mut piece, mut before) = (0, 0);
-        let mut places = Vec::with_capacity(self.first_rows.len());
-        for &row in &self.first_rows {
-            while row >= before + pieces[piece].num_rows() {
-                before += pieces[piece].num_rows();
-                piece += 1;
-            }
-            places.push((piece, row - before));
-        }
-        Ok(interleave_record_batch(&pieces.iter().collect::<Vec<_>>(), &places)?)
-    }
-
     /// What the CPU goes on with.
-    fn reduced(&self, plan: &GroupPlan, slot_bits: usize) -> Result<Reduced> {
-        let parts = plan.parts.iter().map(|&(feed, part)| {
+    pub(super) fn reduced(&self, feeds: &[Feed], parts: &[(usize, Part)], slot_bits: usize) -> Result<Reduced> {
+        let parts = parts.iter().map(|&(feed, part)| {
             let texts = self.texts.get(feed).and_then(Option::as_ref);
-            self.made(&plan.feeds[feed], part, texts, slot_bits)
+            self.made(&feeds[feed], part, texts, slot_bits)
         });
         Ok(Reduced { rows: self.counts(ROWS), parts: parts.collect::<Result<_>>()? })
     }
@@ -205,6 +196,20 @@ impl Reduction {
         }
         column(data_type, kind, &words, None)
     }
+}
+
+/// Rows by their numbers, which rise, as they came into the stage.
+pub(super) fn rows_at(pieces: &[RecordBatch], rows: &[usize]) -> Result<RecordBatch> {
+    let (mut piece, mut before) = (0, 0);
+    let mut places = Vec::with_capacity(rows.len());
+    for &row in rows {
+        while row >= before + pieces[piece].num_rows() {
+            before += pieces[piece].num_rows();
+            piece += 1;
+        }
+        places.push((piece, row - before));
+    }
+    Ok(interleave_record_batch(&pieces.iter().collect::<Vec<_>>(), &places)?)
 }
 
 /// The words of the value whose rank was kept; NaN if none was.

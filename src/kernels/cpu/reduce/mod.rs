@@ -19,6 +19,8 @@ mod extreme_bytes;
 mod extreme_decimal;
 mod feed;
 mod float_split;
+#[cfg(feature = "gpu")]
+mod give;
 mod lane_float;
 mod lane_least;
 mod lane_ordered;
@@ -157,7 +159,7 @@ impl KeyedReduce {
     }
 
     /// The keys, in order.
-    pub(in crate::kernels::cpu) fn keys(&self) -> &[Field] {
+    pub(in crate::kernels) fn keys(&self) -> &[Field] {
         &self.0.keys
     }
 
