@@ -20,9 +20,9 @@ const ADD: u32 = 0u;
 const GREATEST: u32 = 1u;
 const FLAGS: u32 = 2u;
 
-fn add(field: u32, from: u32, to: u32) {
+fn add(field: u32, at: u32, to: u32) {
     let words = batch[field + 2u];
-    let has_sign = batch[field + 5u] == 1u && (given[from + words - 1u] >> 31u) == 1u;
+    let has_sign = batch[field + 5u] == 1u && (given[at + words - 1u] >> 31u) == 1u;
     let above = select(0u, 0xffffffffu, has_sign);
     var carry = 0u;
     for (var word = 0u; word < batch[field + 4u]; word++) {
@@ -32,7 +32,7 @@ fn add(field: u32, from: u32, to: u32) {
         }
         var more = above;
         if word < words {
-            more = given[from + word];
+            more = given[at + word];
         }
         let sum = kept[to + word] + more;
         let whole = sum + carry;
@@ -46,26 +46,26 @@ fn word_at(words: u32, slot_words: u32, word: u32) -> u32 {
     return words - slot_words * (1u + word / slot_words) + word % slot_words;
 }
 
-fn given_word(field: u32, from: u32, word: u32) -> u32 {
+fn given_word(field: u32, at: u32, word: u32) -> u32 {
     let words = batch[field + 2u];
     if word >= words {
         return 0u;
     }
-    return given[from + word_at(words, batch[field + 5u], word)];
+    return given[at + word_at(words, batch[field + 5u], word)];
 }
 
-fn keep_greatest(field: u32, from: u32, to: u32) {
+fn keep_greatest(field: u32, at: u32, to: u32) {
     let words = batch[field + 4u];
     for (var place = words; place > 0u; place--) {
-        let new = given_word(field, from, place - 1u);
-        let old = kept[to + word_at(words, 2u, place - 1u)];
-        if new < old {
+        let offered = given_word(field, at, place - 1u);
+        let known = kept[to + word_at(words, 2u, place - 1u)];
+        if offered < known {
             return;
         }
-        if new > old {
+        if offered > known {
             // From here on down: what is above is the same.
             for (var word = 0u; word < place; word++) {
-                kept[to + word_at(words, 2u, word)] = given_word(field, from, word);
+                kept[to + word_at(words, 2u, word)] = given_word(field, at, word);
             }
             return;
         }
@@ -79,11 +79,11 @@ fn main(
 ) {
     for (var pair = global.x; pair < batch[0]; pair += workgroups.x * TILE) {
         let place = batch[4] + 2u * pair;
-        let from = batch[place] * batch[2];
+        let at = batch[place] * batch[2];
         let to = batch[place + 1u] * batch[3];
         for (var field_number = 0u; field_number < batch[1]; field_number++) {
             let field = 5u + FIELD * field_number;
-            let first = from + batch[field + 1u];
+            let first = at + batch[field + 1u];
             let target_word = to + batch[field + 3u];
             switch batch[field] {
                 case ADD: { add(field, first, target_word); }

@@ -107,6 +107,9 @@ pub struct Wish {
     pub groups_first: Option<usize>,
     /// Bytes of a buffer at most, if not as many as the adapter allows.
     pub bytes_max: Option<u64>,
+    /// Bytes of rows and groups that a task leaves with a device until they are taken into what is kept, if not as many as
+    /// usual.
+    pub left_bytes: Option<u64>,
     /// Where compiled shaders are kept from run to run, if they are.
     pub pipelines: Option<Arc<dyn PipelineStore>>,
 }

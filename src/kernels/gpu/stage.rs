@@ -19,7 +19,7 @@ use super::rows::{self, Assembler, Guess};
 use super::stopwatch::Stopwatch;
 use super::traffic::Traffic;
 use super::trouble::{Fault, Faults, Record, Trouble};
-use super::worker::Worker;
+use super::worker::{Role, Worker};
 use crate::columnar::RecordBatch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::cpu::project::Program;
@@ -99,8 +99,10 @@ pub(super) struct Shared {
     groups: AtomicUsize,
     /// Buffers that wait for the next batch: the first use of a new one is dear.
     workers: Mutex<Vec<Worker>>,
+    /// Buffers of groups that have been taken in where they are kept, for those of the next batch.
+    slots: Mutex<Vec<(Arc<Device>, wgpu::Buffer)>>,
     /// Whether somebody keeps groups on the device, so that tasks leave theirs there.
-    keeps_groups: AtomicBool,
+    pub(super) keeps_groups: AtomicBool,
     pub(super) cpu: CpuStage,
 }
 
@@ -139,6 +141,7 @@ impl GpuStage {
                 pipelines,
                 groups,
                 workers: Mutex::default(),
+                slots: Mutex::default(),
                 keeps_groups: AtomicBool::new(false),
                 cpu,
             }),
@@ -195,8 +198,9 @@ impl Shared {
         self.record.fell_back(trouble);
         if self.is_strict {
             let message = format!("a batch did not run on the device: {trouble}");
-            return Err(Error::new(ErrorKind::Unsupported, message)
-                .advice("leave out strict to run such batches on the CPU"));
+            return Err(
+                Error::new(ErrorKind::Unsupported, message).advice("leave out strict to run such batches on the CPU")
+            );
         }
         Ok(())
     }
@@ -213,6 +217,22 @@ impl Shared {
         if workers.len() < WORKERS_KEPT_MAX && !worker.device.is_lost() {
             workers.push(worker);
         }
+    }
+
+    /// Keeps a buffer of groups that nobody needs any more.
+    pub(super) fn keep_slots(&self, device: Arc<Device>, slots: wgpu::Buffer) {
+        let mut kept = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(of, _)| Arc::ptr_eq(of, &device));
+        if kept.len() < WORKERS_KEPT_MAX {
+            kept.push((device, slots));
+        }
+    }
+
+    /// A buffer of groups on this device that nobody needs any more, if there is one.
+    fn slots(&self, device: &Arc<Device>) -> Option<wgpu::Buffer> {
+        let mut kept = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(of, _)| Arc::ptr_eq(of, device));
+        kept.pop().map(|(_, slots)| slots)
     }
 
     /// The pipelines on the present device.
@@ -408,7 +428,8 @@ impl GpuTask {
 
     /// Whether the groups of so many bytes more may stay on the device.
     fn leaves(&self, bytes: u64) -> bool {
-        self.left.is_some() && self.left_bytes + bytes <= LEFT_BYTES_MAX
+        let most = self.shared.holder.wish().left_bytes.unwrap_or(LEFT_BYTES_MAX);
+        self.left.is_some() && self.left_bytes + bytes <= most
     }
 
     fn on_device(&mut self, pieces: &[RecordBatch], bytes: u64) -> Result<Given, Trouble> {
@@ -422,6 +443,9 @@ impl GpuTask {
             Some(worker) if Arc::ptr_eq(&worker.device, device) => worker,
             worker => worker.insert(self.shared.worker(device)),
         };
+        if let (true, Some(slots)) = (leaves && worker.size(Role::State) == 0, self.shared.slots(device)) {
+            worker.put(Role::State, slots);
+        }
         worker.fault = self.shared.faults.next();
         if worker.fault == Some(Fault::Confuse) {
             device.pipeline("confused", "this is no shader", &[])?;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wgpu::{
-    BindGroupDescriptor, BindGroupEntry, BindingResource, BufferBinding, BufferDescriptor, BufferUsages, CommandEncoder, CommandEncoderDescriptor,
-    ComputePassDescriptor,
+    BindGroupDescriptor, BindGroupEntry, BindingResource, BufferBinding, BufferDescriptor, BufferUsages,
+    CommandEncoder, CommandEncoderDescriptor, ComputePassDescriptor,
 };
 
 use super::device::{Device, Pipeline};
@@ -222,8 +222,7 @@ impl Worker {
             })
         };
         let roles = Role::BOUND.into_iter().filter(|role| pipeline.bindings.contains(&(*role as u32)));
-        let entries = roles
-            .map(|role| Ok(BindGroupEntry { binding: role as u32, resource: resource(role)? }));
+        let entries = roles.map(|role| Ok(BindGroupEntry { binding: role as u32, resource: resource(role)? }));
         let entries = entries.collect::<Result<Vec<_>, Trouble>>()?;
         let group = self.device.device.create_bind_group(&BindGroupDescriptor {
             label: None,

@@ -20,6 +20,9 @@ const ALIGNMENT: usize = 256;
 /// Workgroups that walk over groups.
 const WORKGROUPS_MAX: usize = 4096;
 
+/// Words that shaders count: invocations that walk over them may step behind the last one.
+const WORDS_MAX: usize = 1 << 31;
+
 /// What is kept, on one device.
 pub(super) struct OnDevice {
     pub(super) worker: Worker,
@@ -92,6 +95,9 @@ impl OnDevice {
         }
         section(&mut [changed.len() as u32, self.words as u32].into_iter().chain(changed.iter().copied()));
         let wanted = (changed.len() * self.words * 4) as u64;
+        if after * self.words > WORDS_MAX {
+            return Err(Trouble::TooLarge(format!("{after} groups have more words than shaders count")));
+        }
         let worker = &mut self.worker;
         worker.room(Role::Batch, 4 * sent.len() as u64)?;
         worker.room(Role::Status, 16)?;

@@ -116,13 +116,7 @@ fn write_moments(feed: &Feed, made: &Made, groups: &mut [Slots<'_>]) -> Result<(
     Ok(())
 }
 
-fn write_best(
-    feed: &Feed,
-    slot: Option<usize>,
-    made: &Made,
-    is_least: bool,
-    groups: &mut [Slots<'_>],
-) -> Result<()> {
+fn write_best(feed: &Feed, slot: Option<usize>, made: &Made, is_least: bool, groups: &mut [Slots<'_>]) -> Result<()> {
     let (Some(slot), Some(kind), Some(best)) = (slot, feed.kind(), &made.best) else { return Err(mixed()) };
     let slots = slots_of(kind);
     let turned = u128::MAX >> (128 - 32 * kind.words());
@@ -161,9 +155,9 @@ fn ranks(kind: Kind, values: &ArrayRef) -> Result<Vec<Option<u128>>> {
         (Kind::Unsigned(_), _) => each!(u32, |value| known(u64::from(value))),
         (Kind::I64, _) => each!(i64, |value: i64| known(value.cast_unsigned() ^ (1 << 63))),
         (Kind::U64, _) => each!(u64, known),
-        (Kind::F32, _) => each!(f32, |value: f32| {
-            known(turned(value.to_bits().into(), TOP.into())).filter(|_| !value.is_nan())
-        }),
+        (Kind::F32, _) => {
+            each!(f32, |value: f32| { known(turned(value.to_bits().into(), TOP.into())).filter(|_| !value.is_nan()) })
+        }
         (Kind::F64, _) => each!(f64, |value: f64| known(turned(value.to_bits(), 1 << 63)).filter(|_| !value.is_nan())),
         (Kind::I128, _) => each!(i128, |value: i128| Some(value.cast_unsigned() ^ (1 << 127))),
         (Kind::Bool, _) => return Err(mixed()),

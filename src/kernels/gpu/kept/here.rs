@@ -43,6 +43,9 @@ pub(super) struct Here {
     copy: Vec<u32>,
     /// None until they are sent, and again once their layout is another one.
     device: Option<OnDevice>,
+    /// For each group a number that rises with each part that touches it: none is marked twice in a part.
+    marks: Vec<u32>,
+    mark: u32,
     /// The groups that the latest batch touched, in the order of their first rows, and their keys.
     touched: Vec<u32>,
     touched_keys: Vec<ArrayRef>,
@@ -65,6 +68,8 @@ impl Here {
             groups: 0,
             copy: Vec::new(),
             device: None,
+            marks: Vec::new(),
+            mark: 0,
             touched: Vec::new(),
             touched_keys: Vec::new(),
         };
@@ -164,6 +169,11 @@ impl Here {
                     self.copy[id as usize * words..][..words].copy_from_slice(changed);
                 }
                 self.groups = after;
+                for part in std::mem::take(&mut parts.parts) {
+                    if let Part::Left(left) = part {
+                        shared.keep_slots(left.device, left.slots);
+                    }
+                }
                 Ok(Ok(()))
             }
             Err(trouble) => {
@@ -178,23 +188,28 @@ impl Here {
     /// Finds the groups that a batch touches, each once, in the order of the parts; and their keys. False if a part has two
     /// of one key, which a device could not take in at once.
     fn touch(&mut self, keys: &[(Vec<ArrayRef>, usize)], ids: &[Vec<u32>]) -> Result<bool> {
-        // Of each group the latest part that touches it, counted from 1.
-        let mut latest = vec![0; self.numbers()];
+        if self.mark > u32::MAX / 2 {
+            self.marks.fill(0);
+            self.mark = 0;
+        }
+        self.marks.resize(self.numbers(), 0);
+        let before = self.mark;
         let (mut rows, mut row) = (Vec::new(), 0_u32);
         self.touched.clear();
         if self.keys.is_empty() {
             (self.touched, self.touched_keys) = (vec![0], Vec::new());
             return Ok(ids.iter().all(|ids| ids.len() <= 1));
         }
-        for (ids, part) in ids.iter().zip(1_u32..) {
+        for ids in ids {
+            self.mark += 1;
             for &id in ids {
-                match std::mem::replace(&mut latest[id as usize], part) {
-                    0 => {
-                        self.touched.push(id);
-                        rows.push(row);
-                    }
-                    before if before == part => return Ok(false),
-                    _ => {}
+                let latest = std::mem::replace(&mut self.marks[id as usize], self.mark);
+                if latest == self.mark {
+                    return Ok(false);
+                }
+                if latest <= before {
+                    self.touched.push(id);
+                    rows.push(row);
                 }
                 row += 1;
             }

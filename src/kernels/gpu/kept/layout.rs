@@ -138,8 +138,9 @@ impl Layout {
                 slots.span = slots.span.and(span.aligned(SLOT_BITS as u32));
             }
         }
-        let is_same = wider.floats.iter().zip(&self.floats).all(|(wider, slots)| wider.span == slots.span);
         wider.place_floats();
+        let lies = |slots: &FloatSlots| (slots.grid, slots.sum.limbs);
+        let is_same = wider.floats.iter().zip(&self.floats).all(|(wider, slots)| lies(wider) == lies(slots));
         (!is_same).then_some(wider)
     }
 
@@ -201,10 +202,8 @@ impl Layout {
                 }
                 _ => {}
             }
-            if let (
-                Some(Squares::Whole { first, limbs }),
-                Some(Squares::Whole { first: to, limbs: of_kept }),
-            ) = (from.squares, to.squares)
+            if let (Some(Squares::Whole { first, limbs }), Some(Squares::Whole { first: to, limbs: of_kept })) =
+                (from.squares, to.squares)
             {
                 fields.push(sum(Limbs { first, limbs }, Limbs { first: to, limbs: of_kept }));
             }

@@ -25,6 +25,7 @@ mod part;
 mod plan;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow_array::ArrayRef;
 
@@ -84,6 +85,8 @@ impl GpuKept {
             Some((0, _)) => true,
             Some((left, _)) => {
                 *left -= 1;
+                // Tasks of the next batch leave their groups on the device, if it is tried.
+                self.shared.keeps_groups.store(*left == 0, Ordering::Relaxed);
                 false
             }
         }
@@ -120,6 +123,7 @@ impl GpuKept {
             (Trouble::TooLarge(_), _) | (_, None) => None,
             (_, Some((_, next))) => Some((next, (2 * next).min(PAUSE_MAX))),
         };
+        self.shared.keeps_groups.store(false, Ordering::Relaxed);
         self.shared.fell_back(trouble)
     }
 }
@@ -187,6 +191,7 @@ impl Kept for GpuKept {
     /// A bound on memory is kept by the CPU, which then leads.
     fn spill_to(&mut self, room: &Room) {
         self.pause = None;
+        self.shared.keeps_groups.store(false, Ordering::Relaxed);
         self.cpu.spill_to(room);
     }
 

@@ -10,6 +10,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 
 use crate::error::{Error, Result};
 use crate::kernels::cpu::reduce::Groups;
+use crate::kernels::cpu::stage::CpuStage;
 use crate::kernels::gpu::device::Device;
 use crate::kernels::gpu::reduction::FloatSlots;
 use crate::kernels::{Moment, Partial};
@@ -50,16 +51,18 @@ impl Parts {
         Self { parts: Vec::new(), moment: *moment }
     }
 
-    /// What tasks handed over, in order.
+    /// What tasks handed over, in order; those that leave nothing on a device hand over what the CPU's do.
     pub(super) fn of(partials: Vec<Partial>) -> Result<Self> {
         let mut all = Self::default();
         for partial in partials {
-            let parts = match partial {
-                Partial::Groups(any) => any.downcast::<Self>().map_err(|_| foreign())?,
-                Partial::Rows(_) => return Err(foreign()),
-            };
-            all.moment = parts.moment;
-            all.parts.extend(parts.parts);
+            match partial {
+                Partial::Groups(any) if any.is::<Self>() => {
+                    let parts = any.downcast::<Self>().map_err(|_| foreign())?;
+                    all.moment = parts.moment;
+                    all.parts.extend(parts.parts);
+                }
+                other => all.parts.push(Part::Here(CpuStage::groups_of(other)?)),
+            }
         }
         Ok(all)
     }

@@ -32,7 +32,8 @@ impl KeptPlan {
         }
         let names = keep.aggregates.iter().map(|one| one.name.as_str()).collect::<Vec<_>>();
         let layout = Layout::of(plan, &names)?;
-        let shader = |operation, bindings: &[u32]| Shader { operation, bindings: bindings.to_vec(), ..Shader::default() };
+        let shader =
+            |operation, bindings: &[u32]| Shader { operation, bindings: bindings.to_vec(), ..Shader::default() };
         Ok(Self {
             layout,
             firsts: shader(Operation::KeepFirsts, &[4, 6]),
