@@ -34,7 +34,7 @@ pub(super) struct GroupPlan {
     /// Groups by hashing: the keys, the tickets, and the rest.
     pub(super) by_hash: Option<([Shader; 2], Take)>,
     /// How groups stay on the device from batch to batch, or why they do not.
-    pub(super) kept: Option<Result<KeptPlan, Refusal>>,
+    pub(super) kept: Option<Result<Box<KeptPlan>, Refusal>>,
     pub(super) feeds: Vec<Feed>,
     /// For each aggregate its feed and what of it is wanted.
     pub(super) parts: Vec<(usize, Part)>,

@@ -90,7 +90,7 @@ impl StagePlan {
             }
             End::Keep(keep) => {
                 let mut plan = GroupPlan::of(stage, &keep.keys, &keep.aggregates, tier, &mut columns)?;
-                plan.kept = Some(KeptPlan::of(keep, &plan));
+                plan.kept = Some(KeptPlan::of(keep, &plan).map(Box::new));
                 Work::Groups(plan)
             }
             _ => Work::Rows(RowPlan::of(stage, &mut columns)?),
@@ -104,7 +104,7 @@ impl StagePlan {
     /// How groups stay on the device from batch to batch, or why they do not; none of a stage that keeps none.
     pub(super) fn kept(&self) -> Option<Result<&KeptPlan, &Refusal>> {
         match &self.work {
-            Work::Groups(GroupPlan { kept: Some(kept), .. }) => Some(kept.as_ref()),
+            Work::Groups(GroupPlan { kept: Some(kept), .. }) => Some(kept.as_ref().map(AsRef::as_ref)),
             _ => None,
         }
     }

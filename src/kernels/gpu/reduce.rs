@@ -100,6 +100,9 @@ pub(super) fn leave(
     Ok(Scratch { slots, stride: found.stride, floats: found.floats, groups, first_rows, rows: found.rows })
 }
 
+/// Words that came back, and what the host looks at first.
+type Answer = (Vec<u32>, Status);
+
 /// What was found.
 struct Found {
     /// What groups hold, or the complements of their first rows.
@@ -194,7 +197,7 @@ fn by_number(
     gathered: &Gathered,
     numbers: &[u32],
     (groups, bytes): (usize, usize),
-) -> Result<(Vec<u32>, Status), Trouble> {
+) -> Result<Answer, Trouble> {
     worker.upload(gathered, &gathered.place(numbers))?;
     worker.room(Role::State, bytes as u64)?;
     let mut encoder = worker.begin()?;
@@ -248,7 +251,7 @@ fn by_hash(
     gathered: &Gathered,
     numbers: &mut [u32],
     room: &mut Room,
-) -> Result<((Vec<u32>, Status), usize, usize), Trouble> {
+) -> Result<(Answer, usize, usize), Trouble> {
     let Some(([keys, ticket], take)) = &plan.by_hash else {
         return Err(Trouble::Rejected("the keys are not in small ranges".to_owned()));
     };

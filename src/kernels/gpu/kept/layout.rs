@@ -221,13 +221,13 @@ impl Layout {
 
     /// What groups with these words hold, as the CPU goes on with it.
     pub(super) fn reduced(&self, words: &[u32]) -> Result<Reduced> {
-        let slots = |group: &[u32]| {
-            let slots = group.chunks_exact(SLOT_WORDS).map(|pair| u64::from(pair[1]) << 32 | u64::from(pair[0]));
+        let mut slots = Vec::with_capacity(words.len() / self.words() * self.stride);
+        for group in words.chunks_exact(self.words()) {
             // The first row, which is not kept.
-            std::iter::repeat_n(0, ROWS).chain(slots).collect()
-        };
-        let groups = words.chunks_exact(self.words()).map(slots).collect();
-        Reduction::of_slots(groups, self.floats.clone()).reduced(&self.feeds, &self.parts, SLOT_BITS)
+            slots.resize(slots.len() + ROWS, 0);
+            slots.extend(group.chunks_exact(SLOT_WORDS).map(|pair| u64::from(pair[1]) << 32 | u64::from(pair[0])));
+        }
+        Reduction::of_slots(slots, self.stride, self.floats.clone()).reduced(&self.feeds, &self.parts, SLOT_BITS)
     }
 
     /// The words of groups that the CPU holds; the layout is wide enough for their floats.
