@@ -320,7 +320,7 @@ fn a_device_that_is_lost_for_good_leaves_the_state_to_the_cpu() {
 #[test]
 fn state_too_large_for_the_device_goes_on_with_the_cpu_and_is_told() {
     let Some(adapter) = adapter() else { return };
-    let wish = Wish { bytes_max: Some(1 << 16), ..tiny(wish(&adapter, Tier::Portable)) };
+    let wish = Wish { bytes_max: Some(1 << 15), ..tiny(wish(&adapter, Tier::Portable)) };
     let stage = stage([col("i64"), col("u8")], vec![len().alias("n"), col("id").sum().alias("s")], OutputMode::Update);
     let backend = GpuBackend::open(wish.clone()).unwrap();
     let (mut life, mut by_cpu) = (Life::new(&backend, &stage), Life::new(&CpuBackend::new(), &stage));
@@ -331,7 +331,7 @@ fn state_too_large_for_the_device_goes_on_with_the_cpu_and_is_told() {
     assert!(counts.taken_in >= 2 && counts.fallen_back == 1, "{counts:?}");
     let told = counts.latest.unwrap();
     assert!(
-        told.starts_with("the batch is too large for the device: ") && told.contains("a buffer has 65536"),
+        told.starts_with("the batch is too large for the device: ") && told.contains("a buffer has 32768"),
         "{told}"
     );
     // Who is strict is told at once.
