@@ -14,6 +14,7 @@
 
 mod link;
 mod probes;
+mod state;
 
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ fn main() {
     measure_link(&adapter, rows);
     measure_chains(&adapter, rows);
     measure_groups(&adapter, rows);
+    state::measure(&adapter, rows);
 }
 
 /// What the link and a submission cost.

@@ -178,7 +178,7 @@ impl Dispatcher {
         match self.placement.device {
             Device::Auto => self.outlook(stage),
             _ => match backend.leaves(stage) {
-                Some(rest) => format!("as asked, with {rest} on the cpu"),
+                Some(rest) => format!("as asked, with {rest}"),
                 None => "as asked".to_owned(),
             },
         }

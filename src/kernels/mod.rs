@@ -69,7 +69,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
     fn supports(&self, stage: &Stage) -> Result<(), String>;
 
     /// What of a stage that it supports it leaves to the CPU, if anything.
-    fn leaves(&self, _stage: &Stage) -> Option<&'static str> {
+    fn leaves(&self, _stage: &Stage) -> Option<String> {
         None
     }
 

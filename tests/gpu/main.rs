@@ -20,5 +20,6 @@ mod kept;
 mod refusals;
 mod rows;
 mod shaders;
+mod state;
 mod support;
 mod trouble;

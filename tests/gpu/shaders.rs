@@ -3,6 +3,8 @@
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use pelton::expr::{col, len, lit};
 use pelton::kernels::gpu::{Tier, shaders};
+use pelton::plan::keep::OutputMode;
+use pelton::plan::logical::Over;
 use pelton::plan::stage::Stage;
 
 use crate::rows::{conditions, projections};
@@ -64,5 +66,17 @@ fn reductions_of_every_kind_are_valid() {
         let names =
             all_are_valid(&Chain::new(&schema()).filter(col("i32").gt(0)).reduce(keys, aggregates.clone()).stage());
         assert!(names.contains(&"reduce_take"));
+    }
+}
+
+#[test]
+fn what_is_kept_on_a_device_is_valid() {
+    let aggregates = vec![len().alias("n"), col("f64").sum().alias("f"), col("price").max().alias("m")];
+    for keys in [vec![], vec![col("u8")], vec![col("name"), col("i64")]] {
+        let stage = Chain::new(&schema()).kept(keys, aggregates.clone(), Over::Always, OutputMode::Update).stage();
+        let names = all_are_valid(&stage);
+        for name in ["keep_firsts", "keep_merge", "keep_rows"] {
+            assert_eq!(names.iter().filter(|one| **one == name).count(), Tier::ALL.len(), "{name}");
+        }
     }
 }

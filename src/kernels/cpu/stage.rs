@@ -115,7 +115,7 @@ impl CpuStage {
     }
 
     /// The partial that is these groups.
-    pub(super) fn partial_of(&self, groups: Groups) -> Partial {
+    pub(in crate::kernels) fn partial_of(&self, groups: Groups) -> Partial {
         Partial::Groups(self.task(State::Reduce(groups)))
     }
 
@@ -128,6 +128,15 @@ impl CpuStage {
     #[cfg(feature = "gpu")]
     pub(crate) fn end_schema(&self) -> &SchemaRef {
         &self.end_schema
+    }
+
+    /// The keyed reduce at its end, what is kept of it from batch to batch, and the schema of what comes out, if that is so.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn kept_reduce(&self) -> Option<(&KeyedReduce, &Keep, &SchemaRef)> {
+        match self.end.as_ref() {
+            Ending::Reduce { reduce, keep: Some((keep, schema, _)), .. } => Some((reduce, keep, schema)),
+            _ => None,
+        }
     }
 
     /// Starts the work on one partition.

@@ -105,6 +105,11 @@ pub struct Wish {
     pub rows_max: Option<usize>,
     /// Groups that there is room for at first, if not as many as usual.
     pub groups_first: Option<usize>,
+    /// Bytes of a buffer at most, if not as many as the adapter allows.
+    pub bytes_max: Option<u64>,
+    /// Bytes of rows and groups that a task leaves with a device until they are taken into what is kept, if not as many as
+    /// usual.
+    pub left_bytes: Option<u64>,
     /// Where compiled shaders are kept from run to run, if they are.
     pub pipelines: Option<Arc<dyn PipelineStore>>,
 }
@@ -123,10 +128,13 @@ pub(super) fn open(wish: &Wish) -> Result<(AdapterInfo, Device)> {
         return Err(missing(wish, &all.iter().map(|(info, _)| info.to_string()).collect::<Vec<_>>()));
     };
     let tier = wish.tier.map_or(info.tier, |tier| tier.min(info.tier));
-    let device = Device::open(adapter, tier, info, wish.pipelines.as_ref()).map_err(|error| {
+    let mut device = Device::open(adapter, tier, info, wish.pipelines.as_ref()).map_err(|error| {
         let message = format!("the adapter {info} gives no device: {error}");
         Error::new(ErrorKind::Unsupported, message).advice("look for a newer driver, or use device = \"cpu\"")
     })?;
+    if let Some(bytes_max) = wish.bytes_max {
+        device.buffer_bytes_max = device.buffer_bytes_max.min(bytes_max);
+    }
     Ok((info.clone(), device))
 }
 

@@ -104,6 +104,11 @@ impl Feed {
         if self.is_ranked { Some(Kind::Unsigned(32)) } else { self.data_type().and_then(Kind::of) }
     }
 
+    /// Whether values are ranks among those of a batch.
+    pub(super) fn is_ranked(&self) -> bool {
+        self.is_ranked
+    }
+
     /// The type of the values.
     pub(super) fn data_type(&self) -> Option<&DataType> {
         self.input.as_ref().map(|input| &input.data_type)

@@ -38,6 +38,16 @@ impl Span {
         Self { low: self.low.min(other.low), high: self.high.max(other.high) }
     }
 
+    /// Of a whole number of units of the lowest exponent, by its lowest and its highest bit: as if it were one value.
+    pub(super) fn of_bits(lowest: u32, highest: u32) -> Self {
+        Self { low: lowest + 1, high: (highest + 2).saturating_sub(DIGITS).max(lowest + 1) }
+    }
+
+    /// The same from a lower exponent on, so that two grids lie a multiple of so many bits apart.
+    pub(super) fn aligned(self, bits: u32) -> Self {
+        if self.high == 0 { self } else { Self { low: (self.low - 1) / bits * bits + 1, ..self } }
+    }
+
     /// Of the values of a column; those under nulls may count.
     pub(super) fn of_column(column: &ArrayRef) -> Self {
         match column.data_type() {

@@ -8,6 +8,7 @@
 use super::code::{Refusal, Value, Writer};
 use super::columns::{Columns, Source};
 use super::feed::{Feed, Part, Squares, Sum, part};
+use super::kept::KeptPlan;
 use super::kind::Kind;
 use super::plan::{key_value, words_of};
 use super::shader::{Operation, Shader, number};
@@ -32,6 +33,8 @@ pub(super) struct GroupPlan {
     pub(super) by_number: Option<Take>,
     /// Groups by hashing: the keys, the tickets, and the rest.
     pub(super) by_hash: Option<([Shader; 2], Take)>,
+    /// How groups stay on the device from batch to batch, or why they do not.
+    pub(super) kept: Option<Result<Box<KeptPlan>, Refusal>>,
     pub(super) feeds: Vec<Feed>,
     /// For each aggregate its feed and what of it is wanted.
     pub(super) parts: Vec<(usize, Part)>,
@@ -85,6 +88,7 @@ impl GroupPlan {
             numbers: layout.numbers,
             by_number: None,
             by_hash: None,
+            kept: None,
             feeds,
             parts,
             slots: layout.slots,
@@ -117,6 +121,9 @@ impl GroupPlan {
         }
         for take in takes {
             shaders.extend(&mut take.passes);
+        }
+        if let Some(Ok(kept)) = &mut self.kept {
+            shaders.extend(kept.shaders());
         }
         shaders
     }

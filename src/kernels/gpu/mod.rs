@@ -15,6 +15,7 @@ mod device;
 mod feed;
 mod grid;
 mod groups;
+mod kept;
 mod kind;
 mod pack;
 mod pipelines;
@@ -148,8 +149,8 @@ impl Backend for GpuBackend {
         StagePlan::of(stage, self.tier()).map(drop)
     }
 
-    fn leaves(&self, stage: &Stage) -> Option<&'static str> {
-        leaves(stage)
+    fn leaves(&self, stage: &Stage) -> Option<String> {
+        leaves(stage, self.tier())
     }
 
     fn prepare(&self, stage: &Stage, registry: &Registry) -> Result<Arc<dyn PreparedStage>> {
@@ -163,17 +164,22 @@ pub fn refusal(stage: &Stage) -> Option<String> {
 }
 
 /// What of a stage that runs on a device is left to the CPU, if anything.
-pub fn leaves(stage: &Stage) -> Option<&'static str> {
-    match &stage.end {
+fn leaves(stage: &Stage, tier: Tier) -> Option<String> {
+    let left = match &stage.end {
         End::Emit | End::Reduce { .. } => None,
-        End::Keep(_) => Some("what is kept from batch to batch"),
+        End::Keep(_) => {
+            let plan = StagePlan::of(stage, tier).ok()?;
+            let reason = plan.kept()?.err()?;
+            return Some(format!("what is kept from batch to batch on the cpu, because {reason}"));
+        }
         End::MapState(_) | End::FoldWindows(_) | End::DropDuplicates(_) | End::JoinStreams(_) => None,
         End::Sort { .. } => Some("sorting"),
         End::Distinct { .. } => Some("finding distinct rows"),
         End::Limit(_) => Some("the limit"),
         End::Repartition(_) => Some("repartitioning"),
         End::ReduceWith { .. } | End::Transform { .. } => Some("your function"),
-    }
+    };
+    left.map(|left| format!("{left} on the cpu"))
 }
 
 /// All shaders of a stage for a tier, each with its name, without any device. For tests.

@@ -3,6 +3,7 @@
 use super::code::{Refusal, Value, Writer, both};
 use super::columns::{Columns, Source};
 use super::groups::GroupPlan;
+use super::kept::KeptPlan;
 use super::kind::Kind;
 use super::shader::{Operation, Shader, number};
 use super::tier::Tier;
@@ -87,13 +88,25 @@ impl StagePlan {
             End::Reduce { keys, aggregates } => {
                 Work::Groups(GroupPlan::of(stage, keys, aggregates, tier, &mut columns)?)
             }
-            End::Keep(keep) => Work::Groups(GroupPlan::of(stage, &keep.keys, &keep.aggregates, tier, &mut columns)?),
+            End::Keep(keep) => {
+                let mut plan = GroupPlan::of(stage, &keep.keys, &keep.aggregates, tier, &mut columns)?;
+                plan.kept = Some(KeptPlan::of(keep, &plan).map(Box::new));
+                Work::Groups(plan)
+            }
             _ => Work::Rows(RowPlan::of(stage, &mut columns)?),
         };
         let mut plan = Self { columns, work, watermarks };
         let columns = plan.columns.0.len();
         plan.shaders().into_iter().for_each(|shader| shader.put_together(tier, columns));
         Ok(plan)
+    }
+
+    /// How groups stay on the device from batch to batch, or why they do not; none of a stage that keeps none.
+    pub(super) fn kept(&self) -> Option<Result<&KeptPlan, &Refusal>> {
+        match &self.work {
+            Work::Groups(GroupPlan { kept: Some(kept), .. }) => Some(kept.as_ref().map(AsRef::as_ref)),
+            _ => None,
+        }
     }
 
     /// All shaders that the stage may need.

@@ -1,7 +1,8 @@
 //! Runs a keyed reduce on a device.
 //!
 //! The host chooses how groups are found, gives the table room, and doubles it when it was too small: nothing has been
-//! added to any group by then. What the groups hold is read in `reduction`.
+//! added to any group by then. What the groups hold is read in `reduction`, or stays on the device for those that are kept
+//! (`kept`): then only their first rows come back.
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of rows and places in buffers are words of 32 bits")]
 
@@ -11,12 +12,12 @@ use super::pack::Gathered;
 use super::pipelines::Pipelines;
 use super::plan::StagePlan;
 use super::reduction::{FloatSlots, Limbs, Reduction};
-use super::shader::{TILE, number};
+use super::shader::{Shader, TILE, number};
 use super::trouble::Trouble;
-use super::worker::{Role, Worker};
+use super::worker::{Role, Status, Wanted, Worker};
 
 /// Groups that there is room for at first.
-const GROUPS_FIRST: usize = 4096;
+pub(super) const GROUPS_FIRST: usize = 4096;
 
 /// Groups by number: at most so many, or as many as there are rows.
 const NUMBERS_MAX: usize = 1 << 16;
@@ -51,7 +52,20 @@ enum Way<'a> {
     Hash,
 }
 
-/// Runs a batch.
+/// Groups that have stayed on the device.
+pub(super) struct Scratch {
+    /// What they hold, `stride` slots each.
+    pub(super) slots: wgpu::Buffer,
+    pub(super) stride: usize,
+    pub(super) floats: Vec<FloatSlots>,
+    /// The numbers of those that have rows, in the order of their first rows, and these.
+    pub(super) groups: Vec<u32>,
+    pub(super) first_rows: Vec<usize>,
+    /// How many rows there are in all groups.
+    pub(super) rows: usize,
+}
+
+/// Runs a batch; all that the groups hold comes back.
 pub(super) fn run(
     stage: &StagePlan,
     plan: &GroupPlan,
@@ -60,21 +74,70 @@ pub(super) fn run(
     gathered: &Gathered,
     room: &mut Room,
 ) -> Result<Reduction, Trouble> {
+    let found = find(stage, plan, worker, (pipelines, None), gathered, room)?;
+    let words = worker.device.tier.slot_bits() / 32;
+    let slots = found.words.get(..found.count.min(found.groups) * found.stride * words).unwrap_or(&found.words);
+    let texts = plan.feeds.iter().map(|feed| gathered.values(feed.ranks(&stage.columns)?).cloned()).collect();
+    Ok(Reduction::new(slots, (found.stride, words), found.floats, texts))
+}
+
+/// Runs a batch whose groups stay on the device; `firsts` tells of them.
+pub(super) fn leave(
+    stage: &StagePlan,
+    plan: &GroupPlan,
+    worker: &mut Worker,
+    (pipelines, firsts): (&Pipelines, &Shader),
+    gathered: &Gathered,
+    room: &mut Room,
+) -> Result<Scratch, Trouble> {
+    let found = find(stage, plan, worker, (pipelines, Some(firsts)), gathered, room)?;
+    // The complement of the first row's number.
+    let with_rows = found.words.iter().zip(0_u32..).filter(|(first, _)| **first != 0);
+    let mut groups = with_rows.map(|(&first, group)| ((!first) as usize, group)).collect::<Vec<_>>();
+    groups.sort_unstable();
+    let (first_rows, groups) = groups.into_iter().unzip();
+    let slots = worker.take(Role::State).ok_or_else(|| Trouble::Rejected("groups are not there".to_owned()))?;
+    Ok(Scratch { slots, stride: found.stride, floats: found.floats, groups, first_rows, rows: found.rows })
+}
+
+/// Words that came back, and what the host looks at first.
+type Answer = (Vec<u32>, Status);
+
+/// What was found.
+struct Found {
+    /// What groups hold, or the complements of their first rows.
+    words: Vec<u32>,
+    stride: usize,
+    floats: Vec<FloatSlots>,
+    /// How many groups there is room for, and how many there are.
+    groups: usize,
+    count: usize,
+    /// Rows of groups that stay.
+    rows: usize,
+}
+
+fn find(
+    stage: &StagePlan,
+    plan: &GroupPlan,
+    worker: &mut Worker,
+    (pipelines, firsts): (&Pipelines, Option<&Shader>),
+    gathered: &Gathered,
+    room: &mut Room,
+) -> Result<Found, Trouble> {
     let slot_bits = worker.device.tier.slot_bits();
     let mut numbers = vec![0_u32; plan.numbers];
     let (floats, stride) = place_floats(stage, plan, gathered, slot_bits, &mut numbers);
     numbers[number::STRIDE] = stride as u32;
-    let (slots, groups, count) = match way(plan, gathered, &mut numbers) {
+    let ((words, status), groups, count) = match way(plan, gathered, &mut numbers) {
         Way::Number { take, groups } => {
             numbers[number::GROUPS_MAX] = groups as u32;
-            (by_number(take, worker, pipelines, gathered, &numbers, groups * stride * slot_bits / 8)?, groups, groups)
+            let bytes = groups * stride * slot_bits / 8;
+            let words = by_number((take, firsts), worker, pipelines, gathered, &numbers, (groups, bytes))?;
+            (words, groups, groups)
         }
-        Way::Hash => by_hash(plan, worker, pipelines, gathered, &mut numbers, room)?,
+        Way::Hash => by_hash((plan, firsts), worker, pipelines, gathered, &mut numbers, room)?,
     };
-    let words = slot_bits / 32;
-    let slots = slots.get(..count.min(groups) * stride * words).unwrap_or(&slots);
-    let texts = plan.feeds.iter().map(|feed| gathered.values(feed.ranks(&stage.columns)?).cloned()).collect();
-    Ok(Reduction::new(slots, (stride, words), floats, texts))
+    Ok(Found { words, stride, floats, groups, count, rows: status.kept as usize })
 }
 
 /// Gives float sums their limbs, behind all other slots; gives the slots of a group.
@@ -88,7 +151,10 @@ fn place_floats(
     let (mut floats, mut stride) = (Vec::new(), plan.slots);
     for feed in &plan.feeds {
         let (Some(Sum::Float { number, .. }), Some(flat)) = (feed.sum, &feed.flat) else { continue };
-        let span = gathered.span(flat, &stage.columns);
+        let mut span = gathered.span(flat, &stage.columns);
+        if matches!(plan.kept, Some(Ok(_))) {
+            span = span.aligned(slot_bits as u32);
+        }
         let mut take = |limbs: usize| {
             stride += limbs;
             Limbs { first: stride - limbs, limbs }
@@ -125,26 +191,45 @@ fn way<'a>(plan: &'a GroupPlan, gathered: &Gathered, numbers: &mut [u32]) -> Way
 }
 
 fn by_number(
-    take: &Take,
+    (take, firsts): (&Take, Option<&Shader>),
     worker: &mut Worker,
     pipelines: &Pipelines,
     gathered: &Gathered,
     numbers: &[u32],
-    bytes: usize,
-) -> Result<Vec<u32>, Trouble> {
+    (groups, bytes): (usize, usize),
+) -> Result<Answer, Trouble> {
     worker.upload(gathered, &gathered.place(numbers))?;
     worker.room(Role::State, bytes as u64)?;
     let mut encoder = worker.begin()?;
     worker.clear(&mut encoder, Role::State, bytes as u64)?;
     run_take(take, worker, pipelines, gathered, &mut encoder)?;
-    let (status, mut parts) = worker.finish(encoder, &[(Role::State, 0, bytes as u64)])?;
+    let wanted = match firsts {
+        None => (Role::State, 0, bytes as u64),
+        Some(firsts) => run_firsts(firsts, worker, pipelines, groups, &mut encoder)?,
+    };
+    let (status, mut parts) = worker.finish(encoder, &[wanted])?;
     if status.failed > 0 {
         return Err(Trouble::Value);
     }
     if status.full > 0 {
         return Err(Trouble::Rejected("a group has a number out of range".to_owned()));
     }
-    Ok(parts.pop().unwrap_or_default())
+    Ok((parts.pop().unwrap_or_default(), status))
+}
+
+/// Has groups told of that stay on the device; gives where.
+fn run_firsts(
+    firsts: &Shader,
+    worker: &mut Worker,
+    pipelines: &Pipelines,
+    groups: usize,
+    encoder: &mut wgpu::CommandEncoder,
+) -> Result<Wanted, Trouble> {
+    let bytes = 4 * groups as u64;
+    worker.room(Role::OutputOrTable, bytes)?;
+    let workgroups = groups.div_ceil(TILE).min(WORKGROUPS_MAX) as u32;
+    worker.run(encoder, &pipelines.get(firsts)?, workgroups)?;
+    Ok((Role::OutputOrTable, 0, bytes))
 }
 
 fn run_take(
@@ -160,13 +245,13 @@ fn run_take(
 
 /// Finds groups by hashing, with more room each time it was not enough. Gives the slots, the room, and the groups.
 fn by_hash(
-    plan: &GroupPlan,
+    (plan, firsts): (&GroupPlan, Option<&Shader>),
     worker: &mut Worker,
     pipelines: &Pipelines,
     gathered: &Gathered,
     numbers: &mut [u32],
     room: &mut Room,
-) -> Result<(Vec<u32>, usize, usize), Trouble> {
+) -> Result<(Answer, usize, usize), Trouble> {
     let Some(([keys, ticket], take)) = &plan.by_hash else {
         return Err(Trouble::Rejected("the keys are not in small ranges".to_owned()));
     };
@@ -192,14 +277,18 @@ fn by_hash(
             worker.run(&mut encoder, &pipelines.get(shader)?, workgroups)?;
         }
         run_take(take, worker, pipelines, gathered, &mut encoder)?;
-        let (status, mut parts) = worker.finish(encoder, &[(Role::State, 0, bytes)])?;
+        let wanted = match firsts {
+            None => (Role::State, 0, bytes),
+            Some(firsts) => run_firsts(firsts, worker, pipelines, groups, &mut encoder)?,
+        };
+        let (status, mut parts) = worker.finish(encoder, &[wanted])?;
         if status.failed > 0 {
             return Err(Trouble::Value);
         }
         if status.full == 0 {
             let count = status.groups as usize;
             room.0 = room.0.max(count + count / 4);
-            return Ok((parts.pop().unwrap_or_default(), groups, count));
+            return Ok(((parts.pop().unwrap_or_default(), status), groups, count));
         }
         if groups == gathered.rows.max(1) && table >= 16 * groups {
             return Err(Trouble::Rejected("the table of groups is full although it has room".to_owned()));

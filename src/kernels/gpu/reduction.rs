@@ -23,8 +23,9 @@ use crate::kernels::exact_sum::{Fixed, FloatTotal, Moments};
 
 /// What a device made of the rows of a batch.
 pub(super) struct Reduction {
-    /// The slots of each group that has rows, in the order of the first rows.
-    groups: Vec<Vec<u64>>,
+    /// The slots of each group that has rows, `stride` of them, in the order of the first rows.
+    slots: Vec<u64>,
+    stride: usize,
     first_rows: Vec<usize>,
     floats: Vec<FloatSlots>,
     /// For each feed the values that are kept by their ranks, least first.
@@ -66,8 +67,13 @@ impl Reduction {
         let mut found: Vec<(usize, &[u32])> =
             groups.map(|group| (!(slot(group, FIRST) as u32) as usize, group)).collect();
         found.sort_unstable_by_key(|(row, _)| *row);
-        let groups = found.iter().map(|(_, group)| (0..stride).map(|place| slot(group, place)).collect()).collect();
-        Self { groups, first_rows: found.into_iter().map(|(row, _)| row).collect(), floats, texts }
+        let slots = found.iter().flat_map(|&(_, group)| (0..stride).map(move |place| slot(group, place))).collect();
+        Self { slots, stride, first_rows: found.into_iter().map(|(row, _)| row).collect(), floats, texts }
+    }
+
+    /// Of groups whose slots are these, so many each; of no rows at hand.
+    pub(super) fn of_slots(slots: Vec<u64>, stride: usize, floats: Vec<FloatSlots>) -> Self {
+        Self { slots, stride, first_rows: Vec::new(), floats, texts: Vec::new() }
     }
 
     /// Hands it over to the CPU's end of the stage; the groups' first rows are a part of the input.
@@ -78,42 +84,32 @@ impl Reduction {
         pieces: &[RecordBatch],
         slot_bits: usize,
     ) -> Result<()> {
-        if self.groups.is_empty() {
+        if self.slots.is_empty() {
             return Ok(());
         }
-        task.absorb(self.firsts(pieces)?, self.reduced(plan, slot_bits)?)
+        task.absorb(rows_at(pieces, &self.first_rows)?, self.reduced(&plan.feeds, &plan.parts, slot_bits)?)
     }
 
     /// How many rows the groups have.
     pub(super) fn rows(&self) -> usize {
-        self.groups.iter().map(|group| group[ROWS] as usize).sum()
+        self.groups().map(|group| group[ROWS] as usize).sum()
     }
 
-    /// The first row of each group, as it came into the stage.
-    fn firsts(&self, pieces: &[RecordBatch]) -> Result<RecordBatch> {
-        let (mut piece, mut before) = (0, 0);
-        let mut places = Vec::with_capacity(self.first_rows.len());
-        for &row in &self.first_rows {
-            while row >= before + pieces[piece].num_rows() {
-                before += pieces[piece].num_rows();
-                piece += 1;
-            }
-            places.push((piece, row - before));
-        }
-        Ok(interleave_record_batch(&pieces.iter().collect::<Vec<_>>(), &places)?)
+    fn groups(&self) -> impl Iterator<Item = &[u64]> {
+        self.slots.chunks_exact(self.stride)
     }
 
     /// What the CPU goes on with.
-    fn reduced(&self, plan: &GroupPlan, slot_bits: usize) -> Result<Reduced> {
-        let parts = plan.parts.iter().map(|&(feed, part)| {
+    pub(super) fn reduced(&self, feeds: &[Feed], parts: &[(usize, Part)], slot_bits: usize) -> Result<Reduced> {
+        let parts = parts.iter().map(|&(feed, part)| {
             let texts = self.texts.get(feed).and_then(Option::as_ref);
-            self.made(&plan.feeds[feed], part, texts, slot_bits)
+            self.made(&feeds[feed], part, texts, slot_bits)
         });
         Ok(Reduced { rows: self.counts(ROWS), parts: parts.collect::<Result<_>>()? })
     }
 
     fn counts(&self, slot: usize) -> Vec<i64> {
-        self.groups.iter().map(|group| group[slot].cast_signed()).collect()
+        self.groups().map(|group| group[slot].cast_signed()).collect()
     }
 
     fn made(&self, feed: &Feed, part: Part, texts: Option<&ArrayRef>, slot_bits: usize) -> Result<Made> {
@@ -121,13 +117,13 @@ impl Reduction {
         let mut made = Made { seen, ..Made::default() };
         match (part, feed.sum, feed.min, feed.max) {
             (Part::Total, Some(Sum::Whole { first, limbs }), ..) => {
-                let total = |group: &Vec<u64>| Limbs { first, limbs }.of(group, slot_bits);
-                made.totals = Some(Totals::Whole(self.groups.iter().map(total).collect()));
+                let total = |group: &[u64]| Limbs { first, limbs }.of(group, slot_bits);
+                made.totals = Some(Totals::Whole(self.groups().map(total).collect()));
             }
             (Part::Total, Some(Sum::Float { flags, number }), ..) => {
                 let slots = self.float_slots(number)?;
-                let total = |group: &Vec<u64>| slots.total(group, flags, slot_bits);
-                made.totals = Some(Totals::Float(self.groups.iter().map(total).collect()));
+                let total = |group: &[u64]| slots.total(group, flags, slot_bits);
+                made.totals = Some(Totals::Float(self.groups().map(total).collect()));
             }
             (Part::Moments, Some(sum), ..) => made.moments = Some(self.moments(feed, sum, &made.seen, slot_bits)?),
             (Part::Min, _, Some(slot), _) => made.best = Some(self.best(feed, slot, true, texts, slot_bits)?),
@@ -170,12 +166,12 @@ impl Reduction {
         counts: impl Iterator<Item = i64>,
         slot_bits: usize,
     ) -> Vec<Moments<L, M>> {
-        let of = |(group, count): (&Vec<u64>, i64)| Moments {
+        let of = |(group, count): (&[u64], i64)| Moments {
             count: count.cast_unsigned(),
             sum: sum.of(group, slot_bits),
             squares: squares.of(group, slot_bits),
         };
-        self.groups.iter().zip(counts).map(of).collect()
+        self.groups().zip(counts).map(of).collect()
     }
 
     /// The values that were kept, as a column of the values' type.
@@ -191,10 +187,10 @@ impl Reduction {
         let (data_type, kind) = (feed.data_type().ok_or_else(internal)?, feed.kind().ok_or_else(internal)?);
         let slots = kind.slots(slot_bits);
         // The highest word came first.
-        let kept = |group: &Vec<u64>| {
+        let kept = |group: &[u64]| {
             group[slot..slot + slots].iter().fold(0_u128, |wide, &part| wide << slot_bits | u128::from(part))
         };
-        let words = self.groups.iter().flat_map(|group| value(kind, kept(group), is_least)).collect::<Vec<u32>>();
+        let words = self.groups().flat_map(|group| value(kind, kept(group), is_least)).collect::<Vec<u32>>();
         if let Some(texts) = texts {
             // Groups without values have ranks that nobody has given.
             let known = |&rank: &u32| Some(rank).filter(|&rank| (rank as usize) < texts.len());
@@ -205,6 +201,20 @@ impl Reduction {
         }
         column(data_type, kind, &words, None)
     }
+}
+
+/// Rows by their numbers, which rise, as they came into the stage.
+pub(super) fn rows_at(pieces: &[RecordBatch], rows: &[usize]) -> Result<RecordBatch> {
+    let (mut piece, mut before) = (0, 0);
+    let mut places = Vec::with_capacity(rows.len());
+    for &row in rows {
+        while row >= before + pieces[piece].num_rows() {
+            before += pieces[piece].num_rows();
+            piece += 1;
+        }
+        places.push((piece, row - before));
+    }
+    Ok(interleave_record_batch(&pieces.iter().collect::<Vec<_>>(), &places)?)
 }
 
 /// The words of the value whose rank was kept; NaN if none was.

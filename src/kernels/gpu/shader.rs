@@ -44,6 +44,9 @@ pub(super) enum Operation {
     Keys,
     Ticket,
     Take,
+    KeepFirsts,
+    KeepMerge,
+    KeepRows,
 }
 
 impl Operation {
@@ -55,6 +58,9 @@ impl Operation {
             Self::Keys => "reduce_keys",
             Self::Ticket => "reduce_ticket",
             Self::Take => "reduce_take",
+            Self::KeepFirsts => "keep_firsts",
+            Self::KeepMerge => "keep_merge",
+            Self::KeepRows => "keep_rows",
         }
     }
 
@@ -66,7 +72,15 @@ impl Operation {
             Self::Keys => include_str!("../../../shaders/reduce_keys.wgsl"),
             Self::Ticket => include_str!("../../../shaders/reduce_ticket.wgsl"),
             Self::Take => include_str!("../../../shaders/reduce_take.wgsl"),
+            Self::KeepFirsts => include_str!("../../../shaders/keep_firsts.wgsl"),
+            Self::KeepMerge => include_str!("../../../shaders/keep_merge.wgsl"),
+            Self::KeepRows => include_str!("../../../shaders/keep_rows.wgsl"),
         }
+    }
+
+    /// Whether it looks at the values of rows.
+    fn sees_values(self) -> bool {
+        matches!(self, Self::Mark | Self::Scatter | Self::Keys | Self::Take)
     }
 }
 
@@ -97,10 +111,12 @@ impl Shader {
     fn wgsl(&self, tier: Tier, columns: usize) -> String {
         let constants = format!(
             "const TILE: u32 = {TILE}u;\nconst TILE_WORDS: u32 = {}u;\nconst PROBES_MAX: u32 = {PROBES_MAX}u;\n\
-             const NO_GROUP: u32 = 0xffffffffu;\nconst KEY_WORDS: u32 = {}u;\nconst NUMBERS: u32 = {}u;\n\
+             const NO_GROUP: u32 = 0xffffffffu;\nconst SLOT_WORDS: u32 = {}u;\n\
+             const KEY_WORDS: u32 = {}u;\nconst NUMBERS: u32 = {}u;\n\
              const TABLE_SLOTS: u32 = {}u;\nconst GROUPS_MAX: u32 = {}u;\nconst STRIDE: u32 = {}u;\n\
              \n// A number of the header.\nfn number(place: u32) -> u32 {{\n    return batch[NUMBERS + place];\n}}\n",
             TILE / 32,
+            tier.slot_bits() / 32,
             self.key_words,
             numbers_at(columns),
             number::TABLE_SLOTS,
@@ -109,7 +125,7 @@ impl Shader {
         );
         let whole = if tier == Tier::Wide { WHOLE_64_NATIVE } else { WHOLE_64 };
         let mut parts = vec![PRELUDE, &constants];
-        if self.operation != Operation::Scan && self.operation != Operation::Ticket {
+        if self.operation.sees_values() {
             parts.extend([whole, VALUES]);
         }
         if self.operation == Operation::Take {

@@ -2,23 +2,24 @@
 //! of the stage. What the device cannot finish, the CPU runs again from the same rows.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{Array, ArrayRef};
 
 use super::adapters::{AdapterInfo, Wish, open};
 use super::device::Device;
+use super::kept::{GpuKept, LEFT_BYTES_MAX, Left, Part, Parts};
 use super::pack::{Gathered, Packer};
 use super::pipelines::Pipelines;
 use super::plan::{StagePlan, Work};
-use super::reduce::{self, Room};
-use super::reduction::Reduction;
+use super::reduce::{self, Room, Scratch};
+use super::reduction::{Reduction, rows_at};
 use super::rows::{self, Assembler, Guess};
 use super::stopwatch::Stopwatch;
 use super::traffic::Traffic;
 use super::trouble::{Fault, Faults, Record, Trouble};
-use super::worker::Worker;
+use super::worker::{Role, Worker};
 use crate::columnar::RecordBatch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::cpu::project::Program;
@@ -54,6 +55,10 @@ impl Holder {
         Ok(Self { wish, adapter, current, replacements: AtomicU32::new(0), stopwatch })
     }
 
+    pub(super) fn stopwatch(&self) -> Option<Stopwatch> {
+        self.stopwatch.clone()
+    }
+
     pub(super) fn wish(&self) -> &Wish {
         &self.wish
     }
@@ -78,12 +83,12 @@ pub struct GpuStage {
 }
 
 /// What the tasks of a stage share.
-struct Shared {
-    holder: Arc<Holder>,
-    record: Arc<Record>,
-    faults: Faults,
+pub(super) struct Shared {
+    pub(super) holder: Arc<Holder>,
+    pub(super) record: Arc<Record>,
+    pub(super) faults: Faults,
     is_strict: bool,
-    plan: StagePlan,
+    pub(super) plan: StagePlan,
     packer: Packer,
     assembler: Option<Assembler>,
     /// What each watermark sees.
@@ -94,7 +99,11 @@ struct Shared {
     groups: AtomicUsize,
     /// Buffers that wait for the next batch: the first use of a new one is dear.
     workers: Mutex<Vec<Worker>>,
-    cpu: CpuStage,
+    /// Buffers of groups that have been taken in where they are kept, for those of the next batch.
+    slots: Mutex<Vec<(Arc<Device>, wgpu::Buffer)>>,
+    /// Whether somebody keeps groups on the device, so that tasks leave theirs there.
+    pub(super) keeps_groups: AtomicBool,
+    pub(super) cpu: CpuStage,
 }
 
 impl fmt::Debug for GpuStage {
@@ -132,6 +141,8 @@ impl GpuStage {
                 pipelines,
                 groups,
                 workers: Mutex::default(),
+                slots: Mutex::default(),
+                keeps_groups: AtomicBool::new(false),
                 cpu,
             }),
         })
@@ -148,7 +159,21 @@ impl GpuStage {
         let cpu = shared.cpu.begin_task(moment)?;
         let (rows_max, pieces) = (self.rows_max(), Vec::new());
         let guess = Guess::default();
-        Ok(Box::new(GpuTask { shared, cpu, worker: None, pieces, rows: 0, bytes: 0, rows_max, room, guess }))
+        let left = shared.keeps_groups.load(Ordering::Relaxed).then(|| Parts::at(moment));
+        Ok(Box::new(GpuTask {
+            shared,
+            cpu,
+            worker: None,
+            pieces,
+            rows: 0,
+            bytes: 0,
+            rows_max,
+            room,
+            guess,
+            left,
+            left_bytes: 0,
+            cpu_has_rows: false,
+        }))
     }
 
     /// Rows that run on the device in one submission, at most.
@@ -168,6 +193,18 @@ impl GpuStage {
 }
 
 impl Shared {
+    /// Counts trouble. An error where it is one.
+    pub(super) fn fell_back(&self, trouble: &Trouble) -> Result<()> {
+        self.record.fell_back(trouble);
+        if self.is_strict {
+            let message = format!("a batch did not run on the device: {trouble}");
+            return Err(
+                Error::new(ErrorKind::Unsupported, message).advice("leave out strict to run such batches on the CPU")
+            );
+        }
+        Ok(())
+    }
+
     /// Buffers on this device, of an earlier task if there are some.
     fn worker(&self, device: &Arc<Device>) -> Worker {
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -182,8 +219,24 @@ impl Shared {
         }
     }
 
+    /// Keeps a buffer of groups that nobody needs any more.
+    pub(super) fn keep_slots(&self, device: Arc<Device>, slots: wgpu::Buffer) {
+        let mut kept = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(of, _)| Arc::ptr_eq(of, &device));
+        if kept.len() < WORKERS_KEPT_MAX {
+            kept.push((device, slots));
+        }
+    }
+
+    /// A buffer of groups on this device that nobody needs any more, if there is one.
+    fn slots(&self, device: &Arc<Device>) -> Option<wgpu::Buffer> {
+        let mut kept = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(of, _)| Arc::ptr_eq(of, device));
+        kept.pop().map(|(_, slots)| slots)
+    }
+
     /// The pipelines on the present device.
-    fn pipelines(&self) -> Arc<Pipelines> {
+    pub(super) fn pipelines(&self) -> Arc<Pipelines> {
         let device = self.holder.device();
         let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
         match &*pipelines {
@@ -203,7 +256,13 @@ impl PreparedStage for GpuStage {
     }
 
     fn keep(&self) -> Result<Box<dyn Kept>> {
-        self.shared.cpu.keep()
+        match GpuKept::new(&self.shared)? {
+            Some(kept) => {
+                self.shared.keeps_groups.store(true, Ordering::Relaxed);
+                Ok(Box::new(kept))
+            }
+            None => self.shared.cpu.keep(),
+        }
     }
 
     fn merge(&self, partials: Vec<Partial>) -> Result<Partitions> {
@@ -239,6 +298,12 @@ pub struct GpuTask {
     rows_max: usize,
     room: Room,
     guess: Guess,
+    /// Where groups stay on the device: what has been done so far, but for what the CPU holds.
+    left: Option<Parts>,
+    /// Bytes of rows and groups that were left there.
+    left_bytes: u64,
+    /// Whether the CPU has done something since.
+    cpu_has_rows: bool,
 }
 
 impl fmt::Debug for GpuTask {
@@ -251,6 +316,7 @@ impl fmt::Debug for GpuTask {
 enum Given {
     Rows(rows::Made),
     Groups(Reduction, usize),
+    Left(Scratch, Arc<Device>),
 }
 
 impl StageTask for GpuTask {
@@ -288,7 +354,13 @@ impl StageTask for GpuTask {
         if let Some(worker) = self.worker.take() {
             self.shared.keep_worker(worker);
         }
-        self.cpu.finish()
+        if self.left.is_some() {
+            self.set_aside()?;
+        }
+        match self.left {
+            Some(left) => Ok(Partial::Groups(Box::new(left))),
+            None => self.cpu.finish(),
+        }
     }
 }
 
@@ -306,7 +378,21 @@ impl GpuTask {
     /// As [`StageTask::push`].
     pub fn push_beside(&mut self, batch: &RecordBatch) -> Result<()> {
         self.flush()?;
+        self.push_on_cpu(batch)
+    }
+
+    fn push_on_cpu(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.cpu_has_rows = true;
         self.cpu.push(batch)
+    }
+
+    /// Puts what the CPU holds behind what was done before.
+    fn set_aside(&mut self) -> Result<()> {
+        if let (Some(left), true) = (&mut self.left, self.cpu_has_rows) {
+            left.parts.push(Part::Here(self.cpu.take_groups()?));
+            self.cpu_has_rows = false;
+        }
+        Ok(())
     }
 
     /// Runs on the device what has been gathered.
@@ -318,12 +404,13 @@ impl GpuTask {
             return Ok(());
         }
         let pieces = std::mem::take(&mut self.pieces);
-        (self.rows, self.bytes) = (0, 0);
-        let trouble = match self.on_device(&pieces) {
+        let bytes = std::mem::take(&mut self.bytes) as u64;
+        self.rows = 0;
+        let trouble = match self.on_device(&pieces, bytes) {
             Ok(given) => {
                 self.shared.record.done();
                 self.worker.iter().for_each(|worker| worker.device.keep_pipelines());
-                return self.hand_over(&given, &pieces);
+                return self.hand_over(given, pieces, bytes);
             }
             Err(trouble) => trouble,
         };
@@ -334,19 +421,19 @@ impl GpuTask {
             }
         }
         if trouble != Trouble::Value {
-            self.shared.record.fell_back(&trouble);
-            if self.shared.is_strict {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    format!("a batch did not run on the device: {trouble}"),
-                )
-                .advice("leave out strict to run such batches on the CPU"));
-            }
+            self.shared.fell_back(&trouble)?;
         }
-        pieces.iter().try_for_each(|piece| self.cpu.push(piece))
+        pieces.iter().try_for_each(|piece| self.push_on_cpu(piece))
     }
 
-    fn on_device(&mut self, pieces: &[RecordBatch]) -> Result<Given, Trouble> {
+    /// Whether the groups of so many bytes more may stay on the device.
+    fn leaves(&self, bytes: u64) -> bool {
+        let most = self.shared.holder.wish().left_bytes.unwrap_or(LEFT_BYTES_MAX);
+        self.left.is_some() && self.left_bytes + bytes <= most
+    }
+
+    fn on_device(&mut self, pieces: &[RecordBatch], bytes: u64) -> Result<Given, Trouble> {
+        let leaves = self.leaves(bytes);
         let pipelines = self.shared.pipelines();
         let device = pipelines.device();
         if device.is_lost() {
@@ -356,6 +443,9 @@ impl GpuTask {
             Some(worker) if Arc::ptr_eq(&worker.device, device) => worker,
             worker => worker.insert(self.shared.worker(device)),
         };
+        if let (true, Some(slots)) = (leaves && worker.size(Role::State) == 0, self.shared.slots(device)) {
+            worker.put(Role::State, slots);
+        }
         worker.fault = self.shared.faults.next();
         if worker.fault == Some(Fault::Confuse) {
             device.pipeline("confused", "this is no shader", &[])?;
@@ -365,29 +455,54 @@ impl GpuTask {
         match &self.shared.plan.work {
             Work::Rows(plan) => rows::run(plan, worker, &pipelines, &gathered, &mut self.guess).map(Given::Rows),
             Work::Groups(plan) => {
-                let plan = (&self.shared.plan, plan);
-                let reduction = reduce::run(plan.0, plan.1, worker, &pipelines, &gathered, &mut self.room)?;
+                let (stage, room) = (&self.shared.plan, &mut self.room);
+                let given = match &plan.kept {
+                    Some(Ok(kept)) if leaves => {
+                        let pipelines = (&*pipelines, &kept.firsts);
+                        let scratch = reduce::leave(stage, plan, worker, pipelines, &gathered, room)?;
+                        Given::Left(scratch, Arc::clone(device))
+                    }
+                    _ => {
+                        let reduction = reduce::run(stage, plan, worker, &pipelines, &gathered, room)?;
+                        Given::Groups(reduction, device.tier.slot_bits())
+                    }
+                };
                 self.shared.groups.fetch_max(self.room.groups(), Ordering::Relaxed);
-                Ok(Given::Groups(reduction, device.tier.slot_bits()))
+                Ok(given)
             }
         }
     }
 
-    fn hand_over(&mut self, given: &Given, pieces: &[RecordBatch]) -> Result<()> {
+    fn hand_over(&mut self, given: Given, pieces: Vec<RecordBatch>, bytes: u64) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         match (given, &shared.plan.work, &shared.assembler) {
             (Given::Rows(made), _, Some(assembler)) => {
-                let batches = assembler.rows(made, pieces);
+                let batches = assembler.rows(&made, &pieces);
                 let Ok(batches) = batches else {
                     // A text that cannot be made: nothing has been handed over yet.
                     return pieces.iter().try_for_each(|piece| self.cpu.push(piece));
                 };
-                self.note(pieces, batches.iter().map(RecordBatch::num_rows).sum())?;
+                self.note(&pieces, batches.iter().map(RecordBatch::num_rows).sum())?;
                 batches.into_iter().try_for_each(|batch| self.cpu.push_done(batch))
             }
             (Given::Groups(reduction, slot_bits), Work::Groups(plan), _) => {
-                self.note(pieces, reduction.rows())?;
-                reduction.hand_over(&mut self.cpu, plan, pieces, *slot_bits)
+                self.note(&pieces, reduction.rows())?;
+                self.cpu_has_rows = true;
+                reduction.hand_over(&mut self.cpu, plan, &pieces, slot_bits)
+            }
+            (Given::Left(scratch, device), ..) => {
+                self.note(&pieces, scratch.rows)?;
+                self.set_aside()?;
+                self.left_bytes += bytes + scratch.slots.size();
+                let keys = match scratch.groups.is_empty() {
+                    true => Vec::new(),
+                    false => self.cpu.keys_of(rows_at(&pieces, &scratch.first_rows)?, scratch.rows)?,
+                };
+                let Scratch { slots, stride, floats, groups, .. } = scratch;
+                if let (Some(left), false) = (&mut self.left, groups.is_empty()) {
+                    left.parts.push(Part::Left(Left { device, slots, stride, floats, groups, keys, pieces }));
+                }
+                Ok(())
             }
             _ => Err(Error::internal("a device gave something else than its plan says")),
         }

@@ -48,12 +48,19 @@ pub(super) struct Record {
     /// Of those, how many somebody has asked for.
     told: AtomicU64,
     latest: Mutex<Option<String>>,
+    /// Batches that were taken into state on the device.
+    taken_in: AtomicU64,
 }
 
 impl Record {
     /// A batch that the device has done.
     pub(super) fn done(&self) {
         self.batches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A batch that was taken into state on the device.
+    pub(super) fn took_in(&self) {
+        self.taken_in.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A batch that the CPU has to do.
@@ -74,6 +81,7 @@ impl Record {
         Counts {
             batches: self.batches.load(Ordering::Relaxed),
             fallen_back: self.fallen_back.load(Ordering::Relaxed),
+            taken_in: self.taken_in.load(Ordering::Relaxed),
             latest: self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -86,6 +94,8 @@ pub struct Counts {
     pub batches: u64,
     /// Batches that were run again on the CPU because of trouble.
     pub fallen_back: u64,
+    /// Batches that it took into the state that it keeps.
+    pub taken_in: u64,
     /// What the trouble was, the last time.
     pub latest: Option<String>,
 }

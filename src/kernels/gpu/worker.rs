@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wgpu::{
-    BindGroupDescriptor, BindGroupEntry, BufferDescriptor, BufferUsages, CommandEncoder, CommandEncoderDescriptor,
-    ComputePassDescriptor,
+    BindGroupDescriptor, BindGroupEntry, BindingResource, BufferBinding, BufferDescriptor, BufferUsages,
+    CommandEncoder, CommandEncoderDescriptor, ComputePassDescriptor,
 };
 
 use super::device::{Device, Pipeline};
@@ -89,21 +89,23 @@ impl Worker {
 
     /// Makes sure that a buffer has room.
     pub(super) fn room(&mut self, role: Role, bytes: u64) -> Result<(), Trouble> {
-        let bytes = if self.fault == Some(Fault::Exhaust) { u64::MAX / 2 } else { bytes };
-        if self.buffers.get(&role).is_some_and(|buffer| buffer.size() >= bytes) {
+        if self.fault != Some(Fault::Exhaust) && self.size(role) >= bytes {
             return Ok(());
         }
-        if bytes > self.bytes_max {
-            return Err(match self.fault {
-                Some(Fault::Exhaust) => Trouble::OutOfMemory("as a test has asked for".to_owned()),
-                _ => {
-                    Trouble::TooLarge(format!("{bytes} bytes are needed, and a buffer has {} at most", self.bytes_max))
-                }
-            });
-        }
         // Powers of two, so that batches that grow do not need a new one each time.
-        let size =
-            bytes.max(BUFFER_BYTES_MIN).next_power_of_two().min(self.bytes_max.next_multiple_of(4) - 4).max(bytes);
+        let size = bytes.max(BUFFER_BYTES_MIN).checked_next_power_of_two().unwrap_or(bytes);
+        self.fresh(role, size.min(self.bytes_max.next_multiple_of(4) - 4).max(bytes))
+    }
+
+    /// A new buffer of so many bytes, all of them zero.
+    pub(super) fn fresh(&mut self, role: Role, size: u64) -> Result<(), Trouble> {
+        if self.fault == Some(Fault::Exhaust) {
+            return Err(Trouble::OutOfMemory("as a test has asked for".to_owned()));
+        }
+        if size > self.bytes_max {
+            let text = format!("{size} bytes are needed, and a buffer has {} at most", self.bytes_max);
+            return Err(Trouble::TooLarge(text));
+        }
         self.buffers.remove(&role);
         let buffer = self.device.device.create_buffer(&BufferDescriptor {
             label: None,
@@ -113,6 +115,44 @@ impl Worker {
         });
         self.buffers.insert(role, buffer);
         self.device.check()
+    }
+
+    /// Bytes of a buffer; 0 if there is none.
+    pub(super) fn size(&self, role: Role) -> u64 {
+        self.buffers.get(&role).map_or(0, wgpu::Buffer::size)
+    }
+
+    /// Bytes that a buffer may have.
+    pub(super) fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    /// Takes a buffer out: what lies in it is still of use.
+    pub(super) fn take(&mut self, role: Role) -> Option<wgpu::Buffer> {
+        self.buffers.remove(&role)
+    }
+
+    /// Puts a buffer in, whatever there was.
+    pub(super) fn put(&mut self, role: Role, buffer: wgpu::Buffer) {
+        self.buffers.insert(role, buffer);
+    }
+
+    /// Sends words to the beginning of a buffer, before whatever is submitted next.
+    pub(super) fn send(&self, role: Role, words: &[u32]) -> Result<(), Trouble> {
+        self.device.queue.write_buffer(self.buffer(role)?, 0, bytemuck::cast_slice(words));
+        self.device.check()
+    }
+
+    /// Records that the first bytes of a buffer are those of another one.
+    pub(super) fn copy(
+        &self,
+        encoder: &mut CommandEncoder,
+        from: &wgpu::Buffer,
+        role: Role,
+        bytes: u64,
+    ) -> Result<(), Trouble> {
+        encoder.copy_buffer_to_buffer(from, 0, self.buffer(role)?, 0, bytes);
+        Ok(())
     }
 
     fn buffer(&self, role: Role) -> Result<&wgpu::Buffer, Trouble> {
@@ -163,9 +203,26 @@ impl Worker {
         pipeline: &Pipeline,
         workgroups: u32,
     ) -> Result<(), Trouble> {
+        self.run_on(encoder, pipeline, workgroups, None)
+    }
+
+    /// The same, for a shader that sees a part of what was sent: so many bytes from this one on.
+    pub(super) fn run_on(
+        &self,
+        encoder: &mut CommandEncoder,
+        pipeline: &Pipeline,
+        workgroups: u32,
+        part: Option<(u64, NonZeroU64)>,
+    ) -> Result<(), Trouble> {
+        let resource = |role: Role| -> Result<BindingResource<'_>, Trouble> {
+            let buffer = self.buffer(role)?;
+            Ok(match part.filter(|_| role == Role::Batch) {
+                Some((offset, size)) => BindingResource::Buffer(BufferBinding { buffer, offset, size: Some(size) }),
+                None => buffer.as_entire_binding(),
+            })
+        };
         let roles = Role::BOUND.into_iter().filter(|role| pipeline.bindings.contains(&(*role as u32)));
-        let entries = roles
-            .map(|role| Ok(BindGroupEntry { binding: role as u32, resource: self.buffer(role)?.as_entire_binding() }));
+        let entries = roles.map(|role| Ok(BindGroupEntry { binding: role as u32, resource: resource(role)? }));
         let entries = entries.collect::<Result<Vec<_>, Trouble>>()?;
         let group = self.device.device.create_bind_group(&BindGroupDescriptor {
             label: None,

@@ -22,6 +22,8 @@ mod feed;
 mod float_split;
 #[cfg(target_arch = "x86_64")]
 mod fours;
+#[cfg(feature = "gpu")]
+mod give;
 mod lane_float;
 mod lane_least;
 mod lane_ordered;
@@ -160,7 +162,7 @@ impl KeyedReduce {
     }
 
     /// The keys, in order.
-    pub(in crate::kernels::cpu) fn keys(&self) -> &[Field] {
+    pub(in crate::kernels) fn keys(&self) -> &[Field] {
         &self.0.keys
     }
 

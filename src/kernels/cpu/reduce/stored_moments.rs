@@ -53,7 +53,7 @@ pub(super) fn whole_column<const L: usize, const M: usize>(slots: &[Moments<L, M
     Ok(Arc::new(FixedSizeBinaryArray::try_new(width::<L, M>(), Buffer::from_vec(words), None)?))
 }
 
-const fn width<const L: usize, const M: usize>() -> i32 {
+pub(super) const fn width<const L: usize, const M: usize>() -> i32 {
     8 * (1 + L + M) as i32
 }
 

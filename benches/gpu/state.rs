@@ -1,0 +1,89 @@
+//! Running totals batch by batch: kept by the CPU, kept by the CPU of what the device reduced, and kept on the device.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pelton::kernels::cpu::CpuBackend;
+use pelton::kernels::gpu::{AdapterInfo, GpuBackend, Wish};
+use pelton::kernels::{Backend, Kept, Moment, PreparedStage};
+use pelton::plan::logical::Over;
+use pelton::plan::stage::{Registry, SourceId, Stage};
+use pelton::plan::{LogicalPlan, plan};
+use pelton::prelude::*;
+
+use crate::keyed;
+
+/// Batches of a run; the first ones bring most groups and do not count.
+const BATCHES: usize = 12;
+const BATCHES_FIRST: usize = 4;
+
+/// Who works on batches, and who keeps what they leave.
+struct Way {
+    name: &'static str,
+    tasks: Arc<dyn PreparedStage>,
+    kept: Box<dyn Kept>,
+}
+
+impl Way {
+    fn run(&mut self, batch: &RecordBatch, number: u64) -> Vec<RecordBatch> {
+        let time = Duration::from_secs(number);
+        let moment = Moment { time, ..Moment::default() };
+        let mut task = self.tasks.begin_at(&moment).unwrap();
+        task.push(batch).unwrap();
+        self.kept.absorb(vec![task.finish().unwrap()], &moment).unwrap().concat()
+    }
+}
+
+/// Prints millions of rows a second for batches of a sixteenth of the rows, each of other keys of the same range.
+pub(super) fn measure(adapter: &AdapterInfo, rows: usize) {
+    println!("\n| running totals: groups | rows of a batch | who keeps them | M rows/s |\n|---|---|---|---|");
+    let rows = (rows / 16).max(1);
+    for groups in [256, 4096, 65_536, 1 << 20].into_iter().filter(|&groups| groups <= 4 * rows as u64) {
+        let all = keyed(BATCHES * rows, groups, 1);
+        let stage = stage(&all);
+        let wish = Wish { adapter: Some(adapter.name.clone()), ..Wish::default() };
+        let gpu = GpuBackend::open(wish).unwrap().strict();
+        let cpu = CpuBackend::new().prepare(&stage, &Registry::default()).unwrap();
+        let prepared = || gpu.prepare(&stage, &Registry::default()).unwrap();
+        let mixed = prepared();
+        let on_device = prepared();
+        let mut ways = [
+            Way { name: "cpu", kept: cpu.keep().unwrap(), tasks: Arc::clone(&cpu) },
+            Way { name: "cpu, of what the gpu reduced", kept: cpu.keep().unwrap(), tasks: mixed },
+            Way { name: "gpu", kept: on_device.keep().unwrap(), tasks: on_device },
+        ];
+        let mut seconds = [0.0; 3];
+        for number in 0..BATCHES {
+            let batch = all.slice(number * rows, rows);
+            let mut expected = None;
+            for (way, seconds) in ways.iter_mut().zip(&mut seconds) {
+                let started = Instant::now();
+                let answer = way.run(&batch, number as u64);
+                if number >= BATCHES_FIRST {
+                    *seconds += started.elapsed().as_secs_f64();
+                }
+                assert_eq!(&answer, expected.get_or_insert_with(|| answer.clone()), "{}", way.name);
+            }
+        }
+        assert_eq!(gpu.counts().taken_in, BATCHES as u64, "{:?}", gpu.counts());
+        for (way, seconds) in ways.iter().zip(seconds) {
+            let speed = ((BATCHES - BATCHES_FIRST) * rows) as f64 / seconds / 1e6;
+            println!("| {groups} | {rows} | {} | {speed:.1} |", way.name);
+        }
+    }
+}
+
+fn stage(batch: &RecordBatch) -> Stage {
+    let source = LogicalPlan::Source { source: SourceId(0), name: "rows".to_owned(), schema: batch.schema() };
+    let keep = LogicalPlan::Keep {
+        input: Arc::new(source),
+        name: None,
+        keys: vec![col("key")],
+        aggregates: vec![col("value").sum().alias("sum"), len().alias("n"), col("value").max().alias("most")],
+        over: Over::Always,
+        ttl: None,
+        initial: None,
+        mode: Some(OutputMode::Update),
+    };
+    plan(&[Arc::new(keep)]).unwrap().stages.remove(0)
+}
