@@ -145,6 +145,9 @@ impl KeptGroups {
         }
         let rows = self.answer(moment)?;
         self.forget(moment);
+        if let (Some(stacks), Some(room)) = (&mut self.stacks, &self.ground.room) {
+            stacks.settle(room, self.panes.values().map(KeyGroups::bytes_per_group).max().unwrap_or(0));
+        }
         Ok(rows)
     }
 
@@ -466,20 +469,24 @@ fn kept_elsewhere() -> Error {
     Error::internal("windows by the number of rows were given to what keeps those of time")
 }
 
-/// Of stored rows with equal keys the last one, in the order in which keys came first.
-pub(super) fn latest_rows(rows: &RecordBatch, keys: usize) -> Result<RecordBatch> {
-    let last: Vec<u32> = if keys == 0 {
-        rows.num_rows().checked_sub(1).map(|row| row as u32).into_iter().collect()
+/// Of stored rows with equal keys the last one, in the order in which keys came first, with the number of the first one.
+pub(super) fn latest_rows(rows: &RecordBatch, keys: usize, numbers: &[u64]) -> Result<(RecordBatch, Vec<u64>)> {
+    let (last, first): (Vec<u32>, Vec<u64>) = if keys == 0 {
+        let last = rows.num_rows().checked_sub(1).map(|row| row as u32);
+        last.into_iter().zip(numbers.first().copied()).unzip()
     } else {
         let columns = &rows.columns()[..keys];
         let mut ids = Vec::new();
         let mut group_ids = GroupIds::new(columns.iter().map(|column| column.data_type()))?;
         group_ids.assign(columns, &mut ids)?;
-        let mut last = vec![0; group_ids.len()];
-        ids.iter().enumerate().for_each(|(row, &id)| last[id as usize] = row as u32);
-        last
+        let (mut last, mut first) = (vec![0; group_ids.len()], vec![u64::MAX; group_ids.len()]);
+        for (row, (&id, &number)) in (0_u32..).zip(ids.iter().zip(numbers)) {
+            last[id as usize] = row;
+            first[id as usize] = first[id as usize].min(number);
+        }
+        (last, first)
     };
-    Ok(take_record_batch(rows, &UInt32Array::from(last))?)
+    Ok((take_record_batch(rows, &UInt32Array::from(last))?, first))
 }
 
 pub(super) fn over_entry(schema: &Schema) -> Result<Option<i64>> {

@@ -24,6 +24,7 @@ use super::key_groups::KeyGroups;
 use super::reduce::{Groups, KeyedReduce};
 use crate::error::Result;
 use crate::expr::{AggregateFunction, TypedAggregate};
+use crate::kernels::spill::{Room, Weight};
 
 /// Below this many groups of panes for each group of the window, merging all panes is as good.
 const OVERLAP_WORTH_STACKS: usize = 6;
@@ -43,6 +44,7 @@ pub(super) struct PaneStacks {
     border: i64,
     /// The first pane that is in neither.
     reached: i64,
+    weight: Option<Weight>,
 }
 
 impl PaneStacks {
@@ -72,6 +74,16 @@ impl PaneStacks {
     /// Lets go of everything.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// Counts what is held in memory, so many bytes a group; lets go of it if there is no room for it.
+    pub(super) fn settle(&mut self, room: &Room, bytes_per_group: u64) {
+        let groups = self.front.iter().map(|(_, groups)| groups).chain(&self.back).map(Groups::len).sum::<usize>();
+        self.weight = None;
+        self.weight = (groups > 0).then(|| room.weigh(groups as u64 * bytes_per_group));
+        if room.is_full() {
+            self.clear();
+        }
     }
 
     /// A pane is another one from now on.
