@@ -125,19 +125,13 @@ mod tests {
     #[test]
     fn values_leave_in_their_order_however_they_were_put_together() {
         let mut pieces = Pieces::default();
-        let mut number = 0;
-        for time in 0..300_i64 {
-            let rows = [0, 1, 3, 40, 700][time as usize % 5];
-            let numbers = (number..number + rows).collect::<Vec<u64>>();
-            let values: ArrayRef = Arc::new(numbers.iter().map(|&n| Some(n as i64)).collect::<Int64Array>());
-            let slots = numbers.iter().map(|&n| n as u32).collect();
-            let piece = Piece {
-                slots,
-                lives: numbers.clone(),
-                times: vec![time; numbers.len()],
-                numbers,
-                columns: vec![values],
-            };
+        let mut number = 0_u32;
+        for (time, rows) in (0..300_i64).zip([0_u32, 1, 3, 40, 700].into_iter().cycle()) {
+            let slots = (number..number + rows).collect::<Vec<_>>();
+            let numbers = slots.iter().map(|&slot| u64::from(slot)).collect::<Vec<_>>();
+            let values: ArrayRef = Arc::new(slots.iter().map(|&slot| Some(i64::from(slot))).collect::<Int64Array>());
+            let (lives, times) = (numbers.clone(), vec![time; numbers.len()]);
+            let piece = Piece { slots, lives, numbers, times, columns: vec![values] };
             pieces.push(piece).unwrap();
             number += rows;
             if time % 7 != 3 {
@@ -153,9 +147,9 @@ mod tests {
         for piece in pieces.all() {
             let values = piece.columns[0].as_primitive::<Int64Type>().values();
             for ((&value, &n), &slot) in values.iter().zip(&piece.numbers).zip(&piece.slots) {
-                assert_eq!((value as u64, u64::from(slot)), (n, n));
-                assert!(last.is_none_or(|last| last + 1 == n));
-                last = Some(n);
+                assert_eq!((value, n), (i64::from(slot), u64::from(slot)));
+                assert!(last.is_none_or(|last| last + 1 == slot));
+                last = Some(slot);
             }
         }
         assert_eq!(last, Some(number - 1));

@@ -232,7 +232,7 @@ impl KeptGroups {
     }
 
     /// The answer of one window: all its groups, or those that the batch touched.
-    fn window(&mut self, windows: &Windows, window: i64, stacks: Option<&mut PaneStacks>) -> Result<RecordBatch> {
+    fn window(&mut self, windows: &Windows, window: i64, mut stacks: Option<&mut PaneStacks>) -> Result<RecordBatch> {
         let (first, last) = windows.panes_of(window);
         let place = self.keep.keys.len() - 1;
         let is_update = self.keep.mode == OutputMode::Update;
@@ -244,7 +244,7 @@ impl KeptGroups {
             let rows = rows.unwrap_or_else(|| self.reduce.begin()?.finish())?;
             return windowed(&rows, place, windows, window, &self.schema);
         }
-        let mut all = self.together((first, last), windows.slide / windows.pane, stacks)?;
+        let mut all = self.together((first, last), windows.slide / windows.pane, stacks.as_deref_mut())?;
         if is_update {
             let mut wanted = Vec::new();
             for (_, touched) in self.touched.range(first..=last) {
@@ -256,24 +256,34 @@ impl KeptGroups {
             wanted.retain(|&id| seen.insert(id));
             all = self.reduce.select(&all, &wanted, &taken(&all.keys()?, &wanted.clone().into())?)?;
         }
-        windowed(&all.finish()?, place, windows, window, &self.schema)
+        let rows = windowed(&all.last_rows()?, place, windows, window, &self.schema)?;
+        if let Some(stacks) = stacks {
+            stacks.give_back(all);
+        }
+        Ok(rows)
     }
 
     /// The groups of some panes together, under the pane 0.
     fn together(&self, (first, last): (i64, i64), step: i64, stacks: Option<&mut PaneStacks>) -> Result<Groups> {
         match stacks {
             Some(stacks) => stacks.window(&self.reduce, &self.panes, (first, last), step),
-            None => merged(&self.reduce, self.panes.range(first..=last).map(|(_, groups)| groups.into())),
+            None => {
+                merged(self.reduce.begin()?.settled()?, self.panes.range(first..=last).map(|(_, groups)| groups.into()))
+            }
         }
     }
 
     /// The answer of the latest batches.
-    fn latest(&self, size: Duration, moment: &Moment, stacks: Option<&mut PaneStacks>) -> Result<RecordBatch> {
+    fn latest(&self, size: Duration, moment: &Moment, mut stacks: Option<&mut PaneStacks>) -> Result<RecordBatch> {
         let now = micros(moment.time);
         let oldest = now.saturating_sub(micros(size)).saturating_add(1);
         // A clock that was set back leaves panes that are later than now.
         let newest = self.panes.last_key_value().map_or(now, |(&pane, _)| pane.max(now));
-        let rows = self.together((oldest, newest), 1, stacks)?.finish()?;
+        let mut all = self.together((oldest, newest), 1, stacks.as_deref_mut())?;
+        let rows = all.last_rows()?;
+        if let Some(stacks) = stacks {
+            stacks.give_back(all);
+        }
         let keys = self.keep.keys.len() - 1;
         if keys == 0 && rows.num_rows() == 0 {
             // Without keys there is one group, also of no rows.
