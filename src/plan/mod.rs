@@ -42,6 +42,6 @@ use crate::error::Result;
 /// `InvalidQuery` or `Unsupported`: a mistake of the user's, with the operation it stands in.
 pub fn plan(outputs: &[Arc<LogicalPlan>]) -> Result<QueryPlan> {
     let nodes = analyze::analyze_all(outputs)?;
-    let nodes = optimize::optimize(&share::validated_once(&nodes));
+    let nodes = optimize::optimize(&share::shared_once(&nodes));
     Ok(fuse::fuse(&nodes))
 }

@@ -176,7 +176,7 @@ impl ContextBuilder {
     }
 
     /// About how many bytes may be kept in memory from batch to batch; what is more goes to the
-    /// [spill folder](Self::spill_folder), by key group (values of windows by closures stay in memory). Default: half of the [memory budget](Self::memory_budget), beside what
+    /// [spill folder](Self::spill_folder), by key group. Default: half of the [memory budget](Self::memory_budget), beside what
     /// is in flight; any number without a budget.
     #[must_use]
     pub fn state_memory(mut self, bytes: u64) -> Self {

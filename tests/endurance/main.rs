@@ -1,4 +1,4 @@
-//! The memory of a query does not grow with the batches that it has run.
+//! The memory of a query does not grow with the batches that it has run, and a restart takes no more than there is room for.
 //!
 //! Counted are the bytes that are in use, by the allocator of this test program. The long form also looks at what the system
 //! says of the process:
@@ -10,8 +10,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, TimestampMillisecondArray};
@@ -20,10 +20,14 @@ use pelton::connectors::generator::{GeneratorSource, Pace};
 use pelton::prelude::*;
 use pelton::runtime::{BatchSize, CheckpointPlace, MemoryBudget};
 
-/// The system's allocator, with the bytes that are in use.
+/// The system's allocator, with the bytes that are in use, and the most that were since somebody looked.
 struct Counting;
 
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+/// One test at a time: what is counted is that of the whole process.
+static ALONE: Mutex<()> = Mutex::new(());
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -31,7 +35,8 @@ static ALLOCATOR: Counting = Counting;
 // SAFETY: every call is passed on to the system's allocator as it is; counting touches one number only.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
+        let before = IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
+        MOST.fetch_max(before + layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promise is handed on.
         unsafe { System.alloc(layout) }
     }
@@ -113,6 +118,7 @@ fn resident() -> Option<usize> {
 
 #[test]
 fn the_memory_in_use_does_not_grow_from_batch_to_batch() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let batches = std::env::var("PELTON_BATCHES").map_or(QUICK, |batches| batches.parse().unwrap());
     assert!(batches >= QUICK && batches.is_multiple_of(QUICK), "PELTON_BATCHES is a multiple of {QUICK}");
     // Both lie at the same place between snapshots, and of the windows.
@@ -128,5 +134,87 @@ fn the_memory_in_use_does_not_grow_from_batch_to_batch() {
         && batches >= 10_000
     {
         assert!(after < before + before / 10 + 4_096, "{before} KiB resident became {after}");
+    }
+}
+
+/// What keeps something, over rows of keys.
+type Describe = fn(&DStream) -> DStream;
+
+/// How many keys the queries of a restart hold.
+const HELD: i64 = 40_000;
+
+#[test]
+fn a_restart_takes_in_key_group_by_key_group() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let kinds: [(&str, Describe); 7] = [
+        ("running", |keys| keys.key_by([col("key")]).running([len().alias("n"), col("key").sum().alias("sum")])),
+        ("duplicates", |keys| keys.drop_duplicates(["key"])),
+        ("remembered", |keys| {
+            keys.key_by([col("key")]).map_with_state(
+                [col("key")],
+                |_: &i64, key: Option<i64>, state: &mut State<i64>| {
+                    state.set(key.unwrap_or(0));
+                    key.unwrap_or(0)
+                },
+            )
+        }),
+        ("forgetful", |keys| keys.key_by([col("key")]).ttl(Duration::from_secs(1 << 30)).running([len().alias("n")])),
+        ("counted", |keys| keys.key_by([col("key")]).count_window(3, [len().alias("n")])),
+        ("sessions", |keys| {
+            let keys = keys.with_watermark("time", Duration::from_secs(3_600));
+            keys.key_by([col("key"), session_window(col("time"), Duration::from_secs(60))])
+                .aggregate([len().alias("n")])
+        }),
+        ("folded", |keys| {
+            let sum = WindowReduce::by(|a: i64, b: i64| a + b);
+            let day = Duration::from_secs(1 << 30);
+            keys.key_by([col("key")]).reduce_over_batches([col("key")], day, Some(day), sum)
+        }),
+    ];
+    for (name, describe) in kinds {
+        let folder = tempfile::tempdir().unwrap();
+        let start = |room: Option<u64>| {
+            let place = CheckpointPlace {
+                store: Arc::new(FolderStore::new(folder.path().join("checkpoint")).sync(false)),
+                options: CheckpointOptions { snapshot_every: 2, retain: 50 },
+            };
+            let mut builder =
+                StreamingContext::builder("restart").trigger(Trigger::Manual).partitions(2).checkpoint_at(place);
+            if let Some(room) = room {
+                builder = builder.state_memory(room).spill_folder(folder.path().join("spill"));
+            }
+            let context = builder.build().unwrap();
+            let rows = |first: u64, rows: usize| {
+                let keys: ArrayRef =
+                    Arc::new((first..).take(rows).map(|key| i64::try_from(key).ok()).collect::<Int64Array>());
+                let times: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![0; rows]));
+                Ok(RecordBatch::try_from_iter([("time", times), ("key", keys)]).unwrap())
+            };
+            let schema = rows(0, 0).unwrap().schema();
+            let keys = GeneratorSource::from_fn(schema, Pace::PerBatch(u64::try_from(HELD / 4).unwrap()), rows);
+            describe(&context.source("keys", keys).unwrap()).foreach_batch(|_, _| Ok(())).unwrap();
+            context.start().unwrap()
+        };
+        let end = |query: RunningQuery| {
+            query.stop(StopMode::Graceful);
+            query.await_termination().unwrap();
+        };
+        let query = start(None);
+        (0..4).for_each(|_| drop(query.tick().unwrap().unwrap()));
+        end(query);
+        // The most that is in use while the query starts, beyond what was before.
+        let most = |room: Option<u64>| {
+            let before = IN_USE.load(Ordering::Relaxed);
+            MOST.store(before, Ordering::Relaxed);
+            let query = start(room);
+            let held = query.state(query.states()[0]).unwrap().len().unwrap();
+            assert_eq!(held, u64::try_from(HELD).unwrap(), "{name}");
+            let most = MOST.load(Ordering::Relaxed) - before;
+            end(query);
+            most
+        };
+        let (roomy, cramped) = (most(None), most(Some(1)));
+        println!("{name}: {roomy} bytes to start with room for all, {cramped} without");
+        assert!(cramped < roomy / 2, "{name}: {cramped} bytes, where {roomy} are taken with room for all");
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! `faults` fails at each step that a checkpoint makes on its folder, `sink_faults` at each step of the output; `kills` kills a child process; `damage` changes
 //! bytes of files; `changes` starts changed queries on old checkpoints, `older` one of an older release; `positions` looks at sources that go on; `restarts` stops
-//! after every batch and goes on with another number of partitions; `spilled` gives state no room in memory; `simulation` lets queries live in made-up worlds.
+//! after every batch and goes on with another number of partitions; `shared` gives rows to several sinks; `spilled` gives state no room in memory; `simulation` lets queries live in made-up worlds.
 
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -15,6 +15,7 @@ mod older;
 mod positions;
 mod queries;
 mod restarts;
+mod shared;
 mod simulation;
 mod sink_faults;
 mod spilled;

@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use super::TextFile;
 
 /// Parts of the CPU backend that are not operations of their own, and what they are.
-const CPU_ONLY: [(&str, &str); 22] = [
+const CPU_ONLY: [(&str, &str); 24] = [
     ("aged", "the part of keep that forgets groups"),
     ("bytes", "text and binary columns as byte strings"),
     ("elsewhere", "where the work of a device comes into the end of a stage"),
     ("eval", "expressions over whole columns; kernels::reference says what they mean"),
     ("event_time", "how far event time has come, and which rows are late"),
+    ("fold_keys", "the part of fold_windows that stores keys and takes them back"),
+    ("fold_pieces", "the values of fold_windows, in columns"),
     ("function", "a function of the user's, held to its schema"),
     ("held_keys", "keys that are held from batch to batch"),
     ("initial", "the tables that state begins with"),

@@ -67,6 +67,28 @@ const KINDS: &[(&str, Make)] = &[
         let visits = visits.select([col("city").cast(code).alias("city"), col("n"), col("time")]);
         visits.key_by([col("city")]).ttl(seconds(3)).running([col("n").max().alias("most")])
     }),
+    ("folded", |visits| {
+        let texts = WindowReduce::by(|a: (String, f64), b: (String, f64)| (a.0 + &b.0, a.1 + b.1));
+        let values = [col("city"), col("n").cast(DataType::Float64) / lit(7.0)];
+        visits.key_by([col("city"), col("n") % lit(5)]).reduce_over_batches(values, seconds(4), None, texts)
+    }),
+    ("folded now and then", |visits| {
+        let most = WindowReduce::by(|a: i64, b: i64| a.max(b));
+        visits.key_by([col("n")]).reduce_over_batches([col("n")], seconds(6), Some(seconds(3)), most)
+    }),
+    ("folded with an inverse", |visits| {
+        let sums = WindowReduce::by(|a: i64, b: i64| a + b).inverse(|sum, left| sum - left);
+        visits.key_by([col("city"), col("n") % lit(6)]).reduce_over_batches([col("n")], seconds(3), None, sums)
+    }),
+    ("folded and let go", |visits| {
+        let sums = WindowReduce::by(|a: i64, b: i64| a + b).inverse(|sum, left| sum - left);
+        let sums = sums.keep_if(|_: &(String, i64), sum: &i64| sum % 4 != 0);
+        visits.key_by([col("city"), col("n") % lit(6)]).reduce_over_batches([col("n")], seconds(3), None, sums)
+    }),
+    ("folded in one", |visits| {
+        let longest = WindowReduce::by(|a: String, b: String| if b.len() > a.len() { b } else { a });
+        visits.key_by([]).reduce_over_batches([col("city")], seconds(5), None, longest)
+    }),
     ("joined", |visits| {
         let (left, right) = both(visits);
         let within = (seconds(1), seconds(2));

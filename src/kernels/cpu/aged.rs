@@ -9,10 +9,9 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, BooleanArray, Int64Array};
-use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 
-use super::held_keys::{Due, HeldKeys, KeepsKeys};
+use super::held_keys::{Due, HeldKeys, KeepsKeys, TakesBack};
 use super::keep::{KeptGroups, latest_rows, over_entry};
 use super::key_groups::KeyGroups;
 use super::reduce::Groups;
@@ -129,21 +128,14 @@ impl KeptGroups {
     pub(super) fn restore_aged(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
         let schema = self.aged_schema()?;
         let all = snapshot.iter().chain(changes.iter().flatten()).collect::<Vec<_>>();
-        let mut over_before = None;
+        self.over_before = None;
         for rows in &all {
             stored::check(rows, &schema)?;
-            over_before = over_before.max(over_entry(rows.schema_ref())?);
+            self.over_before = self.over_before.max(over_entry(rows.schema_ref())?);
         }
-        let (keys, columns) = (self.keep.keys.len() - 1, self.ground.schema.fields().len());
-        let rows = latest_rows(&concat_batches(&schema, all)?, keys)?;
-        let until = rows.column(columns + 1).as_primitive::<Int64Type>();
-        let lives = |until: Option<i64>| until.is_some_and(|until| over_before.is_none_or(|over| until > over));
-        let rows = filter_record_batch(&rows, &until.iter().map(|until| Some(lives(until))).collect::<BooleanArray>())?;
         self.panes.clear();
-        let groups = self.groups_in(&rows)?;
-        self.panes.insert(0, KeyGroups::of_one(&self.ground, groups));
-        self.hold_ages(&rows)?;
-        self.settle(Some(&rows))
+        self.restore_keys(&all, 0..self.keep.keys.len() - 1)?;
+        self.settle(None)
     }
 
     /// The groups in stored rows.
@@ -162,7 +154,8 @@ impl KeptGroups {
         let of_ages = rows.columns()[..keys].iter().chain(&rows.columns()[columns..]).cloned().collect();
         let of_ages = under(&Arc::new(Schema::new(fields)), of_ages, rows.num_rows())?;
         let numbers = rows.column(keys).as_primitive::<Int64Type>();
-        self.ages.restore(&of_ages, |row| numbers.value(row))
+        self.ages.restore(&of_ages, |row| numbers.value(row))?;
+        Ok(())
     }
 }
 
@@ -190,11 +183,21 @@ impl KeepsKeys for KeptGroups {
     fn take_back(&mut self, rows: &RecordBatch, _: &[u64]) -> Result<()> {
         self.hold_ages(rows)?;
         let back = self.groups_in(rows)?;
-        let groups = match self.panes.entry(0) {
-            Entry::Occupied(groups) => groups.into_mut(),
-            Entry::Vacant(free) => free.insert(KeyGroups::new(&self.ground)?),
-        };
-        groups.one_mut()?.take_all(&back)
+        match self.panes.entry(0) {
+            Entry::Occupied(mut groups) => groups.get_mut().one_mut()?.take_all(&back),
+            Entry::Vacant(free) => {
+                free.insert(KeyGroups::of_one(&self.ground, back));
+                Ok(())
+            }
+        }
+    }
+
+    fn restore_rows(&mut self, rows: &RecordBatch, numbers: &[u64]) -> Result<()> {
+        let (rows, _) = latest_rows(rows, self.keep.keys.len() - 1, numbers)?;
+        let until = rows.column(self.ground.schema.fields().len() + 1).as_primitive::<Int64Type>();
+        let lives = |until: Option<i64>| until.is_some_and(|until| self.over_before.is_none_or(|over| until > over));
+        let lives = until.iter().map(|until| Some(lives(until))).collect::<BooleanArray>();
+        self.take_back(&filter_record_batch(&rows, &lives)?, &[])
     }
 
     fn changed_rows(&mut self) -> Result<RecordBatch> {

@@ -12,7 +12,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array};
 use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 
-use super::held_keys::{Due, HeldKeys, KeepsKeys, Size};
+use super::held_keys::{Due, HeldKeys, KeepsKeys, Size, TakesBack, least_numbers};
 use super::keep::latest_rows;
 use super::project::Program;
 use super::reduce::columns::Columns;
@@ -106,13 +106,14 @@ impl KeptCounts {
         for ((&slot, before), count) in grouped.slots.iter().zip(before).zip(counts) {
             let panes = before / self.windows.pane..count.div_ceil(self.windows.pane);
             self.changed.extend(panes.map(|pane| (slot, pane, count)));
-            self.hold(slot, count);
+            self.hold(slot, count, None);
         }
         Ok(complete)
     }
 
-    /// Notes how many rows a key has had. One of which no window to come needs a row is let go of.
-    fn hold(&mut self, slot: u32, count: u64) {
+    /// Notes how many rows a key has had; since when it is held may be known. One of which no window to come needs a row is let
+    /// go of.
+    fn hold(&mut self, slot: u32, count: u64, since: Option<u64>) {
         let needed = |count: u64| self.windows.needed(count).count();
         let before = self.held.get(slot).map_or(0, |held| needed(held.value));
         let after = needed(count);
@@ -122,7 +123,10 @@ impl KeptCounts {
                 self.base = self.base.max(count);
                 self.held.forget(slot);
             }
-            _ => self.held.put(slot, Due::default(), count),
+            _ => match since {
+                Some(since) => self.held.put_back(slot, since, Due::default(), count),
+                None => self.held.put(slot, Due::default(), count),
+            },
         }
     }
 
@@ -185,6 +189,16 @@ impl KeptCounts {
         self.reduce.restore(&stored)?.settled()
     }
 
+    /// Takes the groups in stored rows in, none of which are there.
+    fn take_groups(&mut self, rows: &RecordBatch) -> Result<()> {
+        let back = self.groups_in(rows)?;
+        if self.groups.is_empty() {
+            self.groups = back;
+            return Ok(());
+        }
+        self.groups.take_all(&back)
+    }
+
     fn stored_schema(&self) -> Result<SchemaRef> {
         let schema = self.reduce.stored_schema()?;
         let fields = schema.fields().iter().map(|field| field.as_ref().clone());
@@ -224,32 +238,9 @@ impl Kept for KeptCounts {
         let schema = self.stored_schema()?;
         let all = snapshot.iter().chain(changes.iter().flatten()).collect::<Vec<_>>();
         all.iter().try_for_each(|rows| stored::check(rows, &schema))?;
-        let all = concat_batches(&schema, all)?;
-        let place = self.keep.keys.len() - 1;
-        // How many rows a key has had is said last by its last row.
-        let known = self.held.group(&all.columns()[..place], all.num_rows())?;
-        let said = all.column(all.num_columns() - 1).as_primitive::<Int64Type>();
-        let mut counts = vec![0; known.slots.len()];
-        for (row, &group) in known.groups.iter().enumerate() {
-            let count = said.is_valid(row).then(|| said.value(row));
-            let count = count.and_then(|count| u64::try_from(count).ok());
-            counts[group as usize] = count.ok_or_else(|| stored::corrupt("a number of rows is none"))?;
-        }
-        known.slots.iter().zip(&counts).for_each(|(&slot, &count)| self.hold(slot, count));
-        let rows = latest_rows(&all, place + 1)?;
-        let grouped = self.held.group(&rows.columns()[..place], rows.num_rows())?;
-        let panes = rows.column(place).as_primitive::<Int64Type>();
-        let needed = grouped.groups.iter().enumerate().map(|(row, &group)| {
-            let count = self.held.get(grouped.slots[group as usize]).map_or(0, |held| held.value);
-            Some(u64::try_from(panes.value(row)).is_ok_and(|pane| self.windows.needed(count).contains(&pane)))
-        });
-        let rows = filter_record_batch(&rows, &needed.collect::<BooleanArray>())?;
-        if rows.num_rows() != self.open {
-            return Err(stored::corrupt("rows of windows to come are missing"));
-        }
-        self.groups = self.groups_in(&rows)?;
+        self.restore_keys(&all, 0..self.keep.keys.len() - 1)?;
         self.changed.clear();
-        self.settle(Some(&rows))
+        self.settle(None)
     }
 
     fn can_spill(&self) -> bool {
@@ -308,8 +299,37 @@ impl KeepsKeys for KeptCounts {
         for ((&group, &since), &count) in grouped.groups.iter().zip(since).zip(counts.values()) {
             self.held.put_back(grouped.slots[group as usize], since, Due::default(), count.unsigned_abs());
         }
-        let back = self.groups_in(rows)?;
-        self.groups.take_all(&back)
+        self.take_groups(rows)
+    }
+
+    fn restore_rows(&mut self, all: &RecordBatch, numbers: &[u64]) -> Result<()> {
+        let place = self.keep.keys.len() - 1;
+        // How many rows a key has had is said last by its last row.
+        let known = self.held.group(&all.columns()[..place], all.num_rows())?;
+        let said = all.column(all.num_columns() - 1).as_primitive::<Int64Type>();
+        let mut counts = vec![0; known.slots.len()];
+        for (row, &group) in known.groups.iter().enumerate() {
+            let count = said.is_valid(row).then(|| said.value(row));
+            let count = count.and_then(|count| u64::try_from(count).ok());
+            counts[group as usize] = count.ok_or_else(|| stored::corrupt("a number of rows is none"))?;
+        }
+        let since = least_numbers(&known, numbers);
+        let open_before = self.open;
+        for ((&slot, &count), since) in known.slots.iter().zip(&counts).zip(since) {
+            self.hold(slot, count, Some(since));
+        }
+        let (rows, _) = latest_rows(all, place + 1, numbers)?;
+        let grouped = self.held.group(&rows.columns()[..place], rows.num_rows())?;
+        let panes = rows.column(place).as_primitive::<Int64Type>();
+        let needed = grouped.groups.iter().enumerate().map(|(row, &group)| {
+            let count = self.held.get(grouped.slots[group as usize]).map_or(0, |held| held.value);
+            Some(u64::try_from(panes.value(row)).is_ok_and(|pane| self.windows.needed(count).contains(&pane)))
+        });
+        let rows = filter_record_batch(&rows, &needed.collect::<BooleanArray>())?;
+        if rows.num_rows() != self.open - open_before {
+            return Err(stored::corrupt("rows of windows to come are missing"));
+        }
+        self.take_groups(&rows)
     }
 
     fn changed_rows(&mut self) -> Result<RecordBatch> {

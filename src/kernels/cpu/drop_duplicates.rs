@@ -8,7 +8,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, TimestampMicrosecon
 use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 
-use super::held_keys::{Due, HeldKeys, KeepsKeys, Size};
+use super::held_keys::{Due, HeldKeys, KeepsKeys, Size, TakesBack};
 use super::project::Program;
 use super::step::evaluate;
 use crate::columnar::{DataType, Field, RecordBatch, Schema, SchemaRef, TimeUnit};
@@ -171,7 +171,7 @@ impl Kept for KeptRows {
         let schema = self.stored_schema();
         let all = snapshot.iter().chain(changes.iter().flatten()).collect::<Vec<_>>();
         all.iter().try_for_each(|rows| stored::check(rows, &schema))?;
-        self.held.restore(&concat_batches(&schema, all)?, |_| ())?;
+        self.restore_keys(&all, 0..self.drop.keys().len())?;
         self.settle(None)
     }
 
@@ -225,7 +225,12 @@ impl KeepsKeys for KeptRows {
     }
 
     fn take_back(&mut self, rows: &RecordBatch, _: &[u64]) -> Result<()> {
-        self.held.restore(rows, |_| ())
+        self.held.restore(rows, |_| ())?;
+        Ok(())
+    }
+
+    fn restore_rows(&mut self, rows: &RecordBatch, _: &[u64]) -> Result<()> {
+        self.take_back(rows, &[])
     }
 
     fn changed_rows(&mut self) -> Result<RecordBatch> {

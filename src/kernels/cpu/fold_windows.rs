@@ -1,14 +1,17 @@
-//! The CPU twin of [`crate::kernels::fold_windows`]: each batch is made one value a key, and the values of a batch are a piece of the
-//! window that leaves as a whole. What becomes of them is the business of [`Folds`], in the user's own types.
+//! The CPU twin of [`crate::kernels::fold_windows`]: each batch is made one value a key, and these are held in columns
+//! ([`Pieces`]) until the window has left them behind. What becomes of them is the business of [`Folds`], in the user's own types.
 //!
 //! ```text
 //! pieces    batch 3: a b     batch 4: b     batch 6: a c        in columns: these are stored
 //! folds     a: 3, 6   b: 3, 4   c: 6                            in Rust: follows from them, but for what an inverse left
 //! ```
+//!
+//! Where keys may be put away, each key group has pieces of its own. All keys come out when a window slides: those that are
+//! put away are then looked at one key group after another, and stay where they are.
 
 #![expect(clippy::cast_possible_truncation, reason = "rows of a batch fit u32: checked when they come")]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -19,13 +22,17 @@ use arrow_select::concat::{concat, concat_batches};
 use arrow_select::take::take;
 use rayon::prelude::*;
 
-use super::held_keys::{Due, Grouped, HeldKeys};
+use super::fold_pieces::{Piece, Pieces};
+use super::held_keys::{Due, Grouped, HeldKeys, KeepsKeys, Size, TakesBack};
 use super::keep::{OVER_ENTRY, over_entry};
+use super::key_groups::taken;
 use super::map_state::{KEYS_AT_ONCE, in_key_order};
+use super::reduce::gather_column;
 use crate::columnar::{ArrayRef, DataType, Field, RecordBatch, Schema, SchemaRef, TimeUnit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::keep::{has_slid, under};
 use crate::kernels::map_state::micros;
+use crate::kernels::spill::Room;
 use crate::kernels::user_function::panic_text;
 use crate::kernels::{Kept, Moment, Partial, Partitions, row_number, stored};
 use crate::plan::fold_function::{FoldFunction, FoldedKeys, Folds};
@@ -41,44 +48,41 @@ pub(super) type NamedFold = (String, Arc<dyn FoldFunction>);
 
 /// The values of windows over the latest batches.
 pub(super) struct KeptFolds {
-    fold: FoldWindows,
+    pub(super) fold: FoldWindows,
     /// None where a checkpoint is looked at: then nothing is called.
-    function: Option<(NamedFold, Box<dyn Folds>)>,
+    pub(super) function: Option<(NamedFold, Box<dyn Folds>)>,
     /// Of the rows that come, and of those that go out.
-    schemas: (SchemaRef, SchemaRef),
-    held: HeldKeys<KeyHeld>,
-    pieces: BTreeMap<i64, Vec<Piece>>,
+    pub(super) schemas: (SchemaRef, SchemaRef),
+    pub(super) held: HeldKeys<KeyHeld>,
+    /// The values of each key group.
+    pub(super) pieces: Vec<Pieces>,
     /// The number of the next value, and of the next key: the order in which they came.
-    next: u64,
+    pub(super) next: u64,
     /// The time of the latest batch.
-    now: i64,
-    latest: Latest,
+    pub(super) now: i64,
+    pub(super) latest: Latest,
 }
 
 /// What is known of a key beside its values.
-#[derive(Debug, Default)]
-struct KeyHeld {
+#[derive(Debug, Clone, Default)]
+pub(super) struct KeyHeld {
     /// Tells the key from an earlier one in its slot.
-    life: u64,
+    pub(super) life: u64,
     /// The numbers of its values in the window, rising.
-    values: VecDeque<u64>,
+    pub(super) values: VecDeque<u64>,
 }
 
-/// The values of a batch, one a key.
-struct Piece {
-    slots: Vec<u32>,
-    lives: Vec<u64>,
-    columns: Vec<ArrayRef>,
-}
+/// The answer for some keys: where each stands among all, and the columns.
+type Part = (Vec<(Option<u64>, u64)>, Vec<ArrayRef>);
 
 /// What the latest batch changed.
 #[derive(Default)]
-struct Latest {
-    over_before: Option<i64>,
+pub(super) struct Latest {
+    pub(super) over_before: Option<i64>,
     /// The columns of the values that came, keys and all.
-    came: Option<RecordBatch>,
+    pub(super) came: Option<RecordBatch>,
     /// Keys whose totals are others.
-    moved: Vec<u32>,
+    pub(super) moved: Vec<u32>,
 }
 
 impl KeptFolds {
@@ -92,7 +96,7 @@ impl KeptFolds {
             let folds = function.1.begin(micros(fold.size));
             (function, folds)
         });
-        let (pieces, latest) = (BTreeMap::new(), Latest::default());
+        let (pieces, latest) = (vec![Pieces::default()], Latest::default());
         Ok(Self { fold: fold.clone(), function, schemas, held, pieces, next: 0, now: 0, latest })
     }
 
@@ -136,54 +140,65 @@ impl KeptFolds {
     /// Takes the values out that the window has left behind.
     fn leave(&mut self, now: i64) -> Result<()> {
         let over_before = now.saturating_sub(micros(self.fold.size)).saturating_add(1);
-        let later = self.pieces.split_off(&over_before);
-        let over = std::mem::replace(&mut self.pieces, later);
         self.latest.over_before = Some(over_before);
-        for piece in over.into_values().flatten() {
-            let piece = self.alive(piece)?;
-            self.guarded(|_, folds| folds.leave(&piece.slots, now, &piece.columns))?;
-            for &slot in &piece.slots {
-                if let Some(held) = self.held.get_mut(slot) {
-                    held.values.pop_front();
+        for group in 0..self.pieces.len() {
+            for piece in self.pieces[group].leave(over_before) {
+                let piece = self.alive(piece)?;
+                self.guarded(|_, folds| folds.leave(&piece.slots, now, &piece.columns))?;
+                for &slot in &piece.slots {
+                    self.held.change(slot, |key| {
+                        key.values.pop_front();
+                    });
                 }
+                self.latest.moved.extend(piece.slots);
             }
-            self.latest.moved.extend(piece.slots);
         }
         Ok(())
     }
 
     /// The values of a piece whose keys have not been let go of since.
-    fn alive(&self, piece: Piece) -> Result<Piece> {
+    pub(super) fn alive(&self, piece: Piece) -> Result<Piece> {
         let lives = |(slot, life): (&u32, &u64)| self.held.get(*slot).is_some_and(|held| held.value.life == *life);
         let alive = piece.slots.iter().zip(&piece.lives).map(lives).collect::<Vec<_>>();
         if !alive.contains(&false) {
             return Ok(piece);
         }
         let chosen = (0_u32..).zip(&alive).filter(|(_, alive)| **alive).map(|(row, _)| row).collect::<Vec<_>>();
-        let rows = UInt32Array::from(chosen.clone());
-        Ok(Piece {
-            slots: chosen.iter().map(|&row| piece.slots[row as usize]).collect(),
-            lives: chosen.iter().map(|&row| piece.lives[row as usize]).collect(),
-            columns: piece.columns.iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?,
-        })
+        piece.chosen(&chosen)
     }
 
-    /// Takes in a value for each of these keys.
-    fn add(&mut self, slots: Vec<u32>, time: i64, columns: Vec<ArrayRef>) -> Result<()> {
+    /// Takes in a value for each of these keys, with its number and the time of its batch; none is earlier than what is there.
+    fn add(&mut self, slots: Vec<u32>, numbers: Vec<u64>, times: Vec<i64>, columns: Vec<ArrayRef>) -> Result<()> {
         let mut lives = Vec::with_capacity(slots.len());
-        for &slot in &slots {
+        for (&slot, &number) in slots.iter().zip(&numbers) {
             if self.held.get(slot).is_none() {
-                self.held.put(slot, Due::default(), KeyHeld { life: self.next, values: VecDeque::new() });
+                self.held.put(slot, Due::default(), KeyHeld { life: number, values: VecDeque::new() });
             }
-            if let Some(held) = self.held.get_mut(slot) {
-                held.values.push_back(self.next);
-                lives.push(held.life);
-            }
-            self.next += 1;
+            self.held.change(slot, |key| key.values.push_back(number));
+            lives.extend(self.held.get(slot).map(|held| held.value.life));
+            self.next = self.next.max(number + 1);
         }
-        self.guarded(|_, folds| folds.add(&slots, time, &columns))?;
+        if self.function.is_some() {
+            let mut first = 0;
+            for same in times.chunk_by(|a, b| a == b) {
+                let values = columns.iter().map(|column| column.slice(first, same.len())).collect::<Vec<_>>();
+                let slots = &slots[first..first + same.len()];
+                self.guarded(|_, folds| folds.add(slots, same[0], &values))?;
+                first += same.len();
+            }
+        }
         self.latest.moved.extend(&slots);
-        self.pieces.entry(time).or_default().push(Piece { slots, lives, columns });
+        let piece = Piece { slots, lives, numbers, times, columns };
+        if let [pieces] = &mut self.pieces[..] {
+            return pieces.push(piece);
+        }
+        let mut of_group = vec![Vec::new(); self.pieces.len()];
+        for (row, &slot) in (0_u32..).zip(&piece.slots) {
+            of_group[self.held.key_group_of(slot)].push(row);
+        }
+        for (pieces, rows) in self.pieces.iter_mut().zip(of_group).filter(|(_, rows)| !rows.is_empty()) {
+            pieces.push(piece.chosen(&rows)?)?;
+        }
         Ok(())
     }
 
@@ -196,32 +211,73 @@ impl KeptFolds {
         })
     }
 
-    /// All keys in the order of the first values that they have; before them those that have none.
-    fn in_order(&self) -> Vec<u32> {
+    /// The keys in memory that the user lets go of.
+    fn let_go_of(&mut self) -> Result<Vec<u32>> {
+        let asked = self.function.as_ref().and_then(|((_, function), _)| function.asks());
+        let Some(types) = asked.filter(|_| self.fold.has_inverse) else { return Ok(Vec::new()) };
+        let all = self.held.all();
+        let keys = self.held.keys(&all)?;
+        let keys = keys.iter().zip(&types).map(|(key, data_type)| arrow_cast::cast(key, data_type));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        let keeps = self.guarded(|_, folds| folds.keeps(&keys, &all))?;
+        Ok(all.into_iter().zip(keeps).filter(|(_, keeps)| !keeps).map(|(slot, _)| slot).collect())
+    }
+
+    /// The keys in memory, in the order of the first values that they have, before them those that have none; and what their
+    /// values are together.
+    fn part(&self) -> Result<Part> {
+        let Some(((name, _), folds)) = &self.function else {
+            return Err(Error::internal("a function is to be called that is not there"));
+        };
+        let place = |slot: u32| {
+            let held = self.held.get(slot);
+            (held.and_then(|held| held.value.values.front().copied()), held.map_or(u64::MAX, |held| held.since))
+        };
         let mut all = self.held.all();
-        let first = |slot: u32| self.held.get(slot).and_then(|held| held.value.values.front().copied());
-        all.sort_by_key(|&slot| first(slot));
-        all
+        all.sort_by_key(|&slot| place(slot));
+        let mut columns = self.held.keys(&all)?;
+        let totals = catch_unwind(AssertUnwindSafe(|| folds.totals(&all, self.now)));
+        columns.extend(totals.unwrap_or_else(|panic| Err(panicked(name, &self.fold.name, panic.as_ref())))?);
+        Ok((all.into_iter().map(place).collect(), columns))
+    }
+
+    /// Parts of the answer put together.
+    fn together(&self, mut parts: Vec<Part>) -> Result<RecordBatch> {
+        parts.retain(|(places, _)| !places.is_empty());
+        if parts.len() < 2 {
+            let Some((places, columns)) = parts.pop() else {
+                return Ok(RecordBatch::new_empty(Arc::clone(&self.schemas.1)));
+            };
+            return under(&self.schemas.1, columns, places.len());
+        }
+        let places = parts.iter().flat_map(|(places, _)| places).collect::<Vec<_>>();
+        let mut order = (0_u32..).take(places.len()).collect::<Vec<_>>();
+        order.sort_by_key(|&row| places[row as usize]);
+        let order = UInt32Array::from(order);
+        let column = |place: usize| {
+            let parts = parts.iter().map(|(_, columns)| columns[place].as_ref()).collect::<Vec<_>>();
+            gather_column(&parts, &order)
+        };
+        let columns = (0..self.schemas.1.fields().len()).map(column).collect::<Result<_>>()?;
+        under(&self.schemas.1, columns, places.len())
     }
 
     /// The answer, without the keys that the user lets go of.
     fn answer(&mut self) -> Result<RecordBatch> {
-        let mut all = self.in_order();
-        let now = self.now;
-        let asked = self.function.as_ref().and_then(|((_, function), _)| function.asks());
-        if let Some(types) = asked.filter(|_| self.fold.has_inverse) {
-            let keys = self.held.keys(&all)?;
-            let keys = keys.iter().zip(&types).map(|(key, data_type)| arrow_cast::cast(key, data_type));
-            let keys = keys.collect::<Result<Vec<_>, _>>()?;
-            let keeps = self.guarded(|_, folds| folds.keeps(&keys, &all))?;
-            let mut stays = keeps.iter().copied();
-            let (stay, go): (Vec<u32>, Vec<u32>) = all.iter().partition(|_| stays.next().unwrap_or(true));
-            self.let_go(&go)?;
-            all = stay;
+        let (mut parts, mut back) = (Vec::new(), Vec::new());
+        for group in self.held.numbers_away() {
+            let mut copy = self.copy_away(group)?;
+            match copy.let_go_of()?.is_empty() {
+                true => parts.push(copy.part()?),
+                // What changes must be here.
+                false => back.push(group),
+            }
         }
-        let mut columns = self.held.keys(&all)?;
-        columns.extend(self.guarded(|_, folds| folds.totals(&all, now))?);
-        under(&self.schemas.1, columns, all.len())
+        self.bring_groups(&back)?;
+        let go = self.let_go_of()?;
+        self.let_go(&go)?;
+        parts.push(self.part()?);
+        self.together(parts)
     }
 
     fn value_fields(&self) -> impl Iterator<Item = Field> + '_ {
@@ -229,7 +285,7 @@ impl KeptFolds {
         fields.map(|field| field.as_ref().clone().with_nullable(true))
     }
 
-    fn stored_schema(&self) -> SchemaRef {
+    pub(super) fn stored_schema(&self) -> SchemaRef {
         let keys = self.fold.keys.iter().map(|key| Field::new(&key.name, key.expr.data_type.clone(), true));
         let mut fields = keys.collect::<Vec<_>>();
         fields.push(Field::new(TIME, DataType::Int64, true));
@@ -238,22 +294,26 @@ impl KeptFolds {
         stored::stamped(Schema::new(fields))
     }
 
-    fn stored_rows(
+    /// Values with the times of their batches, or totals without.
+    pub(super) fn stored_rows(
         &self,
         slots: &[u32],
-        time: Option<i64>,
-        held: Vec<bool>,
+        times: Option<&[i64]>,
+        is_held: bool,
         values: Vec<ArrayRef>,
     ) -> Result<RecordBatch> {
         let mut columns = self.held.keys(slots)?;
-        columns.push(Arc::new(Int64Array::from(vec![time; slots.len()])));
-        columns.push(Arc::new(BooleanArray::from(held)));
+        columns.push(match times {
+            Some(times) => Arc::new(Int64Array::from(times.to_vec())),
+            None => arrow_array::new_null_array(&DataType::Int64, slots.len()),
+        });
+        columns.push(Arc::new(BooleanArray::from(vec![is_held; slots.len()])));
         columns.extend(values);
         under(&self.stored_schema(), columns, slots.len())
     }
 
     /// Totals of keys, where they do not follow from the values that are left; and which keys are not held any more.
-    fn stored_totals(&mut self, mut slots: Vec<u32>) -> Result<RecordBatch> {
+    pub(super) fn stored_totals(&mut self, mut slots: Vec<u32>) -> Result<RecordBatch> {
         let mut seen = std::collections::BTreeSet::new();
         slots.retain(|&slot| seen.insert(slot));
         let (held, gone): (Vec<u32>, Vec<u32>) = slots.iter().partition(|&&slot| self.held.get(slot).is_some());
@@ -263,9 +323,9 @@ impl KeptFolds {
         }
         let now = self.now;
         let totals = self.guarded(|_, folds| folds.totals(&held, now))?;
-        let kept = self.stored_rows(&held, None, vec![true; held.len()], totals)?;
+        let kept = self.stored_rows(&held, None, true, totals)?;
         let nulls = self.value_fields().map(|field| arrow_array::new_null_array(field.data_type(), gone.len()));
-        let forgotten = self.stored_rows(&gone, None, vec![false; gone.len()], nulls.collect())?;
+        let forgotten = self.stored_rows(&gone, None, false, nulls.collect())?;
         Ok(concat_batches(&self.stored_schema(), [&kept, &forgotten])?)
     }
 
@@ -277,8 +337,9 @@ impl KeptFolds {
         Ok(vec![rows.with_schema(Arc::new(schema))?])
     }
 
-    /// What stays of stored rows: of each key those since it was last let go of.
-    fn restore_rows(&mut self, rows: &RecordBatch, over_before: i64) -> Result<()> {
+    /// What stays of stored rows, of each key those since it was last let go of. Each row has a number, which says when it came;
+    /// and a key is held since the `since` of its first row.
+    pub(super) fn restore_numbered(&mut self, rows: &RecordBatch, numbers: &[u64], since: &[u64]) -> Result<()> {
         let keys = self.fold.keys.len();
         let grouped = self.held.group(&rows.columns()[..keys], rows.num_rows())?;
         let times = rows.column(keys).as_primitive::<Int64Type>();
@@ -298,51 +359,30 @@ impl KeptFolds {
                 }
             }
         }
-        let mut by_since = (0..known.len()).filter(|&key| known[key].since.is_some()).collect::<Vec<_>>();
-        by_since.sort_by_key(|&key| known[key].since);
-        // Values first, so that they are numbered in their order; each piece in the order of its rows.
-        let mut pieces: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
-        for row in known.iter().flat_map(|one| &one.values) {
-            let time = times.value(*row as usize);
-            if time >= over_before {
-                pieces.entry(time).or_default().push(*row);
-            }
-        }
         if self.fold.has_inverse {
-            for &key in &by_since {
-                self.held.put(grouped.slots[key], Due::default(), KeyHeld { life: self.next, values: VecDeque::new() });
-                self.next += 1;
+            for (&slot, one) in grouped.slots.iter().zip(&known) {
+                let Some(row) = one.since else { continue };
+                let (life, since) = (numbers[row as usize], since[row as usize]);
+                self.held.put_back(slot, since, Due::default(), KeyHeld { life, values: VecDeque::new() });
+                self.next = self.next.max(life + 1);
             }
         }
-        let taken = |rows_taken: &[u32]| {
-            let chosen = UInt32Array::from(rows_taken.to_vec());
-            let columns = rows.columns()[keys + 2..].iter().map(|column| take(column, &chosen, None));
-            columns.collect::<Result<Vec<_>, _>>()
-        };
-        for (time, mut piece) in pieces {
-            piece.sort_unstable();
-            let slots =
-                piece.iter().map(|&row| grouped.slots[grouped.groups[row as usize] as usize]).collect::<Vec<_>>();
-            let columns = taken(&piece)?;
-            if self.function.is_some() {
-                self.add(slots, time, columns)?;
-            } else {
-                let lives = vec![0; slots.len()];
-                for &slot in &slots {
-                    if self.held.get(slot).is_none() {
-                        self.held.put(slot, Due::default(), KeyHeld::default());
-                    }
-                }
-                self.pieces.entry(time).or_default().push(Piece { slots, lives, columns });
-            }
-        }
+        // Values come in the order of their batches; those of a batch in that of their rows.
+        let is_inside = |row: &u32| self.latest.over_before.is_none_or(|over| times.value(*row as usize) >= over);
+        let mut values = known.iter().flat_map(|one| &one.values).copied().filter(is_inside).collect::<Vec<_>>();
+        values.sort_unstable_by_key(|&row| (times.value(row as usize), row));
+        let of = |row: &u32| *row as usize;
+        let slots = values.iter().map(|row| grouped.slots[grouped.groups[of(row)] as usize]).collect();
+        let numbers_of_values = values.iter().map(|row| numbers[of(row)]).collect();
+        let times = values.iter().map(|row| times.value(of(row))).collect();
+        let columns = &rows.columns()[keys + 2..];
+        self.add(slots, numbers_of_values, times, taken(columns, &UInt32Array::from(values))?)?;
         if self.fold.has_inverse && self.function.is_some() {
-            let totals = by_since.iter().filter_map(|&key| Some((grouped.slots[key], known[key].total?)));
-            let (slots, rows): (Vec<u32>, Vec<u32>) = totals.unzip();
-            let columns = taken(&rows)?;
+            let totals = grouped.slots.iter().zip(&known).filter_map(|(&slot, one)| Some((slot, one.total?)));
+            let (slots, totals): (Vec<u32>, Vec<u32>) = totals.unzip();
+            let columns = taken(columns, &UInt32Array::from(totals))?;
             self.guarded(|_, folds| folds.set(&slots, &columns))?;
         }
-        self.latest = Latest::default();
         Ok(())
     }
 
@@ -355,14 +395,11 @@ impl KeptFolds {
         fields.extend(self.value_fields());
         let schema = Arc::new(Schema::new(fields));
         let mut rows = Vec::new();
-        for (&time, pieces) in &self.pieces {
-            for piece in pieces {
-                let mut columns = self.held.keys(&piece.slots)?;
-                let times = TimestampMicrosecondArray::from(vec![time; piece.slots.len()]).with_timezone("UTC");
-                columns.push(Arc::new(times));
-                columns.extend(piece.columns.iter().cloned());
-                rows.push(under(&schema, columns, piece.slots.len())?);
-            }
+        for piece in self.pieces.iter().flat_map(Pieces::all) {
+            let mut columns = self.held.keys(&piece.slots)?;
+            columns.push(Arc::new(TimestampMicrosecondArray::from(piece.times.clone()).with_timezone("UTC")));
+            columns.extend(piece.columns.iter().cloned());
+            rows.push(under(&schema, columns, piece.slots.len())?);
         }
         Ok(concat_batches(&schema, &rows)?)
     }
@@ -381,16 +418,19 @@ impl Kept for KeptFolds {
         let parts = partials.into_iter().map(Partial::into_rows).collect::<Result<Vec<_>>>()?;
         let rows = concat_batches(&self.schemas.0, parts.iter().flatten())?;
         row_number(rows.num_rows())?;
-        let grouped = self.held.group(&rows.columns()[..self.fold.keys.len()], rows.num_rows())?;
+        let keys = &rows.columns()[..self.fold.keys.len()];
+        self.bring(keys, rows.num_rows(), moment)?;
+        let grouped = self.held.group(keys, rows.num_rows())?;
         let FoldedKeys { columns, keys } = self.folded(&rows, &grouped)?;
         self.now = micros(moment.time);
         self.latest = Latest::default();
         self.leave(self.now)?;
         if !keys.is_empty() {
             let slots = keys.iter().map(|&key| grouped.slots[key as usize]).collect::<Vec<_>>();
-            let held = vec![true; slots.len()];
-            self.latest.came = Some(self.stored_rows(&slots, Some(self.now), held, columns.clone())?);
-            self.add(slots, self.now, columns)?;
+            let times = vec![self.now; slots.len()];
+            self.latest.came = Some(self.stored_rows(&slots, Some(&times), true, columns.clone())?);
+            let numbers = (self.next..).take(slots.len()).collect();
+            self.add(slots, numbers, times, columns)?;
         }
         if !self.fold.has_inverse {
             let is_empty = |slot: &u32| self.held.get(*slot).is_some_and(|held| held.value.values.is_empty());
@@ -403,28 +443,21 @@ impl Kept for KeptFolds {
             true => self.answer()?,
             false => RecordBatch::new_empty(Arc::clone(&self.schemas.1)),
         };
+        self.settle_groups()?;
         Ok(vec![vec![answer]])
     }
 
     fn changes(&mut self) -> Result<Vec<RecordBatch>> {
-        let totals = self.stored_totals(self.latest.moved.clone())?;
-        let came = self.latest.came.iter().chain([&totals]);
-        self.stamped_over(concat_batches(&self.stored_schema(), came)?)
+        let rows = self.changes_stored()?;
+        self.stamped_over(rows)
     }
 
     /// Totals first, so that keys without values keep their order.
     fn snapshot(&mut self) -> Result<Vec<RecordBatch>> {
-        let mut rows = vec![self.stored_totals(self.held.all())?];
-        let pieces = std::mem::take(&mut self.pieces);
-        for (time, pieces) in pieces {
-            for piece in pieces {
-                let piece = self.alive(piece)?;
-                let held = vec![true; piece.slots.len()];
-                rows.push(self.stored_rows(&piece.slots, Some(time), held, piece.columns.clone())?);
-                self.pieces.entry(time).or_default().push(piece);
-            }
-        }
-        self.stamped_over(concat_batches(&self.stored_schema(), &rows)?)
+        let rows = self.all_stored()?;
+        let schema = self.stored_schema();
+        let columns = rows.columns()[..schema.fields().len()].to_vec();
+        self.stamped_over(under(&schema, columns, rows.num_rows())?)
     }
 
     fn restore(&mut self, snapshot: &[RecordBatch], changes: &[Vec<RecordBatch>]) -> Result<()> {
@@ -435,10 +468,25 @@ impl Kept for KeptFolds {
             stored::check(rows, &schema)?;
             over_before = over_before.max(over_entry(rows.schema_ref())?);
         }
-        let rows = concat_batches(&schema, all)?;
-        let over_before = over_before.unwrap_or(i64::MIN);
-        self.now = over_before.saturating_add(micros(self.fold.size)).saturating_sub(1);
-        self.restore_rows(&rows, over_before)
+        let before = over_before.unwrap_or(i64::MIN);
+        self.now = before.saturating_add(micros(self.fold.size)).saturating_sub(1);
+        self.latest = Latest { over_before: Some(before), ..Latest::default() };
+        self.restore_keys(&all, 0..self.fold.keys.len())?;
+        self.latest = Latest::default();
+        Ok(())
+    }
+
+    fn can_spill(&self) -> bool {
+        true
+    }
+
+    fn spill_to(&mut self, room: &Room) {
+        // A value is there twice: in columns, and in what the function holds of it.
+        self.held.spread(room, |key: &KeyHeld| {
+            let values = key.values.len() as u64;
+            Size { bytes: values * size_of::<u64>() as u64, groups: 2 * values + 1 }
+        });
+        self.pieces.resize_with(self.held.key_groups(), Pieces::default);
     }
 
     fn groups(&self) -> u64 {
@@ -446,12 +494,11 @@ impl Kept for KeptFolds {
     }
 
     fn scan(&self) -> Result<RecordBatch> {
-        let Some(((name, _), folds)) = &self.function else { return self.shown_values() };
-        let all = self.in_order();
-        let mut columns = self.held.keys(&all)?;
-        let totals = catch_unwind(AssertUnwindSafe(|| folds.totals(&all, self.now)));
-        columns.extend(totals.unwrap_or_else(|panic| Err(panicked(name, &self.fold.name, panic.as_ref())))?);
-        under(&self.schemas.1, columns, all.len())
+        if self.function.is_none() {
+            return self.shown_values();
+        }
+        let away = self.held.numbers_away().into_iter().map(|group| self.copy_away(group)?.part());
+        self.together(away.chain([self.part()]).collect::<Result<_>>()?)
     }
 }
 

@@ -13,7 +13,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, UInt64Array};
 use arrow_row::{RowConverter, RowParser, SortField};
 use arrow_select::concat::concat_batches;
 
-use super::held_keys::{Due, HeldKeys, KeepsKeys, Size};
+use super::held_keys::{Due, HeldKeys, KeepsKeys, Size, TakesBack, least_numbers};
 use super::keep::{OVER_ENTRY, latest_rows, over_entry};
 use crate::columnar::{DataType, Field, RecordBatch, Schema, SchemaRef};
 use crate::error::Result;
@@ -337,8 +337,8 @@ impl KeptStreams {
         all
     }
 
-    /// Rows that were stored, by their keys: the slot of each key, and its rows.
-    fn buckets(&mut self, rows: &RecordBatch) -> Result<Vec<(u32, Bucket)>> {
+    /// Rows that were stored, by their keys: the slot of each key, the least number of its rows, and the rows.
+    fn buckets(&mut self, rows: &RecordBatch, numbers_of_rows: &[u64]) -> Result<Vec<(u32, u64, Bucket)>> {
         let keys_to = 4 + self.join.keys.len();
         let grouped = self.held.group(&rows.columns()[4..keys_to], rows.num_rows())?;
         let (left, right) = rows.columns()[keys_to..].split_at(self.join.left);
@@ -353,7 +353,14 @@ impl KeptStreams {
             buckets[group as usize][side].insert((times.value(row), numbers.value(row)), waiting);
             self.next = self.next.max(numbers.value(row) + 1);
         }
-        Ok(grouped.slots.into_iter().zip(buckets).collect())
+        let least = least_numbers(&grouped, numbers_of_rows);
+        Ok(grouped
+            .slots
+            .into_iter()
+            .zip(least)
+            .zip(buckets)
+            .map(|((slot, least), bucket)| (slot, least, bucket))
+            .collect())
     }
 }
 
@@ -394,15 +401,12 @@ impl Kept for KeptStreams {
             stored::check(rows, &schema)?;
             over = over.max(over_entry(rows.schema_ref())?);
         }
-        let rows = latest_rows(&concat_batches(&schema, all)?, 1)?;
-        self.count = rows.num_rows();
-        for (slot, bucket) in self.buckets(&rows)? {
-            self.hold(slot, bucket);
-        }
+        self.restore_keys(&all, 4..4 + self.join.keys.len())?;
         // What a batch has forgotten it has given as well.
+        self.bring(&[], 0, &Moment { horizon: over, ..Moment::default() })?;
         self.forget(over);
         self.changed.clear();
-        self.settle(Some(&rows))
+        self.settle(None)
     }
 
     fn can_spill(&self) -> bool {
@@ -453,15 +457,18 @@ impl KeepsKeys for KeptStreams {
     }
 
     fn take_back(&mut self, rows: &RecordBatch, since: &[u64]) -> Result<()> {
-        let mut since = since.iter();
-        for (slot, bucket) in self.buckets(rows)? {
-            // The rows of a key lie one after another, and are all held since then.
-            let since = since.nth(bucket.iter().map(BTreeMap::len).sum::<usize>().saturating_sub(1));
-            if let (Some(&since), Some(due)) = (since, self.due_of(&bucket)) {
+        for (slot, since, bucket) in self.buckets(rows, since)? {
+            if let Some(due) = self.due_of(&bucket) {
                 self.held.put_back(slot, since, due, bucket);
             }
         }
         Ok(())
+    }
+
+    fn restore_rows(&mut self, rows: &RecordBatch, numbers: &[u64]) -> Result<()> {
+        let (rows, numbers) = latest_rows(rows, 1, numbers)?;
+        self.count += rows.num_rows();
+        self.take_back(&rows, &numbers)
     }
 
     fn changed_rows(&mut self) -> Result<RecordBatch> {

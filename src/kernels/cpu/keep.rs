@@ -145,6 +145,9 @@ impl KeptGroups {
         }
         let rows = self.answer(moment)?;
         self.forget(moment);
+        if let (Some(stacks), Some(room)) = (&mut self.stacks, &self.ground.room) {
+            stacks.settle(room, self.panes.values().map(KeyGroups::bytes_per_group).max().unwrap_or(0));
+        }
         Ok(rows)
     }
 
@@ -229,7 +232,7 @@ impl KeptGroups {
     }
 
     /// The answer of one window: all its groups, or those that the batch touched.
-    fn window(&mut self, windows: &Windows, window: i64, stacks: Option<&mut PaneStacks>) -> Result<RecordBatch> {
+    fn window(&mut self, windows: &Windows, window: i64, mut stacks: Option<&mut PaneStacks>) -> Result<RecordBatch> {
         let (first, last) = windows.panes_of(window);
         let place = self.keep.keys.len() - 1;
         let is_update = self.keep.mode == OutputMode::Update;
@@ -241,7 +244,7 @@ impl KeptGroups {
             let rows = rows.unwrap_or_else(|| self.reduce.begin()?.finish())?;
             return windowed(&rows, place, windows, window, &self.schema);
         }
-        let mut all = self.together((first, last), windows.slide / windows.pane, stacks)?;
+        let mut all = self.together((first, last), windows.slide / windows.pane, stacks.as_deref_mut())?;
         if is_update {
             let mut wanted = Vec::new();
             for (_, touched) in self.touched.range(first..=last) {
@@ -253,24 +256,34 @@ impl KeptGroups {
             wanted.retain(|&id| seen.insert(id));
             all = self.reduce.select(&all, &wanted, &taken(&all.keys()?, &wanted.clone().into())?)?;
         }
-        windowed(&all.finish()?, place, windows, window, &self.schema)
+        let rows = windowed(&all.last_rows()?, place, windows, window, &self.schema)?;
+        if let Some(stacks) = stacks {
+            stacks.give_back(all);
+        }
+        Ok(rows)
     }
 
     /// The groups of some panes together, under the pane 0.
     fn together(&self, (first, last): (i64, i64), step: i64, stacks: Option<&mut PaneStacks>) -> Result<Groups> {
         match stacks {
             Some(stacks) => stacks.window(&self.reduce, &self.panes, (first, last), step),
-            None => merged(&self.reduce, self.panes.range(first..=last).map(|(_, groups)| groups.into())),
+            None => {
+                merged(self.reduce.begin()?.settled()?, self.panes.range(first..=last).map(|(_, groups)| groups.into()))
+            }
         }
     }
 
     /// The answer of the latest batches.
-    fn latest(&self, size: Duration, moment: &Moment, stacks: Option<&mut PaneStacks>) -> Result<RecordBatch> {
+    fn latest(&self, size: Duration, moment: &Moment, mut stacks: Option<&mut PaneStacks>) -> Result<RecordBatch> {
         let now = micros(moment.time);
         let oldest = now.saturating_sub(micros(size)).saturating_add(1);
         // A clock that was set back leaves panes that are later than now.
         let newest = self.panes.last_key_value().map_or(now, |(&pane, _)| pane.max(now));
-        let rows = self.together((oldest, newest), 1, stacks)?.finish()?;
+        let mut all = self.together((oldest, newest), 1, stacks.as_deref_mut())?;
+        let rows = all.last_rows()?;
+        if let Some(stacks) = stacks {
+            stacks.give_back(all);
+        }
         let keys = self.keep.keys.len() - 1;
         if keys == 0 && rows.num_rows() == 0 {
             // Without keys there is one group, also of no rows.
@@ -466,20 +479,24 @@ fn kept_elsewhere() -> Error {
     Error::internal("windows by the number of rows were given to what keeps those of time")
 }
 
-/// Of stored rows with equal keys the last one, in the order in which keys came first.
-pub(super) fn latest_rows(rows: &RecordBatch, keys: usize) -> Result<RecordBatch> {
-    let last: Vec<u32> = if keys == 0 {
-        rows.num_rows().checked_sub(1).map(|row| row as u32).into_iter().collect()
+/// Of stored rows with equal keys the last one, in the order in which keys came first, with the number of the first one.
+pub(super) fn latest_rows(rows: &RecordBatch, keys: usize, numbers: &[u64]) -> Result<(RecordBatch, Vec<u64>)> {
+    let (last, first): (Vec<u32>, Vec<u64>) = if keys == 0 {
+        let last = rows.num_rows().checked_sub(1).map(|row| row as u32);
+        last.into_iter().zip(numbers.first().copied()).unzip()
     } else {
         let columns = &rows.columns()[..keys];
         let mut ids = Vec::new();
         let mut group_ids = GroupIds::new(columns.iter().map(|column| column.data_type()))?;
         group_ids.assign(columns, &mut ids)?;
-        let mut last = vec![0; group_ids.len()];
-        ids.iter().enumerate().for_each(|(row, &id)| last[id as usize] = row as u32);
-        last
+        let (mut last, mut first) = (vec![0; group_ids.len()], vec![u64::MAX; group_ids.len()]);
+        for (row, (&id, &number)) in (0_u32..).zip(ids.iter().zip(numbers)) {
+            last[id as usize] = row;
+            first[id as usize] = first[id as usize].min(number);
+        }
+        (last, first)
     };
-    Ok(take_record_batch(rows, &UInt32Array::from(last))?)
+    Ok((take_record_batch(rows, &UInt32Array::from(last))?, first))
 }
 
 pub(super) fn over_entry(schema: &Schema) -> Result<Option<i64>> {

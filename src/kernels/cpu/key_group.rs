@@ -14,9 +14,15 @@ use crate::kernels::stored;
 /// Bytes that a group takes beside what would be stored of it: its places in tables, and its rank.
 const BYTES_BESIDE: u64 = 48;
 
+/// After so many batches that touch a part the size of its groups is looked at again.
+const BATCHES_BETWEEN_SIZES: u32 = 16;
+
 /// A part of the groups of a pane.
 pub(super) struct Part {
     place: Place,
+    /// About how many bytes a group takes, and for how many batches that has been taken for granted.
+    bytes_per_group: u64,
+    batches_since_size: u32,
     /// When each group came, among all of the pane. Empty where there is one part: then ids are ranks.
     pub(super) ranks: Vec<u32>,
 }
@@ -45,7 +51,7 @@ impl Deref for Look<'_> {
 
 impl Part {
     pub(super) fn new(groups: Groups, ranks: Vec<u32>) -> Self {
-        Self { place: Place::Here(Box::new(groups), None), ranks }
+        Self { place: Place::Here(Box::new(groups), None), bytes_per_group: 0, batches_since_size: 0, ranks }
     }
 
     /// How many groups there are.
@@ -94,15 +100,30 @@ impl Part {
         }
     }
 
-    /// Counts what the part takes in memory, so many bytes a group; puts it away if there is no room for it.
-    pub(super) fn settle(&mut self, room: &Room, bytes_per_group: u64) -> Result<()> {
+    /// About how many bytes a group takes; none where that is not known.
+    pub(super) fn bytes_per_group(&self) -> u64 {
+        self.bytes_per_group
+    }
+
+    /// Whether the size of a group is not known, or has not been looked at for long.
+    pub(super) fn wants_size(&mut self) -> bool {
+        self.batches_since_size += 1;
+        self.bytes_per_group == 0 || self.batches_since_size > BATCHES_BETWEEN_SIZES
+    }
+
+    /// Counts what the part takes in memory, by the size of groups that is now seen or was known; puts it away if there is no
+    /// room for it.
+    pub(super) fn settle(&mut self, room: &Room, bytes_per_group: Option<u64>) -> Result<()> {
+        if let Some(bytes) = bytes_per_group {
+            (self.bytes_per_group, self.batches_since_size) = (bytes, 0);
+        }
         let Place::Here(groups, weight) = &mut self.place else { return Ok(()) };
         // What was counted before is counted anew.
         *weight = None;
         if groups.is_empty() {
             return Ok(());
         }
-        *weight = Some(room.weigh(groups.len() as u64 * bytes_per_group));
+        *weight = Some(room.weigh(groups.len() as u64 * self.bytes_per_group));
         if room.is_full() {
             self.place = Place::Away(room.put(&groups.store()?)?);
         }

@@ -136,6 +136,11 @@ impl KeyGroups {
         self.parts.len() > 1
     }
 
+    /// About how many bytes a group takes; none where that is not known.
+    pub(super) fn bytes_per_group(&self) -> u64 {
+        self.parts.iter().map(Part::bytes_per_group).max().unwrap_or(0)
+    }
+
     /// The one table of groups that may not be dealt out.
     pub(super) fn one(&self) -> Result<Look<'_>> {
         match &self.parts[..] {
@@ -231,7 +236,7 @@ impl KeyGroups {
             let mut part = Part::new(groups, dealt.order[rows].to_vec());
             if let Some(room) = &ground.room {
                 let bytes = bytes_per_group(part.store()?.columns(), part.len())?;
-                part.settle(room, bytes)?;
+                part.settle(room, Some(bytes))?;
             }
             Ok(part)
         };
@@ -304,7 +309,7 @@ impl KeyGroups {
             let (groups, _) = reduce.restore_latest(&columns, rows)?;
             let mut one = Self::of_one(ground, groups);
             if let (Some(room), [part]) = (room, &mut one.parts[..]) {
-                part.settle(room, bytes_per_group(&columns, rows)?)?;
+                part.settle(room, Some(bytes_per_group(&columns, rows)?))?;
             }
             return Ok(one);
         }
@@ -340,7 +345,7 @@ impl KeyGroups {
                 firsts.map_or(numbers.clone(), |firsts| firsts.iter().map(|&row| numbers[row as usize]).collect());
             let mut part = Part::new(groups, ranks);
             if let Some(room) = room {
-                part.settle(room, bytes_per_group(&columns, numbers.len())?)?;
+                part.settle(room, Some(bytes_per_group(&columns, numbers.len())?))?;
             }
             Ok(part)
         };
@@ -392,9 +397,13 @@ fn merge(
     if let Some(room) = &ground.room
         && !touched.groups.is_empty()
     {
-        let rows = touched.groups.store()?;
-        part.settle(room, bytes_per_group(rows.columns(), rows.num_rows())?)?;
-        touched.stored = Some(rows);
+        let mut bytes = None;
+        if part.wants_size() {
+            let rows = touched.groups.store()?;
+            bytes = Some(bytes_per_group(rows.columns(), rows.num_rows())?);
+            touched.stored = Some(rows);
+        }
+        part.settle(room, bytes)?;
     }
     Ok((touched, ids))
 }

@@ -16,7 +16,7 @@ use arrow_select::concat::concat_batches;
 use arrow_select::take::{take, take_record_batch};
 use rayon::prelude::*;
 
-use super::held_keys::{Due, Grouped, HeldKeys, KeepsKeys, Size};
+use super::held_keys::{Due, Grouped, HeldKeys, KeepsKeys, Size, TakesBack};
 use super::initial::InitialRows;
 use crate::columnar::{ArrayRef, DataType, Field, RecordBatch, Schema, SchemaRef, TimeUnit};
 use crate::error::{Error, ErrorKind, Result};
@@ -248,9 +248,7 @@ impl Kept for KeptStates {
         let schema = self.stored_schema();
         let all = snapshot.iter().chain(changes.iter().flatten()).collect::<Vec<_>>();
         all.iter().try_for_each(|rows| stored::check(rows, &schema))?;
-        let rows = concat_batches(&schema, all)?;
-        self.remember(&rows)?;
-        self.check_states()?;
+        self.restore_keys(&all, 0..self.map.keys.len())?;
         self.settle(None)
     }
 
@@ -307,7 +305,13 @@ impl KeepsKeys for KeptStates {
     }
 
     fn take_back(&mut self, rows: &RecordBatch, _: &[u64]) -> Result<()> {
-        self.remember(rows)
+        self.remember(rows)?;
+        Ok(())
+    }
+
+    fn restore_rows(&mut self, rows: &RecordBatch, _: &[u64]) -> Result<()> {
+        let slots = self.remember(rows)?;
+        self.check_states(&slots)
     }
 
     fn changed_rows(&mut self) -> Result<RecordBatch> {
@@ -330,17 +334,17 @@ impl KeepsKeys for KeptStates {
 }
 
 impl KeptStates {
-    /// Remembers what was stored.
-    fn remember(&mut self, rows: &RecordBatch) -> Result<()> {
+    /// Remembers what was stored; gives the slots of the keys.
+    fn remember(&mut self, rows: &RecordBatch) -> Result<Vec<u32>> {
         let states = rows.column(rows.num_columns() - 1).as_binary::<i64>();
         self.held.restore(rows, |row| states.value(row).into())
     }
 
-    /// Holds what is remembered to the type that the function has now.
-    fn check_states(&self) -> Result<()> {
+    /// Holds what is remembered of keys to the type that the function has now.
+    fn check_states(&self, slots: &[u32]) -> Result<()> {
         let Some((_, function)) = &self.function else { return Ok(()) };
-        let check = |slot: u32| self.held.get(slot).map_or(Ok(()), |held| function.check(&held.value));
-        self.held.all().into_iter().try_for_each(check).map_err(|error| {
+        let check = |&slot: &u32| self.held.get(slot).map_or(Ok(()), |held| function.check(&held.value));
+        slots.iter().try_for_each(check).map_err(|error| {
             let message = format!("what is remembered is no {} any more: {}", self.map.state_type, error.message());
             let advice = "let the type read what was stored (serde's `default` for what is new), or start anew with a new checkpoint";
             Error::invalid_query(message).advice(advice).because(error)

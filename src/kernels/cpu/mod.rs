@@ -10,6 +10,8 @@ mod eval;
 mod event_time;
 pub mod explode;
 pub mod filter;
+mod fold_keys;
+mod fold_pieces;
 mod fold_windows;
 mod function;
 pub mod group_ids;

@@ -24,12 +24,16 @@ use super::key_groups::KeyGroups;
 use super::reduce::{Groups, KeyedReduce};
 use crate::error::Result;
 use crate::expr::{AggregateFunction, TypedAggregate};
+use crate::kernels::spill::{Room, Weight};
 
 /// Below this many groups of panes for each group of the window, merging all panes is as good.
 const OVERLAP_WORTH_STACKS: usize = 6;
 
 /// The front may hold this many groups for each of the panes it is made of.
 const COPIES_MAX: usize = 8;
+
+/// Emptied groups that are kept for their memory.
+const SPARE_MAX: usize = 64;
 
 /// What windows that overlap have in common.
 #[derive(Default)]
@@ -43,6 +47,9 @@ pub(super) struct PaneStacks {
     border: i64,
     /// The first pane that is in neither.
     reached: i64,
+    weight: Option<Weight>,
+    /// Emptied groups: to put groups together again and again asks for little new memory.
+    spare: Vec<Groups>,
 }
 
 impl PaneStacks {
@@ -71,7 +78,32 @@ impl PaneStacks {
 
     /// Lets go of everything.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        let front = std::mem::take(&mut self.front).into_iter().map(|(_, groups)| groups);
+        front.chain(self.back.take()).for_each(|groups| self.give_back(groups));
+        (self.from, self.border, self.reached, self.weight) = (None, 0, 0, None);
+    }
+
+    /// Takes groups back that are not needed any more.
+    pub(super) fn give_back(&mut self, groups: Groups) {
+        if self.spare.len() < SPARE_MAX {
+            // Groups that cannot be emptied are not used again.
+            self.spare.extend(groups.emptied().ok());
+        }
+    }
+
+    fn empty(&mut self, reduce: &KeyedReduce) -> Result<Groups> {
+        self.spare.pop().map_or_else(|| reduce.begin()?.settled(), Ok)
+    }
+
+    /// Counts what is held in memory, so many bytes a group; lets go of it if there is no room for it.
+    pub(super) fn settle(&mut self, room: &Room, bytes_per_group: u64) {
+        let groups = self.front.iter().map(|(_, groups)| groups).chain(&self.back).map(Groups::len).sum::<usize>();
+        self.weight = None;
+        self.weight = (groups > 0).then(|| room.weigh(groups as u64 * bytes_per_group));
+        if room.is_full() {
+            self.clear();
+        }
+        self.spare.clear();
     }
 
     /// A pane is another one from now on.
@@ -82,7 +114,10 @@ impl PaneStacks {
         if pane < self.border {
             self.clear();
         } else {
-            (self.back, self.reached) = (None, self.border);
+            self.reached = self.border;
+            if let Some(back) = self.back.take() {
+                self.give_back(back);
+            }
         }
     }
 
@@ -100,25 +135,26 @@ impl PaneStacks {
             && last.saturating_add(1) >= self.reached;
         if !holds {
             self.clear();
-            let all = merged(reduce, between(panes, first, last).map(|(_, groups)| groups.into()))?;
+            let all = merged(self.empty(reduce)?, between(panes, first, last).map(|(_, groups)| groups.into()))?;
             self.build(reduce, panes, (first, last), step, all.len())?;
             return Ok(all);
         }
-        while self.front.last().is_some_and(|(start, _)| *start < first) {
-            self.front.pop();
+        while let Some((_, groups)) = self.front.pop_if(|(start, _)| *start < first) {
+            self.give_back(groups);
         }
         self.from = Some(first);
         for (_, groups) in between(panes, self.reached, last) {
             if self.back.is_none() {
-                self.back = Some(reduce.begin()?.settled()?);
+                self.back = Some(self.empty(reduce)?);
             }
             if let Some(back) = &mut self.back {
                 Together::from(groups).put_into(back)?;
             }
         }
         self.reached = last.saturating_add(1);
+        let all = self.empty(reduce)?;
         let front = self.front.last().map(|(_, groups)| groups);
-        merged(reduce, front.into_iter().chain(&self.back).map(Together::Groups))
+        merged(all, front.into_iter().chain(&self.back).map(Together::Groups))
     }
 
     /// Fills the front with what the windows after this one, whose groups are so many, have in common with it.
@@ -139,8 +175,9 @@ impl PaneStacks {
             return Ok(());
         }
         for (start, block) in blocks.into_iter().rev() {
+            let all = self.empty(reduce)?;
             let later = self.front.last().map(|(_, groups)| Together::Groups(groups));
-            let all = merged(reduce, block.into_iter().chain(later))?;
+            let all = merged(all, block.into_iter().chain(later))?;
             self.front.push((start, all));
         }
         (self.from, self.border, self.reached) = (Some(first), last.saturating_add(1), last.saturating_add(1));
@@ -186,9 +223,8 @@ impl Together<'_> {
     }
 }
 
-/// The groups of several panes together, under the pane 0.
-pub(super) fn merged<'a>(reduce: &KeyedReduce, mut panes: impl Iterator<Item = Together<'a>>) -> Result<Groups> {
-    let mut all = reduce.begin()?.settled()?;
+/// The groups of several panes together, under the pane 0, in groups that are empty yet.
+pub(super) fn merged<'a>(mut all: Groups, mut panes: impl Iterator<Item = Together<'a>>) -> Result<Groups> {
     panes.try_for_each(|groups| groups.put_into(&mut all))?;
     Ok(all)
 }

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
-use arrow_select::concat::concat_batches;
+use arrow_array::types::{Int64Type, UInt64Type};
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array, UInt64Array};
+use arrow_select::filter::{filter, filter_record_batch};
 use arrow_select::take::take;
 
-use super::held_keys::{Due, HeldKeys, KeepsKeys, Size};
+use super::held_keys::{Due, HeldKeys, KeepsKeys, Size, TakesBack, least_numbers};
 use super::keep::latest_rows;
 use super::reduce::{Groups, KeyedReduce};
 use super::stage::combined;
@@ -273,20 +273,27 @@ impl KeptSessions {
         Ok(())
     }
 
-    /// The sessions in stored rows, all of them open: the slot of each key, and its sessions.
-    fn sessions_in(&mut self, rows: &RecordBatch) -> Result<Vec<(u32, Vec<Session>)>> {
+    /// The sessions in stored rows, all of them open: the slot of each key, the least number of its rows, and its sessions.
+    fn sessions_in(&mut self, rows: &RecordBatch, numbers: &[u64]) -> Result<Vec<(u32, u64, Vec<Session>)>> {
         let keys = self.keep.keys.len();
         let times = |back: usize| rows.column(rows.num_columns() - back).as_primitive::<Int64Type>();
         let (first, last, number) = (times(2), times(1), rows.column(keys - 1).as_primitive::<Int64Type>());
         let grouped = self.held.group(&rows.columns()[..keys - 1], rows.num_rows())?;
         let mut of_key = vec![Vec::new(); grouped.slots.len()];
+        let least = least_numbers(&grouped, numbers);
         for (row, &key) in grouped.groups.iter().enumerate() {
             let session = Session { first: first.value(row), last: last.value(row), number: number.value(row) };
             self.next_number = self.next_number.max(session.number + 1);
             of_key[key as usize].push(session);
         }
         of_key.iter_mut().for_each(|sessions| sessions.sort_unstable_by_key(|session| session.first));
-        Ok(grouped.slots.into_iter().zip(of_key).collect())
+        Ok(grouped
+            .slots
+            .into_iter()
+            .zip(least)
+            .zip(of_key)
+            .map(|((slot, least), sessions)| (slot, least, sessions))
+            .collect())
     }
 
     /// The groups in stored rows.
@@ -398,18 +405,9 @@ impl Kept for KeptSessions {
         let schema = self.stored_schema()?;
         let all = snapshot.iter().chain(changes.iter().flatten()).collect::<Vec<_>>();
         all.iter().try_for_each(|rows| stored::check(rows, &schema))?;
-        let keys = self.keep.keys.len();
-        let rows = latest_rows(&concat_batches(&schema, all)?, keys)?;
-        let is_open = arrow_array::BooleanArray::from_iter(
-            rows.column(rows.num_columns() - 1).as_primitive::<Int64Type>().iter().map(|last| Some(last.is_some())),
-        );
-        let rows = arrow_select::filter::filter_record_batch(&rows, &is_open)?;
-        for (slot, sessions) in self.sessions_in(&rows)? {
-            self.hold(slot, sessions);
-        }
-        self.groups = self.groups_in(&rows)?;
+        self.restore_keys(&all, 0..self.keep.keys.len() - 1)?;
         self.changed.clear();
-        self.settle(Some(&rows))
+        self.settle(None)
     }
 
     fn can_spill(&self) -> bool {
@@ -462,16 +460,27 @@ impl KeepsKeys for KeptSessions {
     }
 
     fn take_back(&mut self, rows: &RecordBatch, since: &[u64]) -> Result<()> {
-        let mut since = since.iter();
-        for (slot, sessions) in self.sessions_in(rows)? {
-            // The rows of a key lie one after another, and are all held since then.
-            let since = since.nth(sessions.len().saturating_sub(1));
-            if let (Some(&since), Some(due)) = (since, self.due_of(&sessions)) {
+        for (slot, since, sessions) in self.sessions_in(rows, since)? {
+            if let Some(due) = self.due_of(&sessions) {
                 self.held.put_back(slot, since, due, sessions);
             }
         }
         let back = self.groups_in(rows)?;
+        if self.groups.is_empty() {
+            self.groups = back;
+            return Ok(());
+        }
         self.groups.take_all(&back)
+    }
+
+    fn restore_rows(&mut self, rows: &RecordBatch, numbers: &[u64]) -> Result<()> {
+        let (rows, numbers) = latest_rows(rows, self.keep.keys.len(), numbers)?;
+        let last = rows.column(rows.num_columns() - 1).as_primitive::<Int64Type>();
+        let is_open = last.iter().map(|last| Some(last.is_some())).collect::<BooleanArray>();
+        let numbers = filter(&UInt64Array::from(numbers), &is_open)?;
+        let rows = filter_record_batch(&rows, &is_open)?;
+        self.count += rows.num_rows();
+        self.take_back(&rows, numbers.as_primitive::<UInt64Type>().values())
     }
 
     fn changed_rows(&mut self) -> Result<RecordBatch> {

@@ -2,11 +2,13 @@
 //!
 //! A key is held as one string of bytes (`row_keys`), in a slot that is free again once the key is forgotten: memory follows
 //! the keys that are held, and a batch costs what it touches. Slots say nothing of order; that is the business of `since`,
-//! a number that rises with each key that is new. Keys for which there is no room in memory are put away by [`put_away`].
+//! a number that rises with each key that is new. Keys for which there is no room in memory are put away by [`put_away`],
+//! and a checkpoint is taken back by [`restart`].
 
 #![expect(clippy::cast_possible_truncation, reason = "slots and groups fit u32: checked when slots are made")]
 
 mod put_away;
+mod restart;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use hashbrown::HashTable;
 
 use self::put_away::Spread;
 pub(super) use self::put_away::{KeepsKeys, Size};
+pub(super) use self::restart::TakesBack;
 use super::row_keys::canonical;
 use crate::columnar::{DataType, Field};
 use crate::error::{Error, ErrorKind, Result};
@@ -182,12 +185,12 @@ impl<T> HeldKeys<T> {
     /// Calls for the hash of the key of each row.
     fn each_hash(&self, keys: &[ArrayRef], rows: usize, mut each: impl FnMut(u64)) -> Result<()> {
         match &self.converter {
+            _ if rows == 0 => {}
             Some(converter) => {
                 let encoded = converter.convert_columns(&canonical(keys)?)?;
                 (0..rows).for_each(|row| each(hash_of(encoded.row(row).data())));
             }
-            None if rows > 0 => each(hash_of(&[])),
-            None => {}
+            None => (0..rows).for_each(|_| each(hash_of(&[]))),
         }
         Ok(())
     }
@@ -207,9 +210,14 @@ impl<T> HeldKeys<T> {
         self.slots[slot as usize].held.as_ref()
     }
 
-    /// The value that is held of a key.
-    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
-        self.slots[slot as usize].held.as_mut().map(|held| &mut held.value)
+    /// Changes the value that is held of a key, if one is.
+    pub(super) fn change(&mut self, slot: u32, change: impl FnOnce(&mut T)) {
+        let place = &mut self.slots[slot as usize];
+        let Some(held) = &mut place.held else { return };
+        match &mut self.spread {
+            Some(spread) => spread.change(place.hash, &mut held.value, change),
+            None => change(&mut held.value),
+        }
     }
 
     /// Whether the key has rows in the present batch.
@@ -327,8 +335,9 @@ impl<T> HeldKeys<T> {
         Ok(columns)
     }
 
-    /// Becomes what was stored: of several rows of a key the last one counts. `value` reads the value in a row.
-    pub(super) fn restore(&mut self, rows: &RecordBatch, mut value: impl FnMut(usize) -> T) -> Result<()> {
+    /// Becomes what was stored: of several rows of a key the last one counts. `value` reads the value in a row. Gives the slots
+    /// of the keys.
+    pub(super) fn restore(&mut self, rows: &RecordBatch, mut value: impl FnMut(usize) -> T) -> Result<Vec<u32>> {
         let keys = self.types.len();
         let grouped = self.group(&rows.columns()[..keys], rows.num_rows())?;
         let since = rows.column(keys).as_primitive::<UInt64Type>();
@@ -346,8 +355,18 @@ impl<T> HeldKeys<T> {
                 self.next_since = self.next_since.max(since.value(row) + 1);
             }
         }
-        Ok(())
+        Ok(grouped.slots)
     }
+}
+
+/// Of the rows of each key the least number.
+pub(super) fn least_numbers(grouped: &Grouped, numbers: &[u64]) -> Vec<u64> {
+    let mut least = vec![u64::MAX; grouped.slots.len()];
+    for (&group, &number) in grouped.groups.iter().zip(numbers) {
+        let least = &mut least[group as usize];
+        *least = number.min(*least);
+    }
+    least
 }
 
 /// A hash of bytes alone.

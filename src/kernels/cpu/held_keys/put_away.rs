@@ -23,7 +23,13 @@ use crate::kernels::spill::{Away, Room, Weight};
 use crate::kernels::{Moment, stored};
 
 /// Into how many key groups keys are dealt.
-const KEY_GROUPS: usize = 256;
+pub(super) const KEY_GROUPS: usize = 256;
+
+/// After so many batches the size of groups is looked at again, if nobody has asked for what they changed.
+const BATCHES_BETWEEN_SIZES: u32 = 16;
+
+/// Fewer keys than this that have left are not worth clearing away what is left of them.
+const LEFT_WORTH_CLEARING: usize = if cfg!(debug_assertions) { 8 } else { 1_024 };
 
 /// Bytes that a key takes beside itself and what is held of it: its place in tables, and what an allocation takes.
 const BYTES_BESIDE: u64 = 48;
@@ -46,10 +52,14 @@ pub(super) struct Spread<T> {
     groups: Vec<KeyGroup>,
     /// The key groups that have changed since they were weighed, or came back.
     touched: Vec<usize>,
-    /// About how many bytes each of [`Size::groups`] takes.
+    /// About how many bytes each of [`Size::groups`] takes, and for how many batches that has been taken for granted.
     bytes_per_group: u64,
+    batches_since_size: u32,
+    /// The key groups of which something is left beside the keys that are held, and how many keys those had.
+    left: Vec<usize>,
+    keys_left: usize,
     /// What the latest batch changed, as it is stored, if that has been asked for.
-    changes: Option<RecordBatch>,
+    pub(super) changes: Option<RecordBatch>,
 }
 
 #[derive(Default)]
@@ -75,7 +85,11 @@ struct KeysAway {
 
 /// Not the bits that the table goes by: of hashes those are the lowest and the seven highest.
 fn key_group(hash: u64) -> usize {
-    usize::from(hash.to_be_bytes()[1])
+    usize::from(group_byte(hash))
+}
+
+pub(super) fn group_byte(hash: u64) -> u8 {
+    hash.to_be_bytes()[1]
 }
 
 fn earlier(a: Option<i64>, b: Option<i64>) -> Option<i64> {
@@ -114,12 +128,29 @@ impl<T> Spread<T> {
         group
     }
 
+    /// Counts what a key holds after a change in place.
+    pub(super) fn change(&mut self, hash: u64, value: &mut T, change: impl FnOnce(&mut T)) {
+        let lost = (self.measure)(value);
+        change(value);
+        let won = (self.measure)(value);
+        let group = self.touch(hash);
+        group.size.bytes = group.size.bytes + won.bytes - lost.bytes;
+        group.size.groups = group.size.groups + won.groups - lost.groups;
+    }
+
     /// Learns from rows about how many bytes a group takes.
-    fn see_size(&mut self, like: Option<&RecordBatch>) -> Result<()> {
+    pub(super) fn see_size(&mut self, like: Option<&RecordBatch>) -> Result<()> {
         if let Some(like) = like.filter(|like| like.num_rows() > 0) {
             self.bytes_per_group = bytes_per_group(like.columns(), like.num_rows())?;
+            self.batches_since_size = 0;
         }
         Ok(())
+    }
+
+    /// Whether the size of a group is not known, or has not been looked at for long.
+    fn wants_size(&mut self) -> bool {
+        self.batches_since_size += 1;
+        self.bytes_per_group == 0 || self.batches_since_size > BATCHES_BETWEEN_SIZES
     }
 
     pub(super) fn keys_away(&self) -> usize {
@@ -153,8 +184,17 @@ impl<T> HeldKeys<T> {
         let mut groups = Vec::new();
         groups.resize_with(KEY_GROUPS, KeyGroup::default);
         let (room, measure) = (room.clone(), Box::new(measure));
-        let spread = Spread { room, measure, groups, touched: Vec::new(), bytes_per_group: 0, changes: None };
-        self.spread = Some(Box::new(spread));
+        self.spread = Some(Box::new(Spread {
+            room,
+            measure,
+            groups,
+            touched: Vec::new(),
+            bytes_per_group: 0,
+            batches_since_size: 0,
+            left: Vec::new(),
+            keys_left: 0,
+            changes: None,
+        }));
     }
 
     /// Whether any key is put away.
@@ -189,8 +229,24 @@ impl<T> HeldKeys<T> {
         Ok(asked)
     }
 
-    fn numbers_away(&self) -> Vec<usize> {
+    /// The numbers of the key groups that are put away.
+    pub(in crate::kernels::cpu) fn numbers_away(&self) -> Vec<usize> {
         self.spread.as_ref().map(|spread| spread.numbers_away()).unwrap_or_default()
+    }
+
+    /// Into how many key groups keys are dealt: one if they are never put away.
+    pub(in crate::kernels::cpu) fn key_groups(&self) -> usize {
+        if self.spread.is_some() { KEY_GROUPS } else { 1 }
+    }
+
+    /// The key group of a key.
+    pub(in crate::kernels::cpu) fn key_group_of(&self, slot: u32) -> usize {
+        if self.spread.is_some() { key_group(self.slots[slot as usize].hash) } else { 0 }
+    }
+
+    /// Whether something is left of one of these key groups beside the keys that are held.
+    fn has_left(&self, groups: &[usize]) -> bool {
+        self.spread.iter().any(|spread| spread.left.iter().any(|left| groups.contains(left)))
     }
 
     /// The rows of a key group that is put away.
@@ -216,7 +272,7 @@ impl<T> HeldKeys<T> {
     }
 
     /// Weighs the key groups that have changed; gives them, and the room, if it is full.
-    fn weighed(&mut self) -> Option<(Vec<usize>, Room)> {
+    pub(super) fn weighed(&mut self) -> Option<(Vec<usize>, Room)> {
         let spread = self.spread.as_mut()?;
         let mut touched = std::mem::take(&mut spread.touched);
         touched.sort_unstable();
@@ -239,18 +295,25 @@ impl<T> HeldKeys<T> {
         room.is_full().then_some((touched, room))
     }
 
-    /// Lets go of the keys of a key group, which is put away.
-    fn leave(&mut self, group: usize, slots: &[u32], rows: Away, end: Option<i64>) {
-        let mut first_due = Due::default();
+    /// When the first of these keys is due.
+    fn first_due_of(&self, slots: &[u32]) -> Due {
+        let mut first = Due::default();
         for held in slots.iter().filter_map(|&slot| self.get(slot)) {
-            first_due.until = earlier(first_due.until, held.due.until);
-            first_due.until_event = earlier(first_due.until_event, held.due.until_event);
+            first.until = earlier(first.until, held.due.until);
+            first.until_event = earlier(first.until_event, held.due.until_event);
         }
+        first
+    }
+
+    /// Lets go of the keys of a key group, which is put away.
+    fn leave(&mut self, group: usize, slots: &[u32], rows: Away, (first_due, end): (Due, Option<i64>)) {
         let groups = self.spread.as_ref().map_or(0, |spread| spread.groups[group].size.groups);
         slots.iter().for_each(|&slot| self.forget(slot));
         self.tidy();
         let Some(spread) = &mut self.spread else { return };
         spread.touched.retain(|&touched| touched != group);
+        spread.left.push(group);
+        spread.keys_left += slots.len();
         spread.groups[group] = KeyGroup {
             away: Some(KeysAway { rows, keys: slots.len(), groups, first_due, end }),
             ..KeyGroup::default()
@@ -301,6 +364,10 @@ pub(in crate::kernels::cpu) trait KeepsKeys: Sized {
     /// Holds what was stored of keys, which are held since then; nothing is held of them now.
     fn take_back(&mut self, rows: &RecordBatch, since: &[u64]) -> Result<()>;
 
+    /// Holds what was stored of keys by a checkpoint: of a snapshot and of changes after it, all rows of these keys, in their
+    /// order, with the number that each has among the rows of all keys.
+    fn restore_rows(&mut self, rows: &RecordBatch, numbers: &[u64]) -> Result<()>;
+
     /// What the latest batch changed, as it is stored.
     fn changed_rows(&mut self) -> Result<RecordBatch>;
 
@@ -315,8 +382,26 @@ pub(in crate::kernels::cpu) trait KeepsKeys: Sized {
         None
     }
 
+    /// When the first of these keys, which are all of a key group, is to be brought back even if no batch has it.
+    fn first_due_of(&self, _group: usize, slots: &[u32]) -> Due {
+        self.held().first_due_of(slots)
+    }
+
+    /// Lets go of what lies beside the keys of a key group, which are about to leave.
+    fn let_leave(&mut self, _group: usize, _slots: &[u32]) {}
+
     /// Clears away what is left of keys beside those that are held.
     fn clear_left(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// As [`KeepsKeys::clear_left`], and notes that it has been done.
+    fn clear_all_left(&mut self) -> Result<()> {
+        self.clear_left()?;
+        if let Some(spread) = &mut self.held_mut().spread {
+            spread.left.clear();
+            spread.keys_left = 0;
+        }
         Ok(())
     }
 
@@ -334,6 +419,9 @@ pub(in crate::kernels::cpu) trait KeepsKeys: Sized {
     fn bring_groups(&mut self, groups: &[usize]) -> Result<()> {
         if groups.is_empty() {
             return Ok(());
+        }
+        if self.held().has_left(groups) {
+            self.clear_all_left()?;
         }
         let schema = self.schema_stored()?;
         for &group in groups {
@@ -353,37 +441,54 @@ pub(in crate::kernels::cpu) trait KeepsKeys: Sized {
         self.put_touched_away()
     }
 
-    /// As [`KeepsKeys::settle`], where the size of groups is known only from what is stored of them.
+    /// As [`KeepsKeys::settle`], where the size of groups is known only from what is stored of them: that is looked at now
+    /// and then.
     fn settle_groups(&mut self) -> Result<()> {
-        if self.held().spread.is_none() {
-            return Ok(());
-        }
-        let changes = self.changed_rows()?;
-        if let Some(spread) = &mut self.held_mut().spread {
-            spread.see_size(Some(&changes))?;
-            spread.changes = Some(changes);
+        let Some(spread) = &mut self.held_mut().spread else { return Ok(()) };
+        spread.changes = None;
+        if spread.wants_size() {
+            self.store_changes()?;
         }
         self.put_touched_away()
     }
 
-    fn put_touched_away(&mut self) -> Result<()> {
-        let Some((touched, room)) = self.held_mut().weighed() else { return Ok(()) };
+    /// Has what the batch changed at hand, and learns from it.
+    fn store_changes(&mut self) -> Result<()> {
         let changes = self.changes_stored()?;
         if let Some(spread) = &mut self.held_mut().spread {
+            spread.see_size(Some(&changes))?;
             spread.changes = Some(changes);
         }
-        let mut has_left = false;
-        for group in touched {
+        Ok(())
+    }
+
+    fn put_touched_away(&mut self) -> Result<()> {
+        let Some((touched, room)) = self.held_mut().weighed() else { return Ok(()) };
+        self.store_changes()?;
+        self.put_groups_away(&touched, &room)
+    }
+
+    /// Puts these key groups away, one after another, until there is room.
+    fn put_groups_away(&mut self, groups: &[usize], room: &Room) -> Result<()> {
+        for &group in groups {
             let slots = self.held().slots_in(group);
             if slots.is_empty() || !room.is_full() {
                 continue;
             }
             let rows = store_with_since(self, &slots)?;
-            let end = self.end_of(&slots);
-            self.held_mut().leave(group, &slots, room.put(&rows)?, end);
-            has_left = true;
+            let due = (self.first_due_of(group, &slots), self.end_of(&slots));
+            let rows = room.put(&rows)?;
+            self.let_leave(group, &slots);
+            self.held_mut().leave(group, &slots, rows, due);
         }
-        if has_left { self.clear_left() } else { Ok(()) }
+        let here = self.held().len_here();
+        let is_worth = |spread: &Spread<Self::Value>| spread.keys_left > here + LEFT_WORTH_CLEARING;
+        if self.held().spread.as_ref().is_some_and(|spread| is_worth(spread)) { self.clear_all_left() } else { Ok(()) }
+    }
+
+    /// Of what a checkpoint stores: [`KeepsKeys::schema_stored`], unless more has to be known of what is put away.
+    fn schema_restored(&self) -> Result<SchemaRef> {
+        self.schema_stored()
     }
 
     /// What the latest batch changed, as it is stored.
@@ -395,10 +500,10 @@ pub(in crate::kernels::cpu) trait KeepsKeys: Sized {
     /// What is stored of all keys, in the order in which they are held since.
     fn all_stored(&mut self) -> Result<RecordBatch> {
         let here = self.held().all();
-        let away = self.held().numbers_away();
-        if away.is_empty() {
+        if self.held().spread.is_none() {
             return Ok(self.store_keys(&here)?.0);
         }
+        let away = self.held().numbers_away();
         let schema = self.schema_stored()?;
         let mut parts = vec![store_with_since(self, &here)?];
         for group in away {
@@ -407,11 +512,16 @@ pub(in crate::kernels::cpu) trait KeepsKeys: Sized {
         let rows = concat_batches(&with_since(&schema), &parts)?;
         drop(parts);
         let since = rows.column(schema.fields().len()).as_primitive::<UInt64Type>().values();
-        let mut order = (0_u32..).take(rows.num_rows()).collect::<Vec<_>>();
-        order.sort_by_key(|&row| since[row as usize]);
-        let order = UInt32Array::from(order);
+        let order = UInt32Array::from(self.order_stored(&rows, since));
         let columns = rows.columns()[..schema.fields().len()].iter().map(|column| in_order(column, &order));
         under(&schema, columns.collect::<Result<_>>()?, rows.num_rows())
+    }
+
+    /// The order in which rows are stored that came from several key groups.
+    fn order_stored(&self, rows: &RecordBatch, since: &[u64]) -> Vec<u32> {
+        let mut order = (0_u32..).take(rows.num_rows()).collect::<Vec<_>>();
+        order.sort_by_key(|&row| since[row as usize]);
+        order
     }
 
     /// A copy with all keys in memory, if some are put away.
@@ -422,6 +532,9 @@ pub(in crate::kernels::cpu) trait KeepsKeys: Sized {
         }
         let schema = self.schema_stored()?;
         let mut copy = self.with_keys_here()?;
+        if self.held().has_left(&away) {
+            copy.clear_left()?;
+        }
         for group in away {
             take_rows(&mut copy, &self.held().rows_away(group, &schema)?, &schema)?;
         }
@@ -432,11 +545,16 @@ pub(in crate::kernels::cpu) trait KeepsKeys: Sized {
     fn near(&self, key: &[ArrayRef]) -> Result<Option<Self>> {
         let mut group = None;
         self.held().each_hash(key, 1, |hash| group = Some(key_group(hash)))?;
-        let Some(group) = group.filter(|group| self.held().numbers_away().contains(group)) else { return Ok(None) };
+        let group = group.filter(|group| self.held().numbers_away().contains(group));
+        group.map(|group| self.copy_away(group)).transpose()
+    }
+
+    /// A copy with the keys of a key group that is put away, and stays there.
+    fn copy_away(&self, group: usize) -> Result<Self> {
         let schema = self.schema_stored()?;
         let mut copy = self.without_keys()?;
         take_rows(&mut copy, &self.held().rows_away(group, &schema)?, &schema)?;
-        Ok(Some(copy))
+        Ok(copy)
     }
 }
 

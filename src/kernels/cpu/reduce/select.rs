@@ -19,6 +19,17 @@ impl Groups {
         Ok(self)
     }
 
+    /// None, as settled ones that are new, but with memory for about as many.
+    pub(crate) fn emptied(mut self) -> Result<Self> {
+        self.clear()?;
+        self.settled()
+    }
+
+    /// One row a group, of settled groups that are emptied next.
+    pub(crate) fn last_rows(&mut self) -> Result<RecordBatch> {
+        self.answer()
+    }
+
     /// Takes the groups `from` of later ones in, under these keys; gives their ids here. Costs follow `from`, not the
     /// groups that are here.
     pub(crate) fn take_groups(&mut self, later: &Self, from: &[u32], keys: &[ArrayRef]) -> Result<Vec<u32>> {
