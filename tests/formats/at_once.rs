@@ -367,7 +367,7 @@ fn columns_that_nobody_looks_at_are_checked_and_null() {
             assert_eq!(report.bad_records(), 3);
             for looked_at in 0u8..8 {
                 let looked_at: BTreeSet<usize> = (0..3).filter(|column| looked_at >> column & 1 == 1).collect();
-                let narrowed = format.narrowed(&looked_at).unwrap_or_else(|| std::sync::Arc::clone(&format));
+                let narrowed = format.narrowed(&looked_at).unwrap_or_else(|| Arc::clone(&format));
                 let (some, some_aside, some_report) = read(&*narrowed);
                 assert_eq!((&some_aside, &some_report), (&aside, &report), "{looked_at:?}");
                 for column in 0..3 {

@@ -26,7 +26,7 @@ pub struct Validate {
 /// What a rule looks at, ready to run.
 enum Ready {
     Holds(Program),
-    Found(PreparedJoin),
+    Found(Box<PreparedJoin>),
 }
 
 impl Validate {
@@ -38,7 +38,10 @@ impl Validate {
         let ready = |rule: &TypedRule| {
             let ready = match &rule.test {
                 TypedTest::Holds(condition) => Ready::Holds(Program::prepare(condition)?),
-                TypedTest::Found(join) => Ready::Found(PreparedJoin::prepare(join, registry.table(join.table)?.1)?),
+                TypedTest::Found(join) => {
+                    let table = registry.table(join.table)?.1;
+                    Ready::Found(Box::new(PreparedJoin::prepare(join, table)?))
+                }
             };
             Ok((rule.label.clone(), ready))
         };
