@@ -63,6 +63,8 @@ pub(super) struct Table<W> {
     most: usize,
     /// Where in a hash the bits lie that say where to look first.
     shift: u32,
+    /// How often other bits may still be looked for in vain, also after the keys were forgotten.
+    searches: u8,
 }
 
 /// The id of each key that lies where its hash says, [`NONE`] for the others; says whether there are others.
@@ -90,6 +92,20 @@ fn most_keys<W>(slots: usize) -> usize {
     }
 }
 
+/// Tables in which other bits of the hashes are looked for: in larger ones that would take longer than it saves.
+const SEARCHED_SLOTS: usize = 1 << 12;
+
+/// With more pairs of keys than this for each slot, two of them meet wherever one looks.
+const PAIRS_PER_SLOT: usize = 4;
+
+/// More keys than there then are.
+const SEARCHED_KEYS: usize = 192;
+
+const _: () = assert!(SEARCHED_KEYS * SEARCHED_KEYS > 2 * PAIRS_PER_SLOT * SEARCHED_SLOTS, "all keys must fit");
+
+/// Searches in vain for each size of a table.
+const SEARCHES: u8 = 4;
+
 impl<W: Word> Table<W> {
     pub(super) fn new() -> Self {
         Self::with_slots(SMALLEST)
@@ -106,7 +122,8 @@ impl<W: Word> Table<W> {
 
     fn with_slots(slots: usize) -> Self {
         let most = most_keys::<W>(slots);
-        Self { slots: vec![(W::default(), NONE); slots], len: 0, most, shift: 64 - slots.trailing_zeros() }
+        let shift = 64 - slots.trailing_zeros();
+        Self { slots: vec![(W::default(), NONE); slots], len: 0, most, shift, searches: SEARCHES }
     }
 
     /// Forgets all keys. A table that has become much too large for them gives its memory back: cleaning it would cost
@@ -188,18 +205,18 @@ impl<W: Word> Table<W> {
     /// Looks for other bits of the hashes by which no two of few keys want the same slot: then no key is looked for twice.
     #[cold]
     fn rearrange(&mut self) {
-        /// A look at larger tables would take longer than it saves.
-        const SLOTS_MAX: usize = 1 << 12;
-        /// With more pairs of keys than this for each slot, two of them meet wherever one looks.
-        const PAIRS_PER_SLOT: usize = 4;
         let (slots, mask) = (self.slots.len(), self.slots.len() - 1);
-        if slots > SLOTS_MAX || self.len * self.len > 2 * PAIRS_PER_SLOT * slots {
+        if self.searches == 0 || slots > SEARCHED_SLOTS || self.len * self.len > 2 * PAIRS_PER_SLOT * slots {
             return;
         }
-        let bits = slots.trailing_zeros();
-        let entries: Vec<(W, u32)> = self.slots.iter().copied().filter(|slot| slot.1 != NONE).collect();
-        let mut is_taken = vec![false; slots];
-        for shift in (0..=64 - bits).rev() {
+        let (mut entries, mut count) = ([(W::default(), NONE); SEARCHED_KEYS], 0);
+        for (entry, slot) in entries.iter_mut().zip(self.slots.iter().filter(|slot| slot.1 != NONE)) {
+            *entry = *slot;
+            count += 1;
+        }
+        let entries = &entries[..count];
+        let mut is_taken = [false; SEARCHED_SLOTS];
+        for shift in (0..=64 - slots.trailing_zeros()).rev() {
             is_taken.fill(false);
             let wanted = |key: W| (key.hash() >> shift) as usize & mask;
             if !entries.iter().any(|&(key, _)| std::mem::replace(&mut is_taken[wanted(key)], true)) {
@@ -209,6 +226,7 @@ impl<W: Word> Table<W> {
                 return;
             }
         }
+        self.searches -= 1;
     }
 
     #[cold]
