@@ -328,7 +328,7 @@ fn state_too_large_for_the_device_goes_on_with_the_cpu_and_is_told() {
         same(&mut life, &mut by_cpu, &cut(batch), &format!("batch {number}"));
     }
     let counts = backend.counts();
-    assert!(counts.taken_in >= 2 && counts.fallen_back == 1, "{counts:?}");
+    assert!((2..9).contains(&counts.taken_in) && counts.fallen_back >= 1, "{counts:?}");
     let told = counts.latest.unwrap();
     assert!(
         told.starts_with("the batch is too large for the device: ") && told.contains("a buffer has 32768"),
