@@ -328,6 +328,33 @@ fn values_of_rows_that_are_left_out_are_not_checked() {
     }
 }
 
+/// Of two columns that a filter asks for, the second may end earlier, at a value that cannot be read: rows are chosen by the
+/// values that both have, and not by those of other rows.
+#[test]
+fn columns_that_a_filter_asks_for_may_end_at_different_rows() {
+    let names = [("a", DataType::Int64), ("b", DataType::Int64), ("t", DataType::Utf8)];
+    let line = |row: usize| match row {
+        100 | 101 | 250 => format!("{},no number,x{row}\n", row % 7),
+        170 => format!("no number,{},x{row}\n", row % 5),
+        _ => format!("{},{},x{row}\n", row % 7, row % 5),
+    };
+    let file = file(format!("a,b,t\n{}", (0..400).map(line).collect::<String>()));
+    let at_most = |column, value| {
+        let value: ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![value]));
+        Bound { column, keeps: Keeps::AtMost, value }
+    };
+    let bounds = [at_most(0, 3), at_most(1, 2)];
+    for policy in [BadRecordPolicy::Drop, BadRecordPolicy::Null] {
+        let mut options = csv(&names).with_policy(policy);
+        let (all, _) = read_cut(&*options.build(None).unwrap(), file.path(), u64::MAX).unwrap();
+        options.checked_rows = Some(CheckedRows::Kept);
+        let bounded = options.build(None).unwrap().bounded(&bounds).unwrap();
+        let (some, report) = read_cut(&*bounded, file.path(), u64::MAX).unwrap();
+        assert_eq!(rows(&that_keep(&some, &bounds)), rows(&that_keep(&all, &bounds)), "{policy:?}");
+        assert!(report.pruned > 200, "rows are left out while they are read: {}", report.pruned);
+    }
+}
+
 /// Rows, counts and reasons do not hang on which columns somebody looks at; the others are null.
 #[test]
 fn columns_that_nobody_looks_at_are_checked_and_null() {
