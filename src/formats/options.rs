@@ -64,7 +64,8 @@ impl FormatKind {
 /// refused.
 ///
 /// ```
-/// /// use pelton::columnar::{DataType, Field, Schema};
+/// use std::sync::Arc;
+/// use pelton::columnar::{DataType, Field, Schema};
 /// use pelton::formats::{BadRecordPolicy, FormatKind, FormatOptions};
 ///
 /// let schema = Schema::new(vec![Field::new("city", DataType::Utf8, true), Field::new("age", DataType::Int64, true)]);
