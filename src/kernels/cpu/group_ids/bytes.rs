@@ -178,6 +178,8 @@ impl BytesTicket {
                 }
             }
         }
+        self.short.looked(array.len());
+        self.middle.looked(array.len());
     }
 
     fn null_id(&mut self) -> u32 {

@@ -325,6 +325,7 @@ fn hash_ids<N: KeyNative>(values: &[N], table: &mut Table<N::Word>, keys: &mut V
             }
         }
     }
+    table.looked(values.len());
 }
 
 /// Runs `id_of` on each value that is not null; nulls get an id of their own.

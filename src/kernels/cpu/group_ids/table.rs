@@ -65,6 +65,10 @@ pub(super) struct Table<W> {
     shift: u32,
     /// How often other bits may still be looked for in vain, also after the keys were forgotten.
     searches: u8,
+    /// Whether a key was put elsewhere than where it is looked for first.
+    is_crowded: bool,
+    /// Rows that were looked for since other bits were.
+    looks: usize,
 }
 
 /// The id of each key that lies where its hash says, [`NONE`] for the others; says whether there are others.
@@ -103,6 +107,10 @@ const SEARCHED_KEYS: usize = 192;
 
 const _: () = assert!(SEARCHED_KEYS * SEARCHED_KEYS > 2 * PAIRS_PER_SLOT * SEARCHED_SLOTS, "all keys must fit");
 
+/// Rows after which a search pays: it takes as long as looking for about as many. Tables that come and go with a batch, as
+/// those of many small key groups do, never get there.
+const LOOKS_PER_SEARCH: usize = 1 << 14;
+
 /// Searches in vain for each size of a table.
 const SEARCHES: u8 = 4;
 
@@ -123,7 +131,15 @@ impl<W: Word> Table<W> {
     fn with_slots(slots: usize) -> Self {
         let most = most_keys::<W>(slots);
         let shift = 64 - slots.trailing_zeros();
-        Self { slots: vec![(W::default(), NONE); slots], len: 0, most, shift, searches: SEARCHES }
+        Self {
+            slots: vec![(W::default(), NONE); slots],
+            len: 0,
+            most,
+            shift,
+            searches: SEARCHES,
+            is_crowded: false,
+            looks: 0,
+        }
     }
 
     /// Forgets all keys. A table that has become much too large for them gives its memory back: cleaning it would cost
@@ -190,8 +206,8 @@ impl<W: Word> Table<W> {
                 self.len += 1;
                 if self.len > self.most {
                     self.grow();
-                } else if place != first {
-                    self.rearrange();
+                } else {
+                    self.is_crowded |= place != first;
                 }
                 return next;
             }
@@ -199,6 +215,16 @@ impl<W: Word> Table<W> {
                 return slot.1;
             }
             place += 1;
+        }
+    }
+
+    /// Takes note that so many rows were looked for, so that keys that stand in each other's way are put apart if it pays.
+    #[inline]
+    pub(super) fn looked(&mut self, rows: usize) {
+        self.looks += rows;
+        if self.is_crowded && self.looks >= LOOKS_PER_SEARCH {
+            (self.is_crowded, self.looks) = (false, 0);
+            self.rearrange();
         }
     }
 
@@ -260,6 +286,7 @@ mod tests {
             for round in 0..3 {
                 for number in 0..keys {
                     assert_eq!(table.find_or_insert(key(number), 7 * number as u32), 7 * number as u32);
+                    table.looked(if number % 3 == 0 { LOOKS_PER_SEARCH } else { 1 });
                     // Those before have not been lost.
                     let earlier = number / 2;
                     assert_eq!(table.find_or_insert(key(earlier), NONE - 1), 7 * earlier as u32);
@@ -288,6 +315,7 @@ mod tests {
             for number in 0..keys {
                 table.find_or_insert(key(number + 1000 * salt), number as u32);
             }
+            table.looked(LOOKS_PER_SEARCH);
             let mask = table.slots.len() - 1;
             (0..keys).all(|number| {
                 let key = key(number + 1000 * salt);
