@@ -79,6 +79,49 @@ fn windows_that_overlap_share_their_rows() {
 }
 
 #[test]
+fn a_total_too_large_for_a_window_that_slides_names_its_key() {
+    let stage = Stage::new(|visits| {
+        let visits = visits.with_watermark("time", seconds(0));
+        let windows = sliding_window(col("time"), seconds(10), seconds(1));
+        visits.key_by([col("city"), windows.alias("w")]).aggregate([col("n").sum().alias("n")])
+    });
+    assert_eq!(stage.batch(&[(1, "Oslo", 7), (1, "Rome", i64::MAX)]), "");
+    assert!(stage.batch(&[(2, "Rome", 0), (3, "Lima", 1)]).starts_with("Oslo -8 2 7\nRome -8 2 9223372036854775807"));
+    stage.clock.advance(seconds(1));
+    stage.queue.push(vec![visits(&[(4, "Rome", 1), (9, "Oslo", 1)])]).unwrap();
+    let said = stage.query.tick().unwrap_err().to_string();
+    assert!(said.contains("city = Rome") && said.contains("9223372036854775808"), "{said}");
+}
+
+#[test]
+fn keys_that_come_and_go_are_in_the_windows_of_their_rows_alone() {
+    let stage = Stage::new(|visits| {
+        let visits = visits.with_watermark("time", seconds(0));
+        let windows = sliding_window(col("time"), seconds(8), seconds(1));
+        visits.key_by([col("city"), col("n"), windows.alias("w")]).aggregate([len().alias("visits")])
+    });
+    // Two keys of each second are those of the second before, one is new; of each window in the order of first rows.
+    for second in 0..60_i64 {
+        let names = (second..second + 3).map(|name| name.to_string()).collect::<Vec<_>>();
+        let rows = names.iter().map(|name| (second, name.as_str(), second % 2)).collect::<Vec<_>>();
+        let (from, end) = (second - 8, second);
+        let mut expected: Vec<(String, i64, usize)> = Vec::new();
+        for at in from.max(0)..end {
+            for name in at..at + 3 {
+                let (name, parity) = (name.to_string(), at % 2);
+                match expected.iter_mut().find(|(known, n, _)| (known, *n) == (&name, parity)) {
+                    Some((.., visits)) => *visits += 1,
+                    None => expected.push((name, parity, 1)),
+                }
+            }
+        }
+        let line = |(name, n, visits): &(String, i64, usize)| format!("{name} {n} {from} {end} {visits}");
+        let expected = expected.iter().map(line).collect::<Vec<_>>().join("\n");
+        assert_eq!(stage.batch(&rows), expected, "second {second}");
+    }
+}
+
+#[test]
 fn update_gives_windows_as_they_change_and_lets_go_of_those_that_are_closed() {
     let stage = Stage::new(|visits| {
         let visits = visits.with_watermark("time", seconds(0));

@@ -24,7 +24,7 @@ use super::group_ids::GroupIds;
 use super::held_keys::{HeldKeys, KeepsKeys, Size};
 use super::initial::InitialRows;
 use super::key_groups::{Ground, KeyGroups, Touched, taken};
-use super::pane_stacks::{PaneStacks, merged, set_pane};
+use super::pane_stacks::{PaneStacks, same_pane, suit};
 use super::reduce::{Groups, KeyedReduce};
 use super::stage::combined;
 use crate::columnar::{DataType, RecordBatch, Schema, SchemaRef};
@@ -53,7 +53,7 @@ pub(super) struct KeptGroups {
     touched: BTreeMap<i64, Touched>,
     /// How the groups of all panes lie.
     pub(super) ground: Arc<Ground>,
-    /// What windows that overlap have in common, where that is of use.
+    /// What windows of several panes are put together with.
     stacks: Option<PaneStacks>,
     /// Panes before this one are over; of groups with a time to live, those that were due by then.
     pub(super) over_before: Option<i64>,
@@ -80,7 +80,7 @@ impl KeptGroups {
         let stored = reduce.stored_schema()?;
         let may_deal = keep.ttl.is_none() && may_be_dealt(keep, &stored);
         let ground = Ground { reduce: reduce.clone(), schema: stored, may_deal, room: None };
-        let stacks = (overlaps && PaneStacks::suit(&keep.aggregates)).then(PaneStacks::default);
+        let stacks = if overlaps { Some(PaneStacks::new(&reduce, suit(&keep.aggregates))?) } else { None };
         Ok(Self {
             keep: keep.clone(),
             reduce,
@@ -132,7 +132,12 @@ impl KeptGroups {
                 Entry::Occupied(kept) => kept.into_mut(),
                 Entry::Vacant(free) => free.insert(KeyGroups::new(&self.ground)?),
             };
-            self.touched.insert(pane, kept.take_in(groups, &from, &keys)?);
+            let mut touched = kept.take_in(groups, &from, &keys)?;
+            if self.keep.ttl.is_some() {
+                // What is too old is taken out next.
+                touched.hold(kept)?;
+            }
+            self.touched.insert(pane, touched);
             if let Some(stacks) = &mut self.stacks {
                 stacks.touch(pane);
             }
@@ -164,14 +169,18 @@ impl KeptGroups {
             Span::Batches { .. } if groups.is_empty() => Ok(Vec::new()),
             Span::Batches { .. } => {
                 let pane = micros(moment.time);
-                set_pane(&mut keys, pane, groups.len());
+                keys.pop();
+                keys.push(same_pane(pane, groups.len()));
                 Ok(vec![(pane, all(), keys)])
             }
             Span::Event(_) | Span::Sessions(_) => {
                 let Some(panes) = keys.last() else { return Err(Error::internal("windows without panes")) };
                 let mut by_pane: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
-                for (group, &pane) in panes.as_primitive::<Int64Type>().values().iter().enumerate() {
-                    by_pane.entry(pane).or_default().push(group as u32);
+                let mut group = 0;
+                for panes in panes.as_primitive::<Int64Type>().values().chunk_by(|one, next| one == next) {
+                    let next = group + panes.len() as u32;
+                    by_pane.entry(panes[0]).or_default().extend(group..next);
+                    group = next;
                 }
                 let dealt = by_pane.into_iter().map(|(pane, from)| {
                     let keys =
@@ -191,16 +200,15 @@ impl KeptGroups {
             Span::Always => {
                 let rows = match self.keep.mode {
                     OutputMode::Complete => self.panes.get(&0).map(KeyGroups::rows),
-                    OutputMode::Append | OutputMode::Update => self.touched.get_mut(&0).map(Touched::rows),
+                    OutputMode::Append | OutputMode::Update => rows_of(&mut self.touched, &self.panes, 0),
                 };
                 rows.map_or_else(|| Ok(RecordBatch::new_empty(Arc::clone(&self.schema))), |rows| self.finished(&rows?))
             }
             &Span::Batches { size, slide } => match slide.is_none_or(|slide| has_slid(moment, slide)) {
                 true => {
-                    let mut stacks = self.stacks.take();
-                    let rows = self.latest(size, moment, stacks.as_mut());
-                    self.stacks = stacks;
-                    rows
+                    let Some(stacks) = &mut self.stacks else { return Err(Error::internal("no stacks of panes")) };
+                    let rows = joined(stacks, &self.panes, size, moment)?;
+                    self.latest(&rows)
                 }
                 false => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
             },
@@ -217,73 +225,50 @@ impl KeptGroups {
                     }
                 };
                 let windows = windows.clone();
-                let mut stacks = self.stacks.take();
-                let answers = wanted.into_iter().map(|window| self.window(&windows, window, stacks.as_mut()));
-                let answers = answers.collect::<Result<Vec<_>>>();
+                let answers = wanted.into_iter().map(|window| self.window(&windows, window));
+                let answers = answers.collect::<Result<Vec<_>>>()?;
                 // In other modes the next batch asks for the same windows again, which it has changed.
-                if let (Some(stacks), false) = (&mut stacks, self.keep.mode == OutputMode::Append) {
+                if let (Some(stacks), false) = (&mut self.stacks, self.keep.mode == OutputMode::Append) {
                     stacks.clear();
                 }
-                self.stacks = stacks;
-                Ok(concat_batches(&self.schema, &answers?)?)
+                Ok(concat_batches(&self.schema, &answers)?)
             }
             Span::Rows(_) => Err(kept_elsewhere()),
         }
     }
 
     /// The answer of one window: all its groups, or those that the batch touched.
-    fn window(&mut self, windows: &Windows, window: i64, mut stacks: Option<&mut PaneStacks>) -> Result<RecordBatch> {
+    fn window(&mut self, windows: &Windows, window: i64) -> Result<RecordBatch> {
         let (first, last) = windows.panes_of(window);
         let place = self.keep.keys.len() - 1;
         let is_update = self.keep.mode == OutputMode::Update;
-        if first == last {
-            let rows = match is_update {
-                true => self.touched.get_mut(&first).map(Touched::rows),
-                false => self.panes.get(&first).map(KeyGroups::rows),
-            };
-            let rows = rows.unwrap_or_else(|| self.reduce.begin()?.finish())?;
-            return windowed(&rows, place, windows, window, &self.schema);
-        }
-        let mut all = self.together((first, last), windows.slide / windows.pane, stacks.as_deref_mut())?;
-        if is_update {
-            let mut wanted = Vec::new();
-            for (_, touched) in self.touched.range(first..=last) {
-                let mut keys = touched.keys()?;
-                set_pane(&mut keys, 0, touched.len());
-                wanted.extend(all.ids_of(&keys)?);
+        let rows = match &mut self.stacks {
+            Some(stacks) if first < last => {
+                let mut all = stacks.window(&self.panes, (first, last), windows.slide / windows.pane)?;
+                if is_update {
+                    let keys = |(_, touched): (_, &Touched)| {
+                        let mut keys = touched.keys()?;
+                        keys.pop();
+                        Ok((keys, touched.len()))
+                    };
+                    let keys = self.touched.range(first..=last).map(keys).collect::<Result<Vec<_>>>()?;
+                    all = stacks.chosen(all, &keys)?;
+                }
+                stacks.rows(all)?
             }
-            let mut seen = BTreeSet::new();
-            wanted.retain(|&id| seen.insert(id));
-            all = self.reduce.select(&all, &wanted, &taken(&all.keys()?, &wanted.clone().into())?)?;
-        }
-        let rows = windowed(&all.last_rows()?, place, windows, window, &self.schema)?;
-        if let Some(stacks) = stacks {
-            stacks.give_back(all);
-        }
-        Ok(rows)
+            _ => {
+                let rows = match is_update {
+                    true => rows_of(&mut self.touched, &self.panes, first),
+                    false => self.panes.get(&first).map(KeyGroups::rows),
+                };
+                rows.unwrap_or_else(|| self.reduce.begin()?.finish())?
+            }
+        };
+        windowed(&rows, place, windows, window, &self.schema)
     }
 
-    /// The groups of some panes together, under the pane 0.
-    fn together(&self, (first, last): (i64, i64), step: i64, stacks: Option<&mut PaneStacks>) -> Result<Groups> {
-        match stacks {
-            Some(stacks) => stacks.window(&self.reduce, &self.panes, (first, last), step),
-            None => {
-                merged(self.reduce.begin()?.settled()?, self.panes.range(first..=last).map(|(_, groups)| groups.into()))
-            }
-        }
-    }
-
-    /// The answer of the latest batches.
-    fn latest(&self, size: Duration, moment: &Moment, mut stacks: Option<&mut PaneStacks>) -> Result<RecordBatch> {
-        let now = micros(moment.time);
-        let oldest = now.saturating_sub(micros(size)).saturating_add(1);
-        // A clock that was set back leaves panes that are later than now.
-        let newest = self.panes.last_key_value().map_or(now, |(&pane, _)| pane.max(now));
-        let mut all = self.together((oldest, newest), 1, stacks.as_deref_mut())?;
-        let rows = all.last_rows()?;
-        if let Some(stacks) = stacks {
-            stacks.give_back(all);
-        }
+    /// The answer of the latest batches, of which these are the rows.
+    fn latest(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         let keys = self.keep.keys.len() - 1;
         if keys == 0 && rows.num_rows() == 0 {
             // Without keys there is one group, also of no rows.
@@ -320,7 +305,11 @@ impl KeptGroups {
 
     /// The groups that the latest batch touched, as they are stored.
     pub(super) fn touched_rows(&mut self) -> Result<RecordBatch> {
-        let touched = self.touched.values_mut().map(Touched::store).collect::<Result<_>>()?;
+        let panes = &self.panes;
+        let gone = || Error::internal("a pane is gone that a batch touched");
+        let touched = self.touched.iter_mut();
+        let touched = touched.map(|(pane, touched)| touched.store(panes.get(pane).ok_or_else(gone)?));
+        let touched = touched.collect::<Result<_>>()?;
         self.stored(touched)
     }
 
@@ -446,14 +435,17 @@ impl Kept for KeptGroups {
             },
             Span::Batches { size, .. } => {
                 let newest = self.panes.last_key_value().map_or(0, |(pane, _)| pane.unsigned_abs());
-                self.latest(*size, &Moment { time: Duration::from_micros(newest), ..Moment::default() }, None)
+                let moment = Moment { time: Duration::from_micros(newest), ..Moment::default() };
+                let mut stacks = PaneStacks::new(&self.reduce, false)?;
+                self.latest(&joined(&mut stacks, &self.panes, *size, &moment)?)
             }
             Span::Event(windows) | Span::Sessions(windows) => {
                 let wanted: BTreeSet<i64> = windows_of(windows, &self.panes).collect();
                 let place = self.keep.keys.len() - 1;
+                let mut stacks = PaneStacks::new(&self.reduce, false)?;
                 let one = |window| {
-                    let rows = self.together(windows.panes_of(window), 1, None)?.finish()?;
-                    windowed(&rows, place, windows, window, &self.schema)
+                    let all = stacks.window(&self.panes, windows.panes_of(window), 1)?;
+                    windowed(&stacks.rows(all)?, place, windows, window, &self.schema)
                 };
                 Ok(concat_batches(&self.schema, &wanted.into_iter().map(one).collect::<Result<Vec<_>>>()?)?)
             }
@@ -473,6 +465,30 @@ impl Kept for KeptGroups {
         let ids = has_key(&keys, key, groups.len())?.values().set_indices().map(|id| id as u32).collect::<Vec<_>>();
         self.finished(&self.reduce.select(&groups, &ids, &taken(&keys, &ids.clone().into())?)?.finish()?)
     }
+}
+
+/// The rows of what the latest batch touched of a pane.
+fn rows_of(
+    touched: &mut BTreeMap<i64, Touched>,
+    panes: &BTreeMap<i64, KeyGroups>,
+    pane: i64,
+) -> Option<Result<RecordBatch>> {
+    Some(touched.get_mut(&pane)?.rows(panes.get(&pane)?))
+}
+
+/// The groups of the batches of the latest `size`, under the pane 0.
+fn joined(
+    stacks: &mut PaneStacks,
+    panes: &BTreeMap<i64, KeyGroups>,
+    size: Duration,
+    moment: &Moment,
+) -> Result<RecordBatch> {
+    let now = micros(moment.time);
+    let oldest = now.saturating_sub(micros(size)).saturating_add(1);
+    // A clock that was set back leaves panes that are later than now.
+    let newest = panes.last_key_value().map_or(now, |(&pane, _)| pane.max(now));
+    let all = stacks.window(panes, (oldest, newest), 1)?;
+    stacks.rows(all)
 }
 
 fn kept_elsewhere() -> Error {

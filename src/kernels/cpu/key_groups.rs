@@ -68,14 +68,34 @@ pub(super) struct Touched {
 
 /// Those of one part.
 struct TouchedPart {
-    groups: Groups,
+    /// Which part.
+    of: usize,
+    ids: Vec<u32>,
+    keys: Vec<ArrayRef>,
+    /// A copy, made when it is asked for; at once where the groups themselves may be gone by then.
+    copy: Option<Groups>,
     /// As they are stored, if that was asked for to know their size.
     stored: Option<RecordBatch>,
 }
 
 impl TouchedPart {
-    fn store(&mut self) -> Result<RecordBatch> {
-        self.stored.take().map_or_else(|| self.groups.store(), Ok)
+    fn groups(&mut self, all: &KeyGroups) -> Result<&mut Groups> {
+        let copy = match self.copy.take() {
+            Some(copy) => copy,
+            None => all.ground.reduce.select(&*all.parts[self.of].look(&all.ground)?, &self.ids, &self.keys)?,
+        };
+        Ok(self.copy.insert(copy))
+    }
+
+    fn rows(&mut self, all: &KeyGroups) -> Result<RecordBatch> {
+        self.groups(all)?.rows()
+    }
+
+    fn store(&mut self, all: &KeyGroups) -> Result<RecordBatch> {
+        if let Some(stored) = self.stored.take() {
+            return Ok(stored);
+        }
+        self.groups(all)?.store()
     }
 }
 
@@ -157,17 +177,20 @@ impl KeyGroups {
         }
     }
 
-    /// Takes the groups `from` of a batch in, under these keys; gives them as they are now. Costs follow `from`.
+    /// Takes the groups `from` of a batch in, under these keys; gives them as they are now, and until they change again.
+    /// Costs follow `from`.
     pub(super) fn take_in(&mut self, batch: &Groups, from: &[u32], keys: &[ArrayRef]) -> Result<Touched> {
         let ground = Arc::clone(&self.ground);
         if from.is_empty() {
-            let groups = ground.reduce.begin()?.settled()?;
-            return Ok(Touched { parts: vec![TouchedPart { groups, stored: None }], order: None });
+            let copy = Some(ground.reduce.begin()?.settled()?);
+            let none = TouchedPart { of: 0, ids: Vec::new(), keys: keys.to_vec(), copy, stored: None };
+            return Ok(Touched { parts: vec![none], order: None });
         }
         if let [part] = &mut self.parts[..] {
-            let touched = merge(part, &ground, batch, from, keys)?.0;
+            let mut touched = merge((0, part), &ground, batch, from, keys)?;
             self.next_rank = part.len();
             if ground.may_deal && self.next_rank >= GROUPS_WORTH_DEALING && !ground.reduce.keys().is_empty() {
+                touched.groups(self)?;
                 self.deal()?;
             }
             return Ok(Touched { parts: vec![touched], order: None });
@@ -182,8 +205,8 @@ impl KeyGroups {
             }
             let keys = keys.iter().map(|key| key.slice(rows.start, rows.len())).collect::<Vec<_>>();
             let before = part.len();
-            let (touched, ids) = merge(part, &ground, batch, &from[rows.clone()], &keys)?;
-            let is_new = ids.iter().zip(&dealt.order[rows]).filter(|(id, _)| **id as usize >= before);
+            let touched = merge((group, part), &ground, batch, &from[rows.clone()], &keys)?;
+            let is_new = touched.ids.iter().zip(&dealt.order[rows]).filter(|(id, _)| **id as usize >= before);
             let new = is_new.map(|(_, &row)| row).collect::<Vec<_>>();
             Ok(Some((group, touched, new)))
         };
@@ -357,55 +380,64 @@ impl KeyGroups {
 impl Touched {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.groups.len()).sum()
+        self.parts.iter().map(|part| part.ids.len()).sum()
     }
 
     /// Their keys.
     pub(super) fn keys(&self) -> Result<Vec<ArrayRef>> {
-        let keys = self.parts.iter().map(|part| part.groups.keys());
-        keys_in_order(&keys.collect::<Result<Vec<_>>>()?, self.order.as_ref())
+        let keys = self.parts.iter().map(|part| part.keys.clone());
+        keys_in_order(&keys.collect::<Vec<_>>(), self.order.as_ref())
     }
 
-    /// One row a group; the groups stay as they are.
-    pub(super) fn rows(&mut self) -> Result<RecordBatch> {
-        self.each(|part| part.groups.rows())
+    /// They are some of all these, which may change from now on.
+    pub(super) fn hold(&mut self, all: &KeyGroups) -> Result<()> {
+        self.each(all, |part, all| part.groups(all).map(drop)).map(drop)
     }
 
-    /// The groups as columns, for storage.
-    pub(super) fn store(&mut self) -> Result<RecordBatch> {
-        self.each(TouchedPart::store)
+    /// One row a group; the groups stay as they are. They are some of all these.
+    pub(super) fn rows(&mut self, all: &KeyGroups) -> Result<RecordBatch> {
+        together(self.each(all, TouchedPart::rows)?, self.order.as_ref())
     }
 
-    fn each(&mut self, rows: fn(&mut TouchedPart) -> Result<RecordBatch>) -> Result<RecordBatch> {
+    /// The groups as columns, for storage. They are some of all these.
+    pub(super) fn store(&mut self, all: &KeyGroups) -> Result<RecordBatch> {
+        together(self.each(all, TouchedPart::store)?, self.order.as_ref())
+    }
+
+    fn each<R: Send>(
+        &mut self,
+        all: &KeyGroups,
+        work: fn(&mut TouchedPart, &KeyGroups) -> Result<R>,
+    ) -> Result<Vec<R>> {
         let is_worth = self.len() >= GROUPS_WORTH_THREADS;
-        let rows = on_all(&mut self.parts, is_worth, rows)?;
-        together(rows, self.order.as_ref())
+        on_all(&mut self.parts, is_worth, |part| work(part, all))
     }
 }
 
-/// Takes groups of a batch into a part; gives them as they are now, and their ids.
+/// Takes groups of a batch into a part, of this number.
 fn merge(
-    part: &mut Part,
+    (of, part): (usize, &mut Part),
     ground: &Ground,
     batch: &Groups,
     from: &[u32],
     keys: &[ArrayRef],
-) -> Result<(TouchedPart, Vec<u32>)> {
+) -> Result<TouchedPart> {
     let groups = part.here(ground)?;
     let ids = groups.take_groups(batch, from, keys)?;
-    let mut touched = TouchedPart { groups: ground.reduce.select(groups, &ids, keys)?, stored: None };
-    if let Some(room) = &ground.room
-        && !touched.groups.is_empty()
-    {
-        let mut bytes = None;
-        if part.wants_size() {
-            let rows = touched.groups.store()?;
-            bytes = Some(bytes_per_group(rows.columns(), rows.num_rows())?);
-            touched.stored = Some(rows);
+    let mut touched = TouchedPart { of, ids, keys: keys.to_vec(), copy: None, stored: None };
+    if let Some(room) = &ground.room {
+        let copy = touched.copy.insert(ground.reduce.select(groups, &touched.ids, keys)?);
+        if !copy.is_empty() {
+            let mut bytes = None;
+            if part.wants_size() {
+                let rows = copy.store()?;
+                bytes = Some(bytes_per_group(rows.columns(), rows.num_rows())?);
+                touched.stored = Some(rows);
+            }
+            part.settle(room, bytes)?;
         }
-        part.settle(room, bytes)?;
     }
-    Ok((touched, ids))
+    Ok(touched)
 }
 
 /// Does something with each item: on the threads of the pool that this runs in, if it runs in one and that is worth it.
@@ -620,18 +652,18 @@ mod tests {
             let mut touched = dealt.take_in(&groups, &from, &keys).unwrap();
             let mut by_one = whole.take_in(&groups, &from, &keys).unwrap();
             let mut from_away = in_pool(2, || away.take_in(&groups, &from, &keys).unwrap());
-            assert_eq!(from_away.store().unwrap(), touched.store().unwrap(), "batch {number}");
+            assert_eq!(from_away.store(&away).unwrap(), touched.store(&dealt).unwrap(), "batch {number}");
             assert_eq!(away.store().unwrap(), dealt.store().unwrap(), "batch {number}");
             assert_eq!(away.rows().unwrap(), dealt.rows().unwrap(), "batch {number}");
             assert_eq!(away.keys().unwrap(), dealt.keys().unwrap(), "batch {number}");
             let expected = model.take_in(&rows);
-            assert_eq!(keys_and_sums(&touched.rows().unwrap()), expected, "batch {number}");
-            assert_eq!(touched.rows().unwrap(), by_one.rows().unwrap(), "batch {number}");
+            assert_eq!(keys_and_sums(&touched.rows(&dealt).unwrap()), expected, "batch {number}");
+            assert_eq!(touched.rows(&dealt).unwrap(), by_one.rows(&whole).unwrap(), "batch {number}");
             assert_eq!((touched.keys().unwrap(), touched.len()), (by_one.keys().unwrap(), expected.len()));
             assert_eq!(keys_and_sums(&dealt.rows().unwrap()), model.all(), "batch {number}");
             assert_eq!(dealt.rows().unwrap(), whole.rows().unwrap(), "batch {number}");
             assert_eq!((dealt.keys().unwrap(), dealt.len()), (whole.keys().unwrap(), whole.len()));
-            changes.push(touched.store().unwrap());
+            changes.push(touched.store(&dealt).unwrap());
             if number == 6 {
                 snapshot = vec![dealt.store().unwrap()];
                 changes.clear();

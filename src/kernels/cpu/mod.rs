@@ -25,6 +25,7 @@ mod join_streams;
 mod keep;
 mod key_group;
 mod key_groups;
+mod key_numbers;
 mod map_state;
 pub(crate) mod native;
 mod pane_stacks;

@@ -9,6 +9,9 @@ use super::method::Method;
 use super::table::{NONE, Table};
 use crate::kernels::cpu::simd;
 
+/// Rows of which each is looked up by itself if there is a new pair among them.
+const PIECE: usize = 2048;
+
 /// Pairs up to this many possible ones get a plain table: 16 MiB.
 const GRID_MAX: usize = 1 << 22;
 
@@ -17,12 +20,13 @@ pub(crate) struct Pairs {
     /// The pair of each id.
     pairs: Vec<(u32, u32)>,
     index: Index,
-    /// Ids of the latest rows; kept for its memory.
+    /// Ids of the latest piece of rows; kept for its memory.
     found: Vec<u32>,
 }
 
 enum Index {
-    /// The id of `(a, b)` lies at `a << width | b`.
+    /// The id of `(a, b)` lies at `b << width | a`: the last part of a key is often the same for many rows on end (a pane,
+    /// a day), and what these look at then lies together.
     Grid {
         width: u32,
         ids: Vec<u32>,
@@ -53,7 +57,7 @@ impl Pairs {
         match &mut self.index {
             Index::Grid { width, ids } => {
                 for &(first, second) in &self.pairs {
-                    ids[(first as usize) << *width | second as usize] = NONE;
+                    ids[(second as usize) << *width | first as usize] = NONE;
                 }
             }
             Index::Hash(table) => table.clear(),
@@ -72,24 +76,27 @@ impl Pairs {
 
     /// Turns each id, which is the first part of a pair, into the id of the pair; the first parts are below `counts.0`,
     /// the second ones below `counts.1`.
-    pub(crate) fn assign(&mut self, ids: &mut Vec<u32>, seconds: &[u32], counts: (usize, usize)) {
+    pub(crate) fn assign(&mut self, ids: &mut [u32], seconds: &[u32], counts: (usize, usize)) {
         self.cover(counts.0, counts.1);
         let known = &mut self.pairs;
         match &mut self.index {
             Index::Grid { width, ids: grid } => {
                 let width = *width;
-                self.found.resize(ids.len(), 0);
-                if dispatch!(simd::level(), simd => look_up(simd, ids, seconds, width, grid, &mut self.found)) {
-                    std::mem::swap(ids, &mut self.found);
-                    return;
-                }
-                for (id, &second) in ids.iter_mut().zip(seconds) {
-                    let slot = &mut grid[(*id as usize) << width | second as usize];
-                    if *slot == NONE {
-                        *slot = known.len() as u32;
-                        known.push((*id, second));
+                self.found.resize(PIECE.min(ids.len()), 0);
+                for (ids, seconds) in ids.chunks_mut(PIECE).zip(seconds.chunks(PIECE)) {
+                    let found = &mut self.found[..ids.len()];
+                    if dispatch!(simd::level(), simd => look_up(simd, ids, seconds, width, grid, found)) {
+                        ids.copy_from_slice(found);
+                        continue;
                     }
-                    *id = *slot;
+                    for (id, &second) in ids.iter_mut().zip(seconds) {
+                        let slot = &mut grid[(second as usize) << width | *id as usize];
+                        if *slot == NONE {
+                            *slot = known.len() as u32;
+                            known.push((*id, second));
+                        }
+                        *id = *slot;
+                    }
                 }
             }
             Index::Hash(table) => {
@@ -107,13 +114,13 @@ impl Pairs {
 
     fn cover(&mut self, firsts: usize, seconds: usize) {
         let Index::Grid { width, ids } = &self.index else { return };
-        if firsts << width <= ids.len() && seconds <= 1 << width {
+        if seconds << width <= ids.len() && firsts <= 1 << width {
             return;
         }
-        let wanted = seconds.next_power_of_two().max(1 << width);
+        let wanted = firsts.next_power_of_two().max(1 << width);
         let width = wanted.trailing_zeros();
         // As many rows as fit twice the wish, so that a grid that grows is not moved every time.
-        let rows = firsts.next_power_of_two();
+        let rows = seconds.next_power_of_two().max(ids.len() >> width);
         if rows.saturating_mul(wanted) > GRID_MAX {
             let mut table = Table::for_keys(self.pairs.len());
             for (id, &(first, second)) in self.pairs.iter().enumerate() {
@@ -124,7 +131,7 @@ impl Pairs {
         }
         let mut grid = vec![NONE; rows << width];
         for (id, &(first, second)) in self.pairs.iter().enumerate() {
-            grid[(first as usize) << width | second as usize] = id as u32;
+            grid[(second as usize) << width | first as usize] = id as u32;
         }
         self.index = Index::Grid { width, ids: grid };
     }
@@ -135,7 +142,7 @@ impl Pairs {
 fn look_up<S: Simd>(_: S, firsts: &[u32], seconds: &[u32], width: u32, grid: &[u32], found: &mut [u32]) -> bool {
     let mut largest = 0;
     for ((id, &first), &second) in found.iter_mut().zip(firsts).zip(seconds) {
-        *id = grid[(first as usize) << width | second as usize];
+        *id = grid[(second as usize) << width | first as usize];
         largest = largest.max(*id);
     }
     largest != NONE

@@ -119,6 +119,9 @@ const ROWS_WORTH_RENUMBERING: usize = 1 << 17;
 /// Keys that are looked up while the next ones come from memory.
 pub(super) const LOOKED_UP: usize = 512;
 
+/// Keys that are looked up one by one if there is a new one among them.
+pub(super) const PIECE: usize = 2048;
+
 /// Ids of the values of one primitive column.
 pub(super) struct PrimitiveTicket<N: KeyNative> {
     data_type: DataType,
@@ -253,27 +256,35 @@ fn bounds_of_all<S: Simd, N: KeyNative>(_: S, values: &[N], first: N) -> (N, N) 
 impl<N: KeyNative> Index<N> {
     /// Appends the id of each value, or that of the null; false, and nothing appended, if that takes more than a look at a
     /// range.
-    fn look_up(&self, values: &[N], nulls: Option<(&NullBuffer, u32)>, ids: &mut Vec<u32>) -> bool {
+    fn look_up(&self, values: &[N], (nulls, null_id): (&NullBuffer, u32), ids: &mut Vec<u32>) -> bool {
+        let Self::Range { low, ids: range } = self else { return false };
         let before = ids.len();
         ids.resize(before + values.len(), 0);
         let found = &mut ids[before..];
-        let all = match (self, nulls) {
-            (Self::Range { low, ids: range }, None) => {
-                dispatch!(simd::level(), simd => look_up_all(simd, values, *low, range, found))
-            }
-            (Self::Range { low, ids: range }, Some((nulls, null_id))) => {
-                // What lies under a null may be found or not.
-                let _ = dispatch!(simd::level(), simd => look_up_all(simd, values, *low, range, found));
-                each_null(nulls, |row| found[row] = null_id);
-                found.iter().max().is_none_or(|&id| id != NONE)
-            }
-            (Self::Places | Self::Hash(_), _) => false,
-        };
+        // What lies under a null may be found or not.
+        let _ = dispatch!(simd::level(), simd => look_up_all(simd, values, *low, range, found));
+        each_null(nulls, |row| found[row] = null_id);
+        let all = found.iter().max().is_none_or(|&id| id != NONE);
         if !all {
             ids.truncate(before);
         }
         all
     }
+}
+
+/// Appends the ids of the values in front that a range has ids for, in whole pieces; says how many.
+fn look_up_pieces<N: KeyNative>(values: &[N], low: N, range: &[u32], ids: &mut Vec<u32>) -> usize {
+    let before = ids.len();
+    for piece in values.chunks(PIECE) {
+        let known = ids.len();
+        ids.resize(known + piece.len(), 0);
+        let found = &mut ids[known..];
+        if !dispatch!(simd::level(), simd => look_up_all(simd, piece, low, range, found)) {
+            ids.truncate(known);
+            break;
+        }
+    }
+    ids.len() - before
 }
 
 /// Runs `with` on each row that is null, in order.
@@ -367,21 +378,29 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
         let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
         self.rows_seen += values.len();
         let known_nulls = nulls.zip(self.null_id);
+        let mut values = &values[..];
+        if let (Index::Range { low, ids: range }, None) = (&self.index, nulls) {
+            let found = look_up_pieces(values, *low, range, ids);
+            values = &values[found..];
+            if values.is_empty() {
+                return Ok(());
+            }
+        }
         let is_found = match (&self.index, &mut self.places) {
             (Index::Places, Some(places)) => match nulls {
-                None => places.find(&values, ids),
-                Some(nulls) if places.find_with_nulls(&values, nulls, ids) => {
+                None => places.find(values, ids),
+                Some(nulls) if places.find_with_nulls(values, nulls, ids) => {
                     self.null_id = Some(places.null());
                     true
                 }
                 Some(_) => false,
             },
-            (index, _) => nulls.is_some() == known_nulls.is_some() && index.look_up(&values, known_nulls, ids),
+            (index, _) => known_nulls.is_some_and(|nulls| index.look_up(values, nulls, ids)),
         };
         if is_found {
             return Ok(());
         }
-        self.cover(&values, nulls);
+        self.cover(values, nulls);
         if let (Index::Places, Some((least, most))) = (&self.index, self.bounds) {
             self.range(least, most, None);
         }
@@ -390,29 +409,37 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
             Index::Places => return Err(Error::internal("a range of keys was not known")),
             Index::Range { low, ids: range } => {
                 let low = *low;
-                assign(&values, nulls, keys, null_id, ids, |value, next| {
+                let id_of = |range: &mut [u32], value: N, next| {
                     let slot = &mut range[value.distance(low)];
                     if *slot == NONE {
                         *slot = next;
                     }
                     *slot
-                });
+                };
+                if nulls.is_some() {
+                    assign(values, nulls, keys, null_id, ids, |value, next| id_of(range, value, next));
+                }
+                while nulls.is_none() && !values.is_empty() {
+                    let (piece, rest) = values.split_at(PIECE.min(values.len()));
+                    assign(piece, None, keys, null_id, ids, |value, next| id_of(range, value, next));
+                    values = &rest[look_up_pieces(rest, low, range, ids)..];
+                }
             }
-            Index::Hash(table) if nulls.is_none() => hash_ids(&values, table, keys, ids),
+            Index::Hash(table) if nulls.is_none() => hash_ids(values, table, keys, ids),
             Index::Hash(table)
                 if let Some((nulls, null_id)) = known_nulls
                     && let Some(first) = nulls.valid_indices().next() =>
             {
                 // The first key stands in for nulls: rows before it bring no other, so that keys keep their order.
                 filled.clear();
-                filled.extend_from_slice(&values);
+                filled.extend_from_slice(values);
                 each_null(nulls, |row| filled[row] = values[first]);
                 let before = ids.len();
                 hash_ids(filled, table, keys, ids);
                 each_null(nulls, |row| ids[before + row] = null_id);
             }
             Index::Hash(table) => {
-                assign(&values, nulls, keys, null_id, ids, |value, next| table.find_or_insert(value.word(), next));
+                assign(values, nulls, keys, null_id, ids, |value, next| table.find_or_insert(value.word(), next));
             }
         }
         Ok(())

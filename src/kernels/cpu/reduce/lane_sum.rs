@@ -82,6 +82,11 @@ pub(super) trait LaneSum: Send + Sync + std::any::Any {
     #[cfg(feature = "gpu")]
     fn absorb(&mut self, groups: &[u32], totals: &Totals) -> Result<()>;
 
+    /// Whether all totals are whole numbers that lie in its first lane as they are.
+    fn is_plain(&self) -> bool {
+        false
+    }
+
     /// The total of a group.
     fn total(&self, lanes: &Lanes, first: usize, group: usize) -> Total;
 

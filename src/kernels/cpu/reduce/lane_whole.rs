@@ -206,6 +206,10 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
         Ok(())
     }
 
+    fn is_plain(&self) -> bool {
+        self.wide.is_empty()
+    }
+
     fn total(&self, lanes: &Lanes, first: usize, group: usize) -> Total {
         let mut total = self.wide.get(group).copied().unwrap_or_default();
         total.add_whole(i128::from(lanes.sum(group, first)));

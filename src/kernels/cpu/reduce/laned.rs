@@ -20,7 +20,7 @@ use super::lane_whole::WholeLaneSum;
 use super::lanes::{Act, Lanes, ROWS, ZEROS};
 use super::make::scale;
 use super::state::{Ids, Mapping, Refusal};
-use super::total::{means, sums};
+use super::total::{is_whole_64, means, of_no_value, sums};
 use crate::error::{Error, Result};
 use crate::expr::{AggregateFunction, TypedAggregate};
 use crate::kernels::cpu::native;
@@ -207,6 +207,10 @@ impl Laned {
             (What::Count, ..) => {
                 return Ok(native::column(&DataType::Int64, counts.unwrap_or_default(), None)?);
             }
+            (What::Sum, Some((sum, first)), ..) if sum.is_plain() && is_whole_64(&aggregate.data_type) => {
+                let nulls = counts.and_then(|counts| of_no_value(&counts));
+                native::column(&aggregate.data_type, self.lanes.sums(*first).take(groups).collect::<Vec<_>>(), nulls)
+            }
             (What::Sum, Some((sum, first)), ..) => {
                 let total = |group| sum.total(&self.lanes, *first, group);
                 return sums(groups, total, counts.as_deref(), &aggregate.data_type);
@@ -228,9 +232,11 @@ impl Laned {
 
     /// How many values each group has; none if each has some for sure and nobody asks how many.
     pub(super) fn counts(&self, feed: &Feed, groups: usize) -> Option<Vec<i64>> {
-        let rows = self.rows?;
-        let missed = |group| feed.missed.map_or(0, |lane| self.lanes.sum(group, lane));
-        Some((0..groups).map(|group| self.lanes.sum(group, rows) - missed(group)).collect())
+        let rows = self.lanes.sums(self.rows?).take(groups);
+        Some(match feed.missed {
+            None => rows.collect(),
+            Some(missed) => rows.zip(self.lanes.sums(missed)).map(|(rows, missed)| rows - missed).collect(),
+        })
     }
 }
 

@@ -151,6 +151,12 @@ impl Lanes {
         self.slots[group * self.width() + self.first_add() + lane]
     }
 
+    /// The number in an adding lane of each group.
+    pub(super) fn sums(&self, lane: usize) -> impl Iterator<Item = i64> {
+        let (width, lane) = (self.width(), self.first_add() + lane);
+        self.slots.chunks_exact(width.max(1)).map(move |slot| slot[lane])
+    }
+
     /// The float in a lane that adds floats.
     pub(super) fn float(&self, group: usize, lane: usize) -> f64 {
         f64::from_bits(self.slots[group * self.width() + self.leasts + lane].cast_unsigned())
@@ -288,10 +294,22 @@ impl Lanes {
     /// Takes the groups of later lanes of the same kind in.
     pub(super) fn merge(&mut self, later: &Self, mapping: &Mapping<'_>) {
         self.grow(mapping.groups);
-        let (width, leasts, first_add) = (self.width(), self.leasts, self.first_add());
-        if width == 0 {
-            return;
+        let (width, first_add) = (self.width(), self.first_add());
+        macro_rules! of_width {
+            ($($width:literal)*) => {
+                match (width, first_add) {
+                    (0, _) => {}
+                    $(($width, 0) => merge_adds::<$width>(&mut self.slots, &later.slots, mapping),)*
+                    _ => self.merge_any(later, mapping),
+                }
+            };
         }
+        of_width!(1 2 4 6 8);
+    }
+
+    /// As [`Lanes::merge`], whatever the lanes.
+    fn merge_any(&mut self, later: &Self, mapping: &Mapping<'_>) {
+        let (width, leasts, first_add) = (self.width(), self.leasts, self.first_add());
         for (from, to) in mapping.pairs() {
             let (slot, later) = (&mut self.slots[to * width..][..width], &later.slots[from * width..][..width]);
             for (lane, (number, &later)) in slot.iter_mut().zip(later).enumerate() {
@@ -301,6 +319,16 @@ impl Lanes {
                     _ => Adds::number(*number, later),
                 };
             }
+        }
+    }
+}
+
+/// Takes groups in whose lanes all add whole numbers.
+fn merge_adds<const WIDTH: usize>(slots: &mut [i64], later: &[i64], mapping: &Mapping<'_>) {
+    let ((slots, _), (later, _)) = (slots.as_chunks_mut::<WIDTH>(), later.as_chunks::<WIDTH>());
+    for (from, to) in mapping.pairs() {
+        for (number, &later) in slots[to].iter_mut().zip(&later[from]) {
+            *number = Adds::number(*number, later);
         }
     }
 }

@@ -396,22 +396,27 @@ impl Groups {
 
     /// As [`Groups::finish`], of groups without rows that are put off; they must be cleared before they take rows in again.
     fn answer(&mut self) -> Result<RecordBatch> {
+        self.answer_under(&Arc::clone(&self.prepared), self.ids.keys()?)
+    }
+
+    /// The same, as if these were the keys: those of another reduce, which makes the same aggregates.
+    fn answer_under(&mut self, prepared: &Prepared, keys: Vec<ArrayRef>) -> Result<RecordBatch> {
         let groups = self.len();
-        let mut columns = self.ids.keys()?;
+        let mut columns = keys;
         columns.reserve_exact(self.states.len());
-        for (place, (state, aggregate)) in self.states.iter_mut().zip(&self.prepared.aggregates).enumerate() {
+        for (place, (state, aggregate)) in self.states.iter_mut().zip(&prepared.aggregates).enumerate() {
             let column = match state {
                 Some(state) => state.finish(),
                 None => self.laned.finish(place, aggregate, groups),
             };
-            let column = column.map_err(|refusal| explain(refusal, aggregate, &self.prepared.keys, &columns))?;
+            let column = column.map_err(|refusal| explain(refusal, aggregate, &prepared.keys, &columns))?;
             columns.push(if column.data_type() == &aggregate.data_type {
                 column
             } else {
                 arrow_cast::cast(&column, &aggregate.data_type)?
             });
         }
-        let schema = Arc::clone(&self.prepared.schema);
+        let schema = Arc::clone(&prepared.schema);
         let options =
             arrow_array::RecordBatchOptions::new().with_row_count(Some(columns.first().map_or(1, |c| c.len())));
         Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)

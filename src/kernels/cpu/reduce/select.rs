@@ -4,7 +4,7 @@ use arrow_array::ArrayRef;
 
 use super::state::Mapping;
 use super::{Groups, KeyedReduce, merge};
-use crate::columnar::RecordBatch;
+use crate::columnar::{DataType, Field, RecordBatch};
 use crate::error::Result;
 
 impl Groups {
@@ -25,9 +25,10 @@ impl Groups {
         self.settled()
     }
 
-    /// One row a group, of settled groups that are emptied next.
-    pub(crate) fn last_rows(&mut self) -> Result<RecordBatch> {
-        self.answer()
+    /// One row a group, of settled groups that are emptied next; as if these were their keys, and they groups of `whole`,
+    /// which makes the same aggregates.
+    pub(crate) fn last_rows_under(&mut self, whole: &KeyedReduce, keys: Vec<ArrayRef>) -> Result<RecordBatch> {
+        self.answer_under(&whole.0, keys)
     }
 
     /// Takes the groups `from` of later ones in, under these keys; gives their ids here. Costs follow `from`, not the
@@ -87,6 +88,11 @@ impl Groups {
 }
 
 impl KeyedReduce {
+    /// The same aggregates, by a number instead of the keys.
+    pub(crate) fn by_number(&self) -> Result<Self> {
+        Self::prepare(&[Field::new("number", DataType::UInt32, false)], &self.0.aggregates)
+    }
+
     /// A copy of some groups, whose keys these are.
     pub(crate) fn select(&self, groups: &Groups, ids: &[u32], keys: &[ArrayRef]) -> Result<Groups> {
         let mut selected = self.begin()?.settled()?;

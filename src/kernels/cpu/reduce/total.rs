@@ -3,7 +3,7 @@
 #![expect(clippy::cast_sign_loss, reason = "counts of rows")]
 
 use arrow_array::ArrayRef;
-use arrow_buffer::ArrowNativeType;
+use arrow_buffer::{ArrowNativeType, BooleanBuffer, NullBuffer};
 use arrow_schema::DataType;
 
 use super::lane_sum::{Total, Wide};
@@ -21,10 +21,7 @@ pub(super) fn sums(
     data_type: &DataType,
 ) -> Result<ArrayRef, Refusal> {
     let has_values = |group: usize| counts.is_none_or(|counts| counts[group] > 0);
-    let nulls = counts.and_then(|counts| {
-        let present: Vec<bool> = counts.iter().map(|&count| count > 0).collect();
-        native::validity(&present)
-    });
+    let nulls = counts.and_then(of_no_value);
     macro_rules! whole {
         ($native:ty, $limit:expr) => {{
             let mut sums = Vec::with_capacity(groups);
@@ -50,6 +47,18 @@ pub(super) fn sums(
     }
 }
 
+/// Whether sums of this type are signed numbers of 64 bits.
+pub(super) fn is_whole_64(data_type: &DataType) -> bool {
+    use DataType::{Decimal128, Float32, Float64, UInt64};
+    !matches!(data_type, Float32 | Float64 | UInt64 | Decimal128(..))
+}
+
+/// The bitmap of groups with so many values each: null without any.
+pub(super) fn of_no_value(counts: &[i64]) -> Option<NullBuffer> {
+    let all = counts.iter().all(|&count| count > 0);
+    (!all).then(|| NullBuffer::new(BooleanBuffer::collect_bool(counts.len(), |group| counts[group] > 0)))
+}
+
 /// The total as the native type of the result; `limit` bounds the digits of decimals.
 fn narrowed<T: TryFrom<i128> + ArrowNativeType>(total: &Wide, limit: i128) -> Option<T> {
     let whole = total.to_i128().filter(|whole| (-limit..=limit).contains(whole))?;
@@ -70,6 +79,5 @@ pub(super) fn means(groups: usize, total: impl Fn(usize) -> Total, counts: &[i64
         (count, total) => total.quotient(count),
     };
     let means: Vec<f64> = (0..groups).map(mean).collect();
-    let present: Vec<bool> = counts.iter().map(|&count| count > 0).collect();
-    native::column(&DataType::Float64, means, native::validity(&present))
+    native::column(&DataType::Float64, means, of_no_value(counts))
 }
