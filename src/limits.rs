@@ -49,8 +49,9 @@ pub const BATCH_BYTES_FIRST: u64 = 4 << 20;
 /// Bytes below which such a query does not make its batches smaller.
 pub const BATCH_BYTES_MIN: u64 = 64 << 10;
 
-/// Bytes that a row is thought to take before any has been read, where rows have to be bounded by bytes.
-pub const ROW_BYTES_GUESS: u64 = 128;
+/// Bytes that a row is thought to take before any has been read, where rows have to be bounded by bytes: fewer than rows
+/// have as a rule, so that the first batch has not more of them than it may.
+pub const ROW_BYTES_GUESS: u64 = 8;
 
 /// Bad records kept as examples in a batch's report.
 pub const BAD_RECORD_EXAMPLES_MAX: usize = 8;

@@ -95,7 +95,12 @@ pub fn verify(store: &dyn Store) -> Result<Report> {
     if !store.list("")?.iter().any(|name| name == QUERY) {
         return Err(Error::new(ErrorKind::NotFound, "there is no checkpoint here").at(store.place("")));
     }
-    reading.read(QUERY.to_owned(), || entries::read::<Identity>(store, QUERY, QUERY).map(drop))?;
+    let mut operators: BTreeSet<String> = store.folders(state::FOLDER)?.into_iter().collect();
+    reading.read(QUERY.to_owned(), || {
+        // Also those of which nothing is there.
+        operators.extend(entries::read::<Identity>(store, QUERY, QUERY)?.operators.into_keys());
+        Ok(())
+    })?;
     for log in Log::ALL {
         for batch in log.batches(store)? {
             let (file, kind) = (log.file(batch), log.folder());
@@ -111,7 +116,6 @@ pub fn verify(store: &dyn Store) -> Result<Report> {
         let file = entries::definition_file(&operator);
         reading.read(file.clone(), || entries::read::<String>(store, &file, entries::OPERATORS).map(drop))?;
     }
-    let operators = store.folders(state::FOLDER)?;
     for operator in &operators {
         for (batch, part) in state::files(store, operator)? {
             let read = || state::read_file(store, operator, batch, part).map(drop);
@@ -121,6 +125,14 @@ pub fn verify(store: &dyn Store) -> Result<Report> {
     let commits = Log::Commits.batches(store)?;
     let Reading { mut report, good } = reading;
     report.committed = commits.last().copied();
+    if let Some(batch) = report.committed {
+        let is_known = |file: &String| report.damages.iter().any(|damage| damage.file == *file);
+        let missing = lacking(&good, &operators, batch).filter(|either| !either.iter().any(is_known));
+        let what = "it is missing, and the query cannot go on after the newest batch without it";
+        let missing = missing.flat_map(|either| either.into_iter().next_back());
+        let missing = missing.map(|file| Damage { file, what: what.to_owned() }).collect::<Vec<_>>();
+        report.damages.extend(missing);
+    }
     let next = report.committed.map_or(0, |batch| batch + 1);
     report.pending = Log::Offsets.batches(store)?.into_iter().filter(|batch| *batch >= next).collect();
     report.sound = commits.into_iter().filter(|&batch| is_sound(&good, &operators, batch)).collect();
@@ -149,29 +161,37 @@ impl Reading {
 }
 
 /// Whether all is good that a query needs to go on after this batch.
-fn is_sound(good: &BTreeSet<String>, operators: &[String], batch: u64) -> bool {
-    let has = |file: String| good.contains(&file);
-    let reaches = |is_start: &dyn Fn(u64) -> bool, is_step: &dyn Fn(u64) -> bool| {
+fn is_sound(good: &BTreeSet<String>, operators: &BTreeSet<String>, batch: u64) -> bool {
+    lacking(good, operators, batch).next().is_none()
+}
+
+/// What a query needs to go on after this batch and is not good or not there, of each log and each operator the latest: files
+/// of which one would do.
+fn lacking(good: &BTreeSet<String>, operators: &BTreeSet<String>, batch: u64) -> impl Iterator<Item = Vec<String>> {
+    let has = |file: &String| good.contains(file);
+    let one = |file: String| (!has(&file)).then(|| vec![file]);
+    // From a whole one on, step by step.
+    let chain = |whole: &dyn Fn(u64) -> String, step: &dyn Fn(u64) -> String| {
         let mut at = batch;
-        loop {
-            if is_start(at) {
-                return true;
+        while !has(&whole(at)) {
+            if !has(&step(at)) {
+                return Some(vec![whole(at), step(at)]);
             }
-            if !is_step(at) {
-                return false;
-            }
-            match at.checked_sub(1) {
-                Some(before) => at = before,
-                None => return true,
-            }
+            at = at.checked_sub(1)?;
         }
+        None
     };
-    let snapshot = |operator: &str, at| has(state::file(operator, at, StatePart::Snapshot));
-    let changes = |operator: &str, at| has(state::file(operator, at, StatePart::Changes));
-    has(QUERY.to_owned())
-        && has(Log::Commits.file(batch))
-        && reaches(&|at| has(Log::Positions.file(at)), &|at| has(Log::Offsets.file(at)))
-        && operators.iter().all(|operator| reaches(&|at| snapshot(operator, at), &|at| changes(operator, at)))
+    let logs = [
+        one(QUERY.to_owned()),
+        one(Log::Commits.file(batch)),
+        chain(&|at| Log::Positions.file(at), &|at| Log::Offsets.file(at)),
+    ];
+    let state = |operator: &String| {
+        let file = |part: StatePart| move |at| state::file(operator, at, part);
+        chain(&file(StatePart::Snapshot), &file(StatePart::Changes))
+    };
+    let states = operators.iter().map(state).collect::<Vec<_>>();
+    logs.into_iter().chain(states).flatten()
 }
 
 /// Goes back to a batch: what later batches committed is forgotten, and they are run again with the same cuts; or with

@@ -49,6 +49,9 @@ pub struct DirectorySource {
     begun: Option<BegunFile>,
 }
 
+/// Into so many pieces a split is cut at most, however little a batch may hold.
+const PIECES_MAX: u64 = 1 << 12;
+
 /// A part of a file in an offset range.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct FilePart {
@@ -63,6 +66,9 @@ struct FilePart {
     bytes: u64,
     /// Whether this is the end of the file.
     last: bool,
+    /// Whether its borders are others than those of the target, so that it is read in one piece.
+    #[serde(default)]
+    is_piece: bool,
 }
 
 impl FilePart {
@@ -79,6 +85,8 @@ struct BegunFile {
     modified: u64,
     target: u64,
     rest: VecDeque<Split>,
+    /// How many of these, the first ones, are pieces of a split that was too large.
+    pieces: usize,
 }
 
 impl BegunFile {
@@ -86,13 +94,28 @@ impl BegunFile {
         self.rest.iter().map(|split| split.bytes).sum()
     }
 
-    /// Takes splits of together at most `bytes`; if `at_least_one`, the first one whatever it holds.
+    /// Cuts the first split smaller if it holds more than `bytes`.
+    fn fit(&mut self, bytes: u64, format: &dyn Format) -> Result<()> {
+        let Some(split) = self.rest.front().filter(|split| split.bytes > bytes) else { return Ok(()) };
+        let smaller = format.smaller(split, bytes.max(split.bytes.div_ceil(PIECES_MAX)))?;
+        if smaller.len() > 1 {
+            self.rest.pop_front();
+            self.pieces = self.pieces.saturating_sub(1) + smaller.len();
+            smaller.into_iter().rev().for_each(|piece| self.rest.push_front(piece));
+        }
+        Ok(())
+    }
+
+    /// Takes splits of together at most `bytes`, or pieces; if `at_least_one`, the first one whatever it holds.
     fn take(&mut self, bytes: u64, at_least_one: bool) -> Option<FilePart> {
         let mut part: Option<FilePart> = None;
         while let Some(split) = self.rest.front() {
             let taken = part.as_ref().map_or(0, |part| part.bytes);
             let is_free = at_least_one && part.is_none();
-            if taken.saturating_add(split.bytes) > bytes && !is_free {
+            let is_piece = self.pieces > 0;
+            if taken.saturating_add(split.bytes) > bytes && !is_free
+                || part.as_ref().is_some_and(|part| part.is_piece != is_piece)
+            {
                 break;
             }
             let part = part.get_or_insert_with(|| FilePart {
@@ -103,10 +126,12 @@ impl BegunFile {
                 range: split.range.clone(),
                 bytes: 0,
                 last: false,
+                is_piece,
             });
             part.range.end = split.range.end;
             part.bytes += split.bytes;
             self.rest.pop_front();
+            self.pieces = self.pieces.saturating_sub(1);
             part.last = self.rest.is_empty();
         }
         part
@@ -234,15 +259,15 @@ impl DirectorySource {
     }
 
     /// Begins the next file that waits; `false` if none does. A file that cannot be begun goes on waiting.
-    fn begin(&mut self, bytes_max: Option<u64>) -> Result<bool> {
+    fn begin(&mut self) -> Result<bool> {
         while let Some(((modified, name), size)) = self.waiting.first_key_value() {
             let path = self.listing.root().join(name);
             let (modified, name, size) = (*modified, name.clone(), *size);
             // Removed or emptied before its turn: as if it had not been there.
             if let Some((size, modified)) = look_at(&path)?.filter(|(size, _)| *size > 0) {
-                let target = self.split_bytes.min(bytes_max.unwrap_or(u64::MAX)).max(1);
+                let target = self.split_bytes;
                 let rest = VecDeque::from(self.format.splits(&path, size, target)?);
-                self.begun = Some(BegunFile { name: name.to_path_buf(), size, modified, target, rest })
+                self.begun = Some(BegunFile { name: name.to_path_buf(), size, modified, target, rest, pieces: 0 })
                     .filter(|begun| !begun.rest.is_empty());
             }
             self.waiting.remove(&(modified, name));
@@ -259,7 +284,7 @@ impl DirectorySource {
         let mut bytes_left = limits.bytes_max.unwrap_or(u64::MAX);
         while limits.files_max.is_none_or(|files| parts.len() < files.max(1)) {
             let Some(begun) = &mut self.begun else {
-                match self.begin(limits.bytes_max) {
+                match self.begin() {
                     Ok(true) => continue,
                     Ok(false) => break,
                     // What is planned must not be lost: it comes first, and the error when it is met again.
@@ -267,6 +292,9 @@ impl DirectorySource {
                     Err(error) => return Err(error),
                 }
             };
+            if parts.is_empty() {
+                begun.fit(bytes_left, &*self.format)?;
+            }
             let Some(part) = begun.take(bytes_left, parts.is_empty()) else { break };
             bytes_left = bytes_left.saturating_sub(part.bytes);
             if part.last {
@@ -288,7 +316,7 @@ impl DirectorySource {
     fn pieces(&self, part: &FilePart) -> Result<Vec<Piece>> {
         let path = self.listing.root().join(&part.name);
         part.mark().check(&path)?;
-        if part.bytes <= part.target {
+        if part.is_piece || part.bytes <= part.target {
             let split = Split { path, range: part.range.clone(), bytes: part.bytes };
             return Ok(vec![Piece { split, mark: part.mark() }]);
         }
@@ -382,12 +410,21 @@ impl Source for DirectorySource {
         let path = self.listing.root().join(&part.name);
         part.mark().check(&path)?;
         let mut rest = self.format.splits(&path, part.size, part.target)?;
-        rest.retain(|split| split.range.start >= part.range.end);
+        rest.retain(|split| split.range.end > part.range.end);
+        let mut pieces = 0;
+        if let (Some(first), true) = (rest.first_mut(), part.is_piece)
+            && first.range.start < part.range.end
+        {
+            // What is left of a split that was cut smaller. Only files that are cut at bytes have such.
+            first.range.start = part.range.end;
+            first.bytes = first.range.end - first.range.start;
+            pieces = 1;
+        }
         if rest.first().is_none_or(|split| split.range.start != part.range.end) {
             return Err(foreign(&path, &part.range));
         }
         let FilePart { name, size, modified, target, .. } = part;
-        self.begun = Some(BegunFile { name, size, modified, target, rest: rest.into() });
+        self.begun = Some(BegunFile { name, size, modified, target, rest: rest.into(), pieces });
         Ok(())
     }
 

@@ -125,6 +125,15 @@ pub trait Format: Send + Sync + std::fmt::Debug {
     /// A file that cannot be opened or whose structure cannot be read.
     fn splits(&self, path: &Path, file_bytes: u64, target_bytes: u64) -> Result<Vec<Split>>;
 
+    /// Cuts a split into smaller ones of about `target_bytes` each, in order, all of it; one, itself, if it cannot be cut.
+    ///
+    /// # Errors
+    /// As for [`Format::splits`].
+    fn smaller(&self, split: &Split, target_bytes: u64) -> Result<Vec<Split>> {
+        let _ = target_bytes;
+        Ok(vec![split.clone()])
+    }
+
     /// Opens a split for reading. Work is done by the reader, not here.
     ///
     /// # Errors

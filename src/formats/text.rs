@@ -64,6 +64,10 @@ impl Format for TextFormat {
         split_by_lines(path, file_bytes, target_bytes)
     }
 
+    fn smaller(&self, split: &Split, target_bytes: u64) -> Result<Vec<Split>> {
+        cut_smaller(split, target_bytes)
+    }
+
     fn open(&self, split: &Split) -> Result<Box<dyn BatchReader>> {
         let (input, portion) = open_lines(split, self.policy)?;
         self.reader(input, portion)
@@ -79,16 +83,22 @@ impl LineFormat for TextFormat {
 
 /// Cuts a file of lines: evenly, since a reader finds the line borders itself. A compressed file is one split.
 pub(super) fn split_by_lines(path: &Path, file_bytes: u64, target_bytes: u64) -> Result<Vec<Split>> {
-    if file_bytes == 0 || input::compression_of(path)?.is_some() {
-        return Ok(vec![input::whole_split(path, file_bytes)]);
+    cut_smaller(&input::whole_split(path, file_bytes), target_bytes)
+}
+
+/// Cuts a split of a file of lines likewise.
+pub(super) fn cut_smaller(split: &Split, target_bytes: u64) -> Result<Vec<Split>> {
+    let Split { path, range, bytes } = split;
+    if *bytes == 0 || input::compression_of(path)?.is_some() {
+        return Ok(vec![split.clone()]);
     }
-    let parts = file_bytes.div_ceil(target_bytes.max(1));
-    let cut = |part: u64| u64::try_from(u128::from(file_bytes) * u128::from(part) / u128::from(parts));
+    let parts = bytes.div_ceil(target_bytes.max(1));
+    let cut = |part: u64| u64::try_from(u128::from(*bytes) * u128::from(part) / u128::from(parts));
     let cut = |part| cut(part).map_err(|_| Error::internal("a cut lies behind the end of its file"));
     (0..parts)
         .map(|part| {
-            let range = cut(part)?..cut(part + 1)?;
-            Ok(Split { path: path.to_owned(), bytes: range.end - range.start, range })
+            let range = range.start + cut(part)?..range.start + cut(part + 1)?;
+            Ok(Split { path: path.clone(), bytes: range.end - range.start, range })
         })
         .collect()
 }

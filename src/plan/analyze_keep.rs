@@ -164,6 +164,10 @@ pub(super) fn keep(
             keys.push(NamedExpr { name: PANE.to_owned(), expr });
             if is_session { Span::Sessions(windows) } else { Span::Event(windows) }
         }
+        (Over::Event, []) => {
+            let message = "an output mode chooses among groups that outlive their batch, and these do not: all come out";
+            return Err(Error::invalid_query(message).advice("leave it out, use running, or group by a window"));
+        }
         (Over::Event, _) => {
             return Err(Error::invalid_query("there are several windows among the keys").advice("keep one of them"));
         }

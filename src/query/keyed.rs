@@ -123,7 +123,8 @@ impl KeyedDStream {
     /// ```
     #[must_use]
     pub fn aggregate(self, aggregates: impl IntoIterator<Item = Aggregate>) -> DStream {
-        if self.keys.iter().any(Expr::is_window) || self.ttl.is_some() || self.initial.is_some() {
+        let says_more = self.ttl.is_some() || self.initial.is_some() || self.mode.is_some();
+        if says_more || self.keys.iter().any(Expr::is_window) {
             return self.keep(aggregates, Over::Event);
         }
         let aggregates = aggregates.into_iter().collect();

@@ -288,7 +288,11 @@ mod tests {
         let all = |pace: &mut Pace, source, counts| pace.limits(source, &within, counts, None, millis(0)).unwrap();
         let limits = all(&mut pace, 0, true);
         assert_eq!((limits.files_max, limits.bytes_max, limits.rows_max), (Some(3), Some(2_000), Some(50)));
-        assert_eq!(all(&mut pace, 0, false).bytes_max, Some(2_000), "50 rows of 128 bytes would be more");
+        assert_eq!(
+            all(&mut pace, 0, false).bytes_max,
+            Some(50 * 8),
+            "rows are thought to be short before there are some"
+        );
         assert_eq!(all(&mut pace, 1, true).rows_max, Some(7));
         let read = [SourceRead { rows: 10, bytes: 200 }, SourceRead { rows: 7, bytes: 70 }];
         pace.learn(&Done { at: millis(500), read: &read, took: millis(100), delay: millis(0) });

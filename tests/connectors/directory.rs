@@ -7,6 +7,7 @@ use pelton::clock::VirtualClock;
 use pelton::connectors::directory::DirectorySource;
 use pelton::connectors::{Available, ReadLimits, Source};
 use pelton::error::{Error, ErrorKind};
+use pelton::formats::{FormatKind, FormatOptions};
 use tempfile::TempDir;
 
 use crate::contract::check_source;
@@ -266,6 +267,59 @@ fn limits_bound_files_and_bytes_and_the_rest_waits() {
         panic!("no range")
     };
     assert_eq!(rows(&mut source, &all, 1).num_rows(), 5, "all that is there was wanted");
+}
+
+/// Reads all that there is by batches of at most so many bytes in turn, each in another life if `dies`; the rows, and the
+/// rows of each batch.
+fn by_turns(files: &Path, options: &FormatOptions, turns: &[u64], dies: bool) -> (Vec<String>, Vec<usize>) {
+    let format = options.build(Some(&files.with_file_name("0.data"))).unwrap();
+    let open = || DirectorySource::new(files, Arc::clone(&format)).unwrap().split_bytes(1_000);
+    let (mut source, mut committed) = (open(), Vec::new());
+    let (mut all, mut counts) = (Vec::new(), Vec::new());
+    for &bytes in turns.iter().cycle() {
+        let limits = ReadLimits { bytes_max: Some(bytes), ..ReadLimits::default() };
+        let Available::Range(range) = source.next_range(&limits).unwrap() else { break };
+        let batch = rows(&mut source, &range, 1);
+        assert_eq!(rows(&mut source, &range, 3), batch, "three partitions");
+        counts.push(batch.num_rows());
+        let cell = |column, row| arrow_cast::display::array_value_to_string(batch.column(column), row).unwrap();
+        all.extend((0..batch.num_rows()).map(|row| format!("{},{}", cell(0, row), cell(1, row))));
+        committed.push(range);
+        if dies {
+            source = open();
+            source.resume(&committed).unwrap();
+        }
+    }
+    (all, counts)
+}
+
+#[test]
+fn a_batch_keeps_to_bounds_that_become_tighter_inside_a_file() {
+    let cell = |row: usize| if row % 5 == 4 { format!("a, {row}\ntext") } else { "plain".to_owned() };
+    let csv = |row: usize| format!("{row},\"{}\"\n", cell(row));
+    let json = |row: usize| format!("{{\"n\":{row},\"t\":\"{}\"}}\n", cell(row).replace('\n', "\\n"));
+    let csv = (FormatKind::Csv, "n,t\n", &csv as &dyn Fn(usize) -> String);
+    for (kind, header, record) in [csv, (FormatKind::Ndjson, "", &json)] {
+        let folder = TempDir::new().unwrap();
+        for file in 0..3 {
+            let records = (file * 700..(file + 1) * 700).map(record).collect::<String>();
+            put(folder.path(), &format!("{file}.data"), &format!("{header}{records}"), file as u64);
+        }
+        let files = folder.path().join("*.data");
+        let options = FormatOptions::new(kind);
+        let expected: Vec<_> = (0..2_100).map(|row| format!("{row},{}", cell(row))).collect();
+        // No record has fewer bytes than 11, or more than 40.
+        for turns in [&[u64::MAX][..], &[5_000, 100], &[300], &[100, 2_500, 333, 1], &[1]] {
+            for dies in [false, true] {
+                let (all, counts) = by_turns(&files, &options, turns, dies);
+                assert!(all == expected, "{kind:?} {turns:?} {dies}: {} rows", all.len());
+                let most = counts.iter().zip(turns.iter().cycle()).map(|(&rows, &bytes)| (rows as u64, bytes));
+                for (rows, bytes) in most.filter(|(_, bytes)| *bytes < 10_000) {
+                    assert!(rows <= bytes / 11 + 4, "{kind:?} {turns:?} {dies}: {rows} rows in {bytes} bytes");
+                }
+            }
+        }
+    }
 }
 
 #[test]

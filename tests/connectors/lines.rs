@@ -35,6 +35,12 @@ impl Format for SlowLines {
         line_schema()
     }
 
+    fn smaller(&self, split: &Split, target_bytes: u64) -> Result<Vec<Split>> {
+        let starts = (split.range.start..split.range.end).step_by(usize::try_from(target_bytes).unwrap());
+        let ranges = starts.map(|start| start..split.range.end.min(start + target_bytes));
+        Ok(ranges.map(|range| Split { path: split.path.clone(), bytes: range.end - range.start, range }).collect())
+    }
+
     fn splits(&self, path: &Path, file_bytes: u64, target_bytes: u64) -> Result<Vec<Split>> {
         let starts = (0..file_bytes).step_by(usize::try_from(target_bytes).unwrap());
         Ok(starts

@@ -17,6 +17,8 @@ pub(crate) struct Road {
     form: Form,
     /// The road cuts the input into more than one micro-batch.
     cuts: bool,
+    /// The query ends after each micro-batch of a file, and another life goes on from its checkpoint, with other partitions.
+    has_lives: bool,
 }
 
 const PLAIN: Road = Road {
@@ -25,6 +27,7 @@ const PLAIN: Road = Road {
     source_sets: &[],
     form: Form::Plain,
     cuts: false,
+    has_lives: false,
 };
 
 /// Pieces so small that several partitions have something to do.
@@ -39,7 +42,7 @@ const fn formed(name: &'static str, form: Form) -> Road {
 }
 
 const fn cut(name: &'static str, sets: &'static [&'static str]) -> Road {
-    Road { name, sets, source_sets: SMALL, form: Form::Pieces, cuts: true }
+    Road { name, sets, source_sets: SMALL, form: Form::Pieces, cuts: true, has_lives: false }
 }
 
 /// Roads for queries that regroup the rows of a micro-batch: all rows are in one.
@@ -71,6 +74,7 @@ pub(crate) const ROW_ROADS: &[Road] = &[
     formed("gzip", Form::Gzip),
     cut("a file a batch", &["trigger=available_now", "partitions=2", "limits.files=1"]),
     cut("a few bytes a batch", &["trigger=available_now", "partitions=3", "limits.bytes=1500"]),
+    Road { has_lives: true, ..cut("a file a life", &["trigger=once", "threads=2"]) },
     cut("a few bytes a batch, reference", &["trigger=available_now", "limits.bytes=4001", "device=reference"]),
 ];
 
@@ -95,6 +99,9 @@ impl Case {
         let mut pipeline = self.pipeline.clone();
         let mut set = |key_and_value: String| pipeline.set(&key_and_value).unwrap();
         road.sets.iter().for_each(|key_and_value| set((*key_and_value).to_owned()));
+        if road.has_lives {
+            set(format!("checkpoint='{}'", folder.path().join("checkpoint").display()));
+        }
         set(format!("sink.answer.path='{}'", answer.display()));
         for source in &self.sources {
             let input = folder.path().join(&source.name);
@@ -102,14 +109,48 @@ impl Case {
             set(format!("source.{}.path='{}'", source.name, input.display()));
             road.source_sets.iter().for_each(|said| set(format!("source.{}.{said}", source.name)));
         }
-        let context = pipeline.context(&Surroundings::default()).map_err(|error| error.to_string())?;
-        let query = context.start().map_err(|error| error.to_string())?;
-        let totals = query.await_termination().map_err(|error| error.to_string())?;
-        if road.cuts != (totals.batches > 1) {
-            return Err(format!("the road was to lead elsewhere, not over {} batches", totals.batches));
+        let batches = if road.has_lives { self.live(pipeline, folder.path())? } else { run(&pipeline)? };
+        if road.cuts != (batches > 1) {
+            return Err(format!("the road was to lead elsewhere, not over {batches} batches"));
         }
         Ok(rows(&answer))
     }
+
+    /// A life for each file: those laid out come one after another. How many batches that were.
+    fn live(&self, mut pipeline: Pipeline, folder: &Path) -> Result<u64, String> {
+        let mut waiting = Vec::new();
+        for source in &self.sources {
+            let (input, apart) = (folder.join(&source.name), folder.join(format!("{}-waits", source.name)));
+            fs::rename(&input, &apart).unwrap();
+            fs::create_dir(&input).unwrap();
+            let mut files: Vec<_> = fs::read_dir(&apart).unwrap().map(|entry| entry.unwrap().path()).collect();
+            files.sort();
+            waiting.push((input, files.into_iter()));
+        }
+        let mut batches = 0;
+        for partitions in [1, 3, 2].into_iter().cycle() {
+            let mut has_come = false;
+            for (input, files) in &mut waiting {
+                if let Some(file) = files.next() {
+                    fs::rename(&file, input.join(file.file_name().unwrap())).unwrap();
+                    has_come = true;
+                }
+            }
+            if !has_come {
+                break;
+            }
+            pipeline.set(&format!("partitions={partitions}")).unwrap();
+            batches += run(&pipeline)?;
+        }
+        Ok(batches)
+    }
+}
+
+/// Runs a query to its end; how many batches it had.
+fn run(pipeline: &Pipeline) -> Result<u64, String> {
+    let context = pipeline.context(&Surroundings::default()).map_err(|error| error.to_string())?;
+    let query = context.start().map_err(|error| error.to_string())?;
+    Ok(query.await_termination().map_err(|error| error.to_string())?.batches)
 }
 
 /// All rows of the files in a folder, in order.

@@ -51,6 +51,43 @@ fn a_sound_checkpoint_has_no_damage_and_all_batches_to_go_back_to() {
 }
 
 #[test]
+fn a_missing_file_is_told_wherever_the_query_would_miss_it() {
+    for query in &queries::ALL[..4] {
+        let (folder, site) = finished(query);
+        let expected = undisturbed(&site.input, query);
+        let whole = folder.path().join("whole");
+        copy_folder(&site.checkpoint, &whole);
+        let mut lost: Vec<PathBuf> = checkpoint_files(&site);
+        // Without this file there is no checkpoint, as everybody says.
+        lost.retain(|file| *file != site.checkpoint.join("query"));
+        lost.extend(
+            fs::read_dir(site.checkpoint.join("state")).into_iter().flatten().map(|entry| entry.unwrap().path()),
+        );
+        for file in lost {
+            if file.is_dir() { fs::remove_dir_all(&file) } else { fs::remove_file(&file) }.unwrap();
+            let report = verify(&site.store()).unwrap();
+            match site.run(query, site.store()) {
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+                    assert!(!report.damages.is_empty(), "{} is missing, and nobody said so", file.display());
+                    assert!(!report.sound.contains(&7));
+                    if let Some(&sound) = report.sound.last() {
+                        rollback(&site.store(), sound, false).unwrap();
+                        site.run(query, site.store()).unwrap();
+                    }
+                }
+                Ok(()) => assert!(report.damages.is_empty(), "{}: {:?}", file.display(), report.damages),
+            }
+            if !report.sound.is_empty() {
+                assert_eq!(site.written(), expected, "{}", file.display());
+            }
+            fs::remove_dir_all(&site.checkpoint).unwrap();
+            copy_folder(&whole, &site.checkpoint);
+        }
+    }
+}
+
+#[test]
 fn every_damaged_file_is_named_with_its_byte_and_the_way_back_gives_the_same_bytes() {
     for (number, query) in queries::ALL.iter().enumerate() {
         let (folder, site) = finished(query);

@@ -20,6 +20,8 @@ fn output_modes_that_mean_nothing_are_refused() {
     assert!(said.contains("without a watermark") && said.contains("with_watermark"), "{said}");
     let said = error(|visits| by_city(visits).output_mode(OutputMode::Update).over_batches(seconds(1), None, [len()]));
     assert!(said.contains("all its groups"), "{said}");
+    let said = error(|visits| by_city(visits).output_mode(OutputMode::Update).aggregate([len()]));
+    assert!(said.contains("all come out") && said.contains("use running"), "{said}");
 }
 
 #[test]

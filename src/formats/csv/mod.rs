@@ -134,6 +134,20 @@ impl Format for CsvFormat {
         })
     }
 
+    fn smaller(&self, split: &Split, target_bytes: u64) -> Result<Vec<Split>> {
+        if input::compression_of(&split.path)?.is_some() {
+            return Ok(vec![split.clone()]);
+        }
+        let header = match self.options.header && split.range.start == 0 {
+            true => match header::first_record(&split.path, self.options.marks) {
+                Err(error) if error.kind() == ErrorKind::BadRecord => return Ok(vec![split.clone()]),
+                header => header?,
+            },
+            false => None,
+        };
+        split::cut_smaller(split, target_bytes, header.map_or(0, |header| header.end), self.options.marks)
+    }
+
     fn open(&self, split: &Split) -> Result<Box<dyn BatchReader>> {
         let (input, portion) = if split.range.start == 0 {
             open_lines(split, self.options.policies.record)?

@@ -78,7 +78,7 @@ pub(super) fn split_between_records(
         Some(quote) => !holds(path, file_bytes, quote)?,
         None => true,
     };
-    let mut borders = Borders::new(path, marks)?;
+    let mut borders = Borders::from(path, marks, 0)?;
     let mut cuts = vec![0];
     let mut wanted = target.max(first_cut);
     while wanted < file_bytes {
@@ -93,8 +93,31 @@ pub(super) fn split_between_records(
         wanted = border + target;
     }
     cuts.push(file_bytes);
+    Ok(between(path, &cuts))
+}
+
+/// Cuts a split, which begins with a record, into smaller ones of about `target` bytes, the first cut not before `first_cut`.
+pub(super) fn cut_smaller(split: &Split, target: u64, first_cut: u64, marks: Marks) -> Result<Vec<Split>> {
+    let Split { path, range, .. } = split;
+    let mut borders = Borders::from(path, marks, range.start)?;
+    let mut cuts = vec![range.start];
+    let mut wanted = (range.start + target.max(1)).max(first_cut);
+    while wanted < range.end {
+        let border = borders.first_from(wanted, range.end)?;
+        if border >= range.end {
+            break;
+        }
+        cuts.push(border);
+        wanted = border + target.max(1);
+    }
+    cuts.push(range.end);
+    Ok(between(path, &cuts))
+}
+
+/// The splits between these cuts.
+fn between(path: &Path, cuts: &[u64]) -> Vec<Split> {
     let split = |pair: &[u64]| Split { path: path.to_owned(), range: pair[0]..pair[1], bytes: pair[1] - pair[0] };
-    Ok(cuts.windows(2).map(split).collect())
+    cuts.windows(2).map(split).collect()
 }
 
 /// The first end of a line at or after `wanted`, which is not 0; the end of the file if there is none.
@@ -167,16 +190,19 @@ struct Borders<'a> {
 }
 
 impl<'a> Borders<'a> {
-    fn new(path: &'a Path, marks: Marks) -> Result<Self> {
+    /// From this border on.
+    fn from(path: &'a Path, marks: Marks, byte: u64) -> Result<Self> {
+        let mut file = input::open_file(path)?;
+        file.seek(SeekFrom::Start(byte)).map_err(|error| Error::io(path, "read", error))?;
         Ok(Self {
             path,
-            file: input::open_file(path)?,
+            file,
             scanner: Scanner::new(marks),
             buffer: vec![0; BLOCK_BYTES],
             start: 0,
             filled: 0,
             drained: false,
-            byte: 0,
+            byte,
             in_long_line: false,
         })
     }

@@ -20,7 +20,7 @@ use crate::formats::column::{BinaryText, Rows, coded_schema, idle_columns};
 use crate::formats::input::Input;
 use crate::formats::json::decode::JsonDecoder;
 use crate::formats::lines::{LineFormat, Portion, RecordReader};
-use crate::formats::text::{open_lines, or_broken, split_by_lines};
+use crate::formats::text::{cut_smaller, open_lines, or_broken, split_by_lines};
 use crate::formats::{BatchReader, Format, Split};
 
 /// NDJSON files of one schema.
@@ -75,6 +75,10 @@ impl Format for JsonFormat {
 
     fn splits(&self, path: &Path, file_bytes: u64, target_bytes: u64) -> Result<Vec<Split>> {
         split_by_lines(path, file_bytes, target_bytes)
+    }
+
+    fn smaller(&self, split: &Split, target_bytes: u64) -> Result<Vec<Split>> {
+        cut_smaller(split, target_bytes)
     }
 
     fn open(&self, split: &Split) -> Result<Box<dyn BatchReader>> {
