@@ -244,6 +244,16 @@ impl PreparedStage for AutoStage {
         Ok(if shared.search.found().is_some() { task } else { Box::new(EarlyTask { shared, task }) })
     }
 
+    /// As long as there is no GPU: what has begun on the CPU stays there.
+    fn begin_turns(&self) -> Result<Option<Box<dyn StageTask>>> {
+        let shared = Arc::clone(&self.shared);
+        if shared.both().is_some() {
+            return Ok(None);
+        }
+        let begun = self.cpu.begin_turns()?;
+        Ok(begun.map(|task| if shared.search.found().is_some() { task } else { Box::new(EarlyTask { shared, task }) }))
+    }
+
     fn keep(&self) -> Result<Box<dyn Kept>> {
         self.cpu.keep()
     }
@@ -294,6 +304,10 @@ impl StageTask for EarlyTask {
     fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         self.shared.saw(batch.num_rows());
         self.task.push(batch)
+    }
+
+    fn begin_turn(&mut self, turn: u64) -> Result<()> {
+        self.task.begin_turn(turn)
     }
 
     fn settle(&mut self) -> Result<()> {

@@ -103,6 +103,16 @@ pub trait PreparedStage: Send + Sync {
         self.begin()
     }
 
+    /// Starts a task that takes turns with others of its kind: each takes in stretches of the rows, in turns that have numbers
+    /// ([`StageTask::begin_turn`]), and merging what they give is merging what tasks gave that had the same stretches one
+    /// after another. None where that cannot be, since the order of rows counts.
+    ///
+    /// # Errors
+    /// As for [`PreparedStage::begin`].
+    fn begin_turns(&self) -> Result<Option<Box<dyn StageTask>>> {
+        Ok(None)
+    }
+
     /// No groups yet, for a stage whose groups outlive their batch: its partials are taken in there, and not merged.
     ///
     /// # Errors
@@ -210,6 +220,16 @@ pub trait StageTask: Send {
     /// # Errors
     /// A value that cannot be computed, or a user's function that failed.
     fn push(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// The rows from now on belong to this turn: they come after all rows of earlier turns, whichever task takes them in, and
+    /// in the order of the tasks within the turn. Turn 0 has begun before; turns rise. Only for tasks of
+    /// [`PreparedStage::begin_turns`].
+    ///
+    /// # Errors
+    /// `Internal` by other tasks.
+    fn begin_turn(&mut self, turn: u64) -> Result<()> {
+        Err(Error::internal(format!("a task that takes no turns was told of turn {turn}")))
+    }
 
     /// Runs rows that wait for more, since all have been pushed: what is told of the task is whole afterwards.
     ///

@@ -159,6 +159,13 @@ impl PreparedStage for CpuStage {
         Ok(self.begin_task(moment)?)
     }
 
+    fn begin_turns(&self) -> Result<Option<Box<dyn StageTask>>> {
+        match self.end.as_ref() {
+            Ending::Reduce { reduce, keep: None, .. } if !reduce.follows_order() => Ok(Some(self.begin()?)),
+            _ => Ok(None),
+        }
+    }
+
     fn keep(&self) -> Result<Box<dyn Kept>> {
         match self.end.as_ref() {
             Ending::Reduce { keep: Some((keep, schema, initial)), .. } => match &keep.span {
@@ -301,13 +308,13 @@ pub(super) fn held<T>(partials: Vec<Partial>, pick: impl Fn(Held) -> Option<T>) 
 /// All groups of a keyed reduce in one task, in the order of the partials; none without partials. Tasks that are not needed
 /// any more go to `keep`.
 pub(super) fn combined(partials: Vec<Partial>, keep: impl Fn(Box<CpuTask>)) -> Result<Option<Box<CpuTask>>> {
-    let mut tasks = reduce_tasks(partials)?.into_iter();
-    let Some(mut all) = tasks.next() else { return Ok(None) };
-    for mut later in tasks {
-        all.groups()?.take_over(later.groups()?)?;
-        keep(later);
-    }
-    Ok(Some(all))
+    let mut tasks = reduce_tasks(partials)?;
+    let mut groups = tasks.iter_mut().map(|task| task.groups()).collect::<Result<Vec<_>>>()?;
+    Groups::combine(&mut groups)?;
+    let mut tasks = tasks.into_iter();
+    let all = tasks.next();
+    tasks.for_each(keep);
+    Ok(all)
 }
 
 /// Takes the tasks of a keyed reduce back.
@@ -473,6 +480,11 @@ impl StageTask for CpuTask {
             self.push_tile(steps, batch.slice(start, len))?;
             start += len;
         }
+        Ok(())
+    }
+
+    fn begin_turn(&mut self, turn: u64) -> Result<()> {
+        self.groups()?.begin_turn(turn);
         Ok(())
     }
 

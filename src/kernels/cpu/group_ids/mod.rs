@@ -70,6 +70,9 @@ pub(crate) trait Ticket: Send + Sync {
     /// Takes in which places have appeared, in this order, after those that are here.
     fn note(&mut self, _places: &[u32]) {}
 
+    /// As [`Ticket::note`], but they are all that have appeared.
+    fn note_anew(&mut self, _places: &[u32]) {}
+
     /// Gives all values ids in the order of their first rows again, if they have others; says which ids there were, in
     /// the order of those that there are now.
     fn renumber_back(&mut self) -> Option<Vec<u32>> {
@@ -235,6 +238,13 @@ impl GroupIds {
     pub(crate) fn note(&mut self, places: &[u32]) {
         if let [column] = &mut self.columns[..] {
             column.ticket.note(places);
+        }
+    }
+
+    /// As [`Ticket::note_anew`].
+    pub(crate) fn note_anew(&mut self, places: &[u32]) {
+        if let [column] = &mut self.columns[..] {
+            column.ticket.note_anew(places);
         }
     }
 

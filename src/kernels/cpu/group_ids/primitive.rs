@@ -483,6 +483,13 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
         }
     }
 
+    fn note_anew(&mut self, places: &[u32]) {
+        if let Some(own) = &mut self.places {
+            own.forget();
+        }
+        self.note(places);
+    }
+
     fn renumber_back(&mut self) -> Option<Vec<u32>> {
         self.widen_bounds();
         let places = self.places.take()?;
