@@ -266,6 +266,18 @@ impl PreparedStage for AutoStage {
         self.shared.one(self.cpu.as_ref()).combine(partials)
     }
 
+    fn add_cuts(&self, before: Option<Partial>, cuts: Vec<Partial>) -> Result<(Vec<Partial>, Vec<Box<dyn StageTask>>)> {
+        // What a GPU could have taken over goes on in tasks that ask for one.
+        match self.shared.both() {
+            Some(_) => Ok((before.into_iter().chain(cuts).collect(), Vec::new())),
+            None => self.cpu.add_cuts(before, cuts),
+        }
+    }
+
+    fn give_back(&self, partial: Partial) {
+        self.cpu.give_back(partial);
+    }
+
     fn group_ids(&self) -> Option<String> {
         self.shared.both.get().and_then(Option::as_ref).map_or(&*self.cpu, |both| both.gpu.beside()).group_ids()
     }

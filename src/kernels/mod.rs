@@ -137,6 +137,20 @@ pub trait PreparedStage: Send + Sync {
         Ok(partials)
     }
 
+    /// Puts the partials of cuts behind what was made of all cuts before, if there were some. Gives the partials that there are
+    /// then, in their order, and tasks that have nothing left and may take another cut.
+    ///
+    /// # Errors
+    /// As for [`PreparedStage::merge`].
+    fn add_cuts(&self, before: Option<Partial>, cuts: Vec<Partial>) -> Result<(Vec<Partial>, Vec<Box<dyn StageTask>>)> {
+        Ok((before.into_iter().chain(cuts).collect(), Vec::new()))
+    }
+
+    /// Takes back what nobody needs any more: its memory may serve another task.
+    fn give_back(&self, partial: Partial) {
+        drop(partial);
+    }
+
     /// How a keyed reduce finds the groups of its rows: what is possible before the first run, and what the rows of the
     /// latest run made of it afterwards. For people; none if there is nothing to tell.
     fn group_ids(&self) -> Option<String> {

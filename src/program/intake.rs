@@ -32,6 +32,8 @@ pub(super) struct Intake {
     waves: u64,
     /// Rows of the cut that is not full.
     rows_of_cut: usize,
+    /// Tasks that have handed their cuts over to the closed ones, and may go on with others.
+    free: Vec<Box<dyn StageTask>>,
     waiting: Vec<RecordBatch>,
     rows_waiting: usize,
 }
@@ -110,6 +112,8 @@ impl Intake {
         if self.parts() == 0 {
             self.open.push(program.placed[self.stage].stage.begin().map_err(place)?);
         }
+        let free = std::mem::take(&mut self.free).into_iter();
+        free.flat_map(StageTask::finish).for_each(|part| program.placed[self.stage].stage.give_back(part));
         let open = std::mem::take(&mut self.open).into_iter();
         open.map(|task| guarded(|| task.finish()).map_err(place)).try_for_each(|part| {
             self.closed.push(part?);
@@ -227,30 +231,29 @@ impl Intake {
             self.waiting = cuts.pop().unwrap_or_default();
             self.rows_waiting = pieces::rows(&self.waiting);
         }
-        let mut tasks = std::mem::take(&mut self.open);
-        while tasks.len() < cuts.len() {
-            tasks.push(work.stage().begin()?);
-        }
-        let run =
-            |(mut task, rows): (Box<dyn StageTask>, &Vec<RecordBatch>)| work.push(&mut *task, rows).map(|()| task);
-        let done = match (tasks.pop(), cuts.as_slice()) {
-            (Some(task), [rows]) => vec![run((task, rows))],
-            (Some(task), cuts) => {
-                tasks.push(task);
-                tasks.into_par_iter().zip(cuts).map(run).collect()
+        let last = cuts.len();
+        let threads = if last > 1 { rayon::current_num_threads() } else { 1 };
+        for (wave, cuts) in cuts.chunks(threads).enumerate() {
+            let mut tasks = std::mem::take(&mut self.open);
+            while tasks.len() < cuts.len() {
+                tasks.push(self.free.pop().map_or_else(|| work.stage().begin(), Ok)?);
             }
-            (None, _) => Vec::new(),
-        };
-        let mut done = done.into_iter().collect::<Result<Vec<_>>>()?;
-        self.rows_of_cut = 0;
-        if !is_full && is_all {
-            self.rows_of_cut = rows_of_last;
-            self.open.extend(done.pop());
+            let done = match cuts {
+                [rows] => vec![work.push(&mut *tasks[0], rows)],
+                _ => tasks.par_iter_mut().zip(cuts).map(|(task, rows)| work.push(&mut **task, rows)).collect(),
+            };
+            done.into_iter().collect::<Result<()>>()?;
+            self.rows_of_cut = 0;
+            if !is_full && is_all && wave * threads + cuts.len() == last {
+                self.rows_of_cut = rows_of_last;
+                self.open.extend(tasks.pop());
+            }
+            let parts = tasks.into_iter().map(|task| guarded(|| task.finish())).collect::<Result<Vec<_>>>()?;
+            let (closed, free) = guarded(|| work.stage().add_cuts(self.closed.pop(), parts))?;
+            self.closed.extend(closed);
+            self.free.extend(free);
         }
-        done.into_iter().try_for_each(|task| {
-            self.closed.push(guarded(|| task.finish())?);
-            Ok(())
-        })
+        Ok(())
     }
 }
 

@@ -278,6 +278,34 @@ impl PreparedStage for CpuStage {
         }
     }
 
+    fn add_cuts(&self, before: Option<Partial>, cuts: Vec<Partial>) -> Result<(Vec<Partial>, Vec<Box<dyn StageTask>>)> {
+        if !matches!(self.end.as_ref(), Ending::Reduce { .. }) {
+            return Ok((before.into_iter().chain(cuts).collect(), Vec::new()));
+        }
+        let mut tasks = reduce_tasks(before.into_iter().chain(cuts).collect())?.into_iter();
+        let Some(mut before) = tasks.next() else { return Ok((Vec::new(), Vec::new())) };
+        let (mut apart, mut free): (Vec<Partial>, Vec<Box<dyn StageTask>>) = (Vec::new(), Vec::new());
+        for mut task in tasks {
+            let groups = task.groups()?;
+            // Behind a cut that stays apart, all others do.
+            if apart.is_empty() && groups.hands_over() && before.groups()?.hands_over() {
+                groups.hand_over(before.groups()?)?;
+                free.push(task);
+            } else {
+                apart.push(Partial::Groups(task));
+            }
+        }
+        Ok((std::iter::once(Partial::Groups(before)).chain(apart).collect(), free))
+    }
+
+    fn give_back(&self, partial: Partial) {
+        if let (Ending::Reduce { .. }, Partial::Groups(any)) = (self.end.as_ref(), partial)
+            && let Ok(task) = any.downcast()
+        {
+            self.spare.keep(task);
+        }
+    }
+
     fn group_ids(&self) -> Option<String> {
         let Ending::Reduce { reduce, .. } = self.end.as_ref() else { return None };
         let names = reduce.keys().iter().map(|key| key.name().as_str());

@@ -61,6 +61,11 @@ pub(crate) trait Ticket: Send + Sync {
         0
     }
 
+    /// The ids in the order of their values' first rows, if that is not their own.
+    fn order(&self) -> Option<Vec<u32>> {
+        None
+    }
+
     /// If ids are places in a range: the least value of the range, and the ids that have appeared, in the order of their
     /// first rows.
     fn places(&self) -> Option<(i128, &[u32])> {
@@ -227,6 +232,11 @@ impl GroupIds {
     /// As [`Ticket::holes`].
     pub(crate) fn holes(&self) -> usize {
         if let [column] = &self.columns[..] { column.ticket.holes() } else { 0 }
+    }
+
+    /// As [`Ticket::order`].
+    pub(crate) fn order(&self) -> Option<Vec<u32>> {
+        if let [column] = &self.columns[..] { column.ticket.order() } else { None }
     }
 
     /// As [`Ticket::places`].

@@ -7,6 +7,7 @@
 //! (`fours` are its loops over four of them), `feed` knows the values under one filter, `lane_whole`, `lane_float`,
 //! `lane_ordered` and `lane_least` say what numbers a row brings, `total` makes the results. The other aggregates have a
 //! file each, over the loop in `state`. `merge` puts the groups of partitions together, and the rows that were `deferred`, in an order that `turns` knows;
+//! `cuts` adds up ordered sums;
 //! `stored` turns groups into columns that can leave the process, and back; `seeded` makes groups of answers; `select`
 //! takes groups out of others.
 
@@ -14,6 +15,7 @@
 pub(crate) mod absorb;
 pub(in crate::kernels::cpu) mod columns;
 mod concat;
+mod cuts;
 mod deferred;
 pub mod distinct;
 mod extreme_bytes;
@@ -60,6 +62,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
+use self::cuts::Handed;
 pub(in crate::kernels::cpu) use self::deferred::gather_column;
 use self::deferred::{Deferred, Piece};
 use self::laned::Laned;
@@ -160,6 +163,7 @@ impl KeyedReduce {
             defers: false,
             deferred: Deferred::default(),
             turns: Turns::default(),
+            handed: Handed::default(),
         };
         if self.0.keys.is_empty() {
             groups.take_in_nothing()?;
@@ -200,6 +204,7 @@ pub struct Groups {
     /// Rows after those of the groups.
     deferred: Deferred,
     turns: Turns,
+    handed: Handed,
 }
 
 impl Groups {
@@ -304,6 +309,7 @@ impl Groups {
 
     /// Gives each of the groups `from`, among so many, another id: there are as many ids now as their keys have.
     fn move_groups(&mut self, from: &[u32], to: &[u32], before: usize) -> Result<()> {
+        self.handed.clear();
         let mapping = Mapping { from, to, later_groups: before, groups: self.slots() };
         let empty = KeyedReduce(Arc::clone(&self.prepared)).begin()?;
         let laned = std::mem::replace(&mut self.laned, empty.laned);
@@ -417,6 +423,7 @@ impl Groups {
         self.inputs.clear();
         (self.may_defer, self.defers, self.deferred) = (true, false, Deferred::default());
         self.turns.clear();
+        self.handed.clear();
         if self.prepared.keys.is_empty() { self.take_in_nothing() } else { Ok(()) }
     }
 
