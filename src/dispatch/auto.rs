@@ -16,8 +16,8 @@ use crate::error::Result;
 use crate::kernels::cpu::CpuBackend;
 use crate::kernels::gpu::{GATHERED_BYTES_MAX, GpuStage, GpuTask, Traffic, gathered_bytes, refusal};
 use crate::kernels::{
-    Backend, DeviceChoice, Findings, Flow, Kept, Moment, Notice, Partial, Partitions, PreparedStage, Sighting,
-    StageTask,
+    AddedCuts, Backend, DeviceChoice, Findings, Flow, Kept, Moment, Notice, Partial, Partitions, PreparedStage,
+    Sighting, StageTask,
 };
 use crate::plan::stage::{Registry, Stage};
 
@@ -266,7 +266,7 @@ impl PreparedStage for AutoStage {
         self.shared.one(self.cpu.as_ref()).combine(partials)
     }
 
-    fn add_cuts(&self, before: Option<Partial>, cuts: Vec<Partial>) -> Result<(Vec<Partial>, Vec<Box<dyn StageTask>>)> {
+    fn add_cuts(&self, before: Option<Partial>, cuts: Vec<Partial>) -> Result<AddedCuts> {
         // What a GPU could have taken over goes on in tasks that ask for one.
         match self.shared.both() {
             Some(_) => Ok((before.into_iter().chain(cuts).collect(), Vec::new())),

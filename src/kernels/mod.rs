@@ -52,6 +52,9 @@ pub use validate::Findings;
 /// What a stage gives: for each partition its batches, in order. Empty batches may be left out.
 pub type Partitions = Vec<Vec<RecordBatch>>;
 
+/// What there is once cuts were added up: partials, in order, and tasks that have nothing left and may take another cut.
+pub type AddedCuts = (Vec<Partial>, Vec<Box<dyn StageTask>>);
+
 /// A way to run fused stages.
 pub trait Backend: Send + Sync + fmt::Debug {
     /// Short name used by `explain`, in progress records and benchmark ids, e.g. `cpu`.
@@ -142,7 +145,7 @@ pub trait PreparedStage: Send + Sync {
     ///
     /// # Errors
     /// As for [`PreparedStage::merge`].
-    fn add_cuts(&self, before: Option<Partial>, cuts: Vec<Partial>) -> Result<(Vec<Partial>, Vec<Box<dyn StageTask>>)> {
+    fn add_cuts(&self, before: Option<Partial>, cuts: Vec<Partial>) -> Result<AddedCuts> {
         Ok((before.into_iter().chain(cuts).collect(), Vec::new()))
     }
 

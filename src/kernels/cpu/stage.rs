@@ -20,6 +20,7 @@ use super::reduce::columns::Columns;
 use super::reduce::distinct::Distinct;
 use super::reduce::reduce_with::{Folded, ReduceWith};
 use super::reduce::{Groups, KeyedReduce};
+use super::reduce_tasks::{add_cuts, combined, reduce_tasks};
 use super::repartition::{limit, repartition};
 use super::seen::Seen;
 use super::sessions::KeptSessions;
@@ -32,7 +33,9 @@ use crate::error::{Error, Result};
 use crate::expr::TypedAggregate;
 use crate::kernels::keep::first_open_pane;
 use crate::kernels::sort as sort_contract;
-use crate::kernels::{Findings, Flow, Kept, Moment, Partial, Partitions, PreparedStage, Sighting, StageTask};
+use crate::kernels::{
+    AddedCuts, Findings, Flow, Kept, Moment, Partial, Partitions, PreparedStage, Sighting, StageTask,
+};
 use crate::limits::ROWS_PER_READ_MAX;
 use crate::plan::keep::{Keep, RowWindows, Span};
 use crate::plan::operator::{DropDuplicates, FoldWindows, JoinStreams, MapState, Memory};
@@ -278,24 +281,11 @@ impl PreparedStage for CpuStage {
         }
     }
 
-    fn add_cuts(&self, before: Option<Partial>, cuts: Vec<Partial>) -> Result<(Vec<Partial>, Vec<Box<dyn StageTask>>)> {
+    fn add_cuts(&self, before: Option<Partial>, cuts: Vec<Partial>) -> Result<AddedCuts> {
         if !matches!(self.end.as_ref(), Ending::Reduce { .. }) {
             return Ok((before.into_iter().chain(cuts).collect(), Vec::new()));
         }
-        let mut tasks = reduce_tasks(before.into_iter().chain(cuts).collect())?.into_iter();
-        let Some(mut before) = tasks.next() else { return Ok((Vec::new(), Vec::new())) };
-        let (mut apart, mut free): (Vec<Partial>, Vec<Box<dyn StageTask>>) = (Vec::new(), Vec::new());
-        for mut task in tasks {
-            let groups = task.groups()?;
-            // Behind a cut that stays apart, all others do.
-            if apart.is_empty() && groups.hands_over() && before.groups()?.hands_over() {
-                groups.hand_over(before.groups()?)?;
-                free.push(task);
-            } else {
-                apart.push(Partial::Groups(task));
-            }
-        }
-        Ok((std::iter::once(Partial::Groups(before)).chain(apart).collect(), free))
+        add_cuts(before.into_iter().chain(cuts).collect())
     }
 
     fn give_back(&self, partial: Partial) {
@@ -333,29 +323,7 @@ pub(super) fn held<T>(partials: Vec<Partial>, pick: impl Fn(Held) -> Option<T>) 
     partials.into_iter().map(one).collect()
 }
 
-/// All groups of a keyed reduce in one task, in the order of the partials; none without partials. Tasks that are not needed
-/// any more go to `keep`.
-pub(super) fn combined(partials: Vec<Partial>, keep: impl Fn(Box<CpuTask>)) -> Result<Option<Box<CpuTask>>> {
-    let mut tasks = reduce_tasks(partials)?;
-    let mut groups = tasks.iter_mut().map(|task| task.groups()).collect::<Result<Vec<_>>>()?;
-    Groups::combine(&mut groups)?;
-    let mut tasks = tasks.into_iter();
-    let all = tasks.next();
-    tasks.for_each(keep);
-    Ok(all)
-}
-
-/// Takes the tasks of a keyed reduce back.
-#[expect(clippy::vec_box, reason = "they are kept in these boxes for the next batch")]
-fn reduce_tasks(partials: Vec<Partial>) -> Result<Vec<Box<CpuTask>>> {
-    let one = |partial| match partial {
-        Partial::Groups(any) => any.downcast().map_err(|_| foreign()),
-        Partial::Rows(_) => Err(foreign()),
-    };
-    partials.into_iter().map(one).collect()
-}
-
-fn foreign() -> Error {
+pub(super) fn foreign() -> Error {
     Error::internal("a stage was given the partials of another")
 }
 

@@ -59,7 +59,7 @@ impl Groups {
             return Ok(()); // no row came
         }
         self.find_new_groups(before)?;
-        let Handed { from, to, .. } = &self.handed;
+        let Handed { from, to, .. } = &*self.handed;
         let mapping = Mapping { from, to, later_groups: self.slots(), groups: before.slots() };
         merge::merge_states(before, self, &mapping)?;
         self.laned.clear();
@@ -86,7 +86,7 @@ impl Groups {
         let keys = self.ids.keys()?;
         let keys = keys.iter().map(|key| take(key, &rows, None)).collect::<Result<Vec<_>, _>>()?;
         let there = before.ids_of_all(&keys, new.len())?;
-        let Handed { from, to, ids, .. } = &mut self.handed;
+        let Handed { from, to, ids, .. } = &mut *self.handed;
         ids.resize(self.ids.len().max(groups), NOT_TAKEN);
         new.iter().zip(there).for_each(|(&id, there)| ids[id as usize] = there);
         // By ids, so that the lanes are gone through from their beginning to their end.
@@ -116,10 +116,11 @@ mod tests {
     /// Rows of a cut: ever more keys from cut to cut, and others in odd ones; some keys and values are null.
     fn rows(cut: usize, len: usize, kinds: usize) -> (Vec<ArrayRef>, ArrayRef) {
         let word = |row: usize| ((cut * 1_000_003 + row + 1) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 24;
-        let key = |row: usize| (word(row) % (40 + 30 * cut as u64) + 25 * (cut as u64 % 2)) as i64;
+        let key = |row: usize| (word(row) % (40 + 30 * cut as u64) + 25 * (cut as u64 % 2)).cast_signed();
         let whole: ArrayRef = Arc::new((0..len).map(|row| (row % 19 != 7).then(|| key(row))).collect::<Int64Array>());
         let text: ArrayRef = Arc::new((0..len).map(|row| Some(format!("t{}", key(row) % 31))).collect::<StringArray>());
-        let value = |row: usize| (word(row) >> 5) as f64 * 10_f64.powi((word(row) & 31) as i32 - 16) - 1e9;
+        let value =
+            |row: usize| (word(row) >> 5) as f64 * 10_f64.powi(i32::try_from(word(row) & 31).unwrap() - 16) - 1e9;
         let values: ArrayRef =
             Arc::new((0..len).map(|row| (row % 5 != 1).then(|| value(row))).collect::<Float64Array>());
         (

@@ -163,7 +163,7 @@ impl KeyedReduce {
             defers: false,
             deferred: Deferred::default(),
             turns: Turns::default(),
-            handed: Handed::default(),
+            handed: Box::default(),
         };
         if self.0.keys.is_empty() {
             groups.take_in_nothing()?;
@@ -204,7 +204,7 @@ pub struct Groups {
     /// Rows after those of the groups.
     deferred: Deferred,
     turns: Turns,
-    handed: Handed,
+    handed: Box<Handed>,
 }
 
 impl Groups {
