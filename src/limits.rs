@@ -18,6 +18,9 @@ pub const GROUPS_KEPT_MAX: usize = 1 << 17;
 /// Tasks of one stage that are kept for the next batch.
 pub const TASKS_KEPT_MAX: usize = 64;
 
+/// Threads for which a program waits that is given rows batch by batch: rows for more of them would be too many to hold.
+pub const THREADS_WAITED_FOR_MAX: usize = 8;
+
 /// Partials that wait to be merged. More are put together, so that a long row of batches does not hold them all.
 pub const PARTIALS_HELD_MAX: usize = 32;
 

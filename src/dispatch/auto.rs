@@ -16,8 +16,8 @@ use crate::error::Result;
 use crate::kernels::cpu::CpuBackend;
 use crate::kernels::gpu::{GATHERED_BYTES_MAX, GpuStage, GpuTask, Traffic, gathered_bytes, refusal};
 use crate::kernels::{
-    Backend, DeviceChoice, Findings, Flow, Kept, Moment, Notice, Partial, Partitions, PreparedStage, Sighting,
-    StageTask,
+    AddedCuts, Backend, DeviceChoice, Findings, Flow, Kept, Moment, Notice, Partial, Partitions, PreparedStage,
+    Sighting, StageTask,
 };
 use crate::plan::stage::{Registry, Stage};
 
@@ -244,6 +244,16 @@ impl PreparedStage for AutoStage {
         Ok(if shared.search.found().is_some() { task } else { Box::new(EarlyTask { shared, task }) })
     }
 
+    /// As long as there is no GPU: what has begun on the CPU stays there.
+    fn begin_turns(&self) -> Result<Option<Box<dyn StageTask>>> {
+        let shared = Arc::clone(&self.shared);
+        if shared.both().is_some() {
+            return Ok(None);
+        }
+        let begun = self.cpu.begin_turns()?;
+        Ok(begun.map(|task| if shared.search.found().is_some() { task } else { Box::new(EarlyTask { shared, task }) }))
+    }
+
     fn keep(&self) -> Result<Box<dyn Kept>> {
         self.cpu.keep()
     }
@@ -254,6 +264,18 @@ impl PreparedStage for AutoStage {
 
     fn combine(&self, partials: Vec<Partial>) -> Result<Vec<Partial>> {
         self.shared.one(self.cpu.as_ref()).combine(partials)
+    }
+
+    fn add_cuts(&self, before: Option<Partial>, cuts: Vec<Partial>) -> Result<AddedCuts> {
+        // What a GPU could have taken over goes on in tasks that ask for one.
+        match self.shared.both() {
+            Some(_) => Ok((before.into_iter().chain(cuts).collect(), Vec::new())),
+            None => self.cpu.add_cuts(before, cuts),
+        }
+    }
+
+    fn give_back(&self, partial: Partial) {
+        self.cpu.give_back(partial);
     }
 
     fn group_ids(&self) -> Option<String> {
@@ -294,6 +316,10 @@ impl StageTask for EarlyTask {
     fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         self.shared.saw(batch.num_rows());
         self.task.push(batch)
+    }
+
+    fn begin_turn(&mut self, turn: u64) -> Result<()> {
+        self.task.begin_turn(turn)
     }
 
     fn settle(&mut self) -> Result<()> {

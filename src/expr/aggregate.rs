@@ -110,6 +110,11 @@ impl AggregateFunction {
     pub fn is_ordered(&self) -> bool {
         matches!(self, Self::OrderedSum | Self::OrderedMean | Self::OrderedVariance(_) | Self::OrderedStdDev(_))
     }
+
+    /// Whether the answer depends on the order of a group's rows.
+    pub fn follows_order(&self) -> bool {
+        self.is_ordered() || matches!(self, Self::First | Self::Last | Self::Concat(_))
+    }
 }
 
 /// The number of rows.

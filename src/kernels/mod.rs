@@ -52,6 +52,9 @@ pub use validate::Findings;
 /// What a stage gives: for each partition its batches, in order. Empty batches may be left out.
 pub type Partitions = Vec<Vec<RecordBatch>>;
 
+/// What there is once cuts were added up: partials, in order, and tasks that have nothing left and may take another cut.
+pub type AddedCuts = (Vec<Partial>, Vec<Box<dyn StageTask>>);
+
 /// A way to run fused stages.
 pub trait Backend: Send + Sync + fmt::Debug {
     /// Short name used by `explain`, in progress records and benchmark ids, e.g. `cpu`.
@@ -103,6 +106,16 @@ pub trait PreparedStage: Send + Sync {
         self.begin()
     }
 
+    /// Starts a task that takes turns with others of its kind: each takes in stretches of the rows, in turns that have numbers
+    /// ([`StageTask::begin_turn`]), and merging what they give is merging what tasks gave that had the same stretches one
+    /// after another. None where that cannot be, since the order of rows counts.
+    ///
+    /// # Errors
+    /// As for [`PreparedStage::begin`].
+    fn begin_turns(&self) -> Result<Option<Box<dyn StageTask>>> {
+        Ok(None)
+    }
+
     /// No groups yet, for a stage whose groups outlive their batch: its partials are taken in there, and not merged.
     ///
     /// # Errors
@@ -125,6 +138,20 @@ pub trait PreparedStage: Send + Sync {
     /// As for [`PreparedStage::merge`].
     fn combine(&self, partials: Vec<Partial>) -> Result<Vec<Partial>> {
         Ok(partials)
+    }
+
+    /// Puts the partials of cuts behind what was made of all cuts before, if there were some. Gives the partials that there are
+    /// then, in their order, and tasks that have nothing left and may take another cut.
+    ///
+    /// # Errors
+    /// As for [`PreparedStage::merge`].
+    fn add_cuts(&self, before: Option<Partial>, cuts: Vec<Partial>) -> Result<AddedCuts> {
+        Ok((before.into_iter().chain(cuts).collect(), Vec::new()))
+    }
+
+    /// Takes back what nobody needs any more: its memory may serve another task.
+    fn give_back(&self, partial: Partial) {
+        drop(partial);
     }
 
     /// How a keyed reduce finds the groups of its rows: what is possible before the first run, and what the rows of the
@@ -210,6 +237,16 @@ pub trait StageTask: Send {
     /// # Errors
     /// A value that cannot be computed, or a user's function that failed.
     fn push(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// The rows from now on belong to this turn: they come after all rows of earlier turns, whichever task takes them in, and
+    /// in the order of the tasks within the turn. Turn 0 has begun before; turns rise. Only for tasks of
+    /// [`PreparedStage::begin_turns`].
+    ///
+    /// # Errors
+    /// `Internal` by other tasks.
+    fn begin_turn(&mut self, turn: u64) -> Result<()> {
+        Err(Error::internal(format!("a task that takes no turns was told of turn {turn}")))
+    }
 
     /// Runs rows that wait for more, since all have been pushed: what is told of the task is whole afterwards.
     ///

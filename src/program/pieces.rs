@@ -20,10 +20,11 @@ pub(super) fn worth(rows: usize) -> usize {
     }
 }
 
-/// Cuts batches after every so many rows, wherever batches end: the cuts hang on nothing but the rows before them.
-pub(super) fn cut_every(batches: &[RecordBatch], rows: usize) -> Vec<Vec<RecordBatch>> {
+/// Cuts batches after so many rows and then after every so many, wherever batches end: the cuts hang on nothing but the rows
+/// before them.
+pub(super) fn cut_every(batches: &[RecordBatch], first: usize, rows: usize) -> Vec<Vec<RecordBatch>> {
     let mut cut = Vec::new();
-    let (mut piece, mut room) = (Vec::new(), rows);
+    let (mut piece, mut room) = (Vec::new(), first);
     for batch in batches {
         let mut start = 0;
         while start < batch.num_rows() {
@@ -130,14 +131,16 @@ mod tests {
 
     #[test]
     fn cuts_after_so_many_rows_do_not_hang_on_batches() {
-        let lengths_of = |lengths: &[usize]| {
-            let cut = cut_every(&counting(lengths), 100);
+        let lengths_of = |first: usize, lengths: &[usize]| {
+            let cut = cut_every(&counting(lengths), first, 100);
             cut.iter().map(|piece| rows(piece)).collect::<Vec<_>>()
         };
-        assert_eq!(lengths_of(&[250]), [100, 100, 50]);
-        assert_eq!(lengths_of(&[1, 0, 99, 30, 120]), [100, 100, 50]);
-        assert_eq!(lengths_of(&[100]), [100]);
-        assert!(lengths_of(&[0, 0]).is_empty());
+        assert_eq!(lengths_of(100, &[250]), [100, 100, 50]);
+        assert_eq!(lengths_of(100, &[1, 0, 99, 30, 120]), [100, 100, 50]);
+        assert_eq!(lengths_of(100, &[100]), [100]);
+        assert_eq!(lengths_of(30, &[1, 0, 99, 30, 120]), [30, 100, 100, 20]);
+        assert_eq!(lengths_of(30, &[30]), [30]);
+        assert!(lengths_of(100, &[0, 0]).is_empty());
     }
 
     #[test]

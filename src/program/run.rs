@@ -1,4 +1,4 @@
-//! Rows through a program: cut for the threads, pushed through the stages, merged in the order of the cuts.
+//! Rows through a program: taken in by the first stage, merged, and given from stage to stage.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,11 +9,12 @@ use arrow_select::concat::concat;
 use rayon::prelude::*;
 
 use super::compile::Program;
+use super::intake::Intake;
 use super::pieces;
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::kernels;
-use crate::limits::{PARTIALS_HELD_MAX, ROWS_PER_ORDERED_CUT, ROWS_PER_THREAD_MIN};
+use crate::limits::ROWS_PER_THREAD_MIN;
 use crate::runtime::task::{guarded, under_schema};
 
 /// Running.
@@ -50,12 +51,24 @@ impl Program {
     /// # Errors
     /// As [`Program::run`].
     pub fn partial_all(&self, batches: &[RecordBatch]) -> Result<Partial> {
-        let parts = self.begin_stage(0, &self.conformed(batches)?)?;
-        Ok(Partial { program: self.clone(), parts })
+        let mut partial = self.begin();
+        partial.intake.push_all(&self.0, &self.conformed(batches)?)?;
+        Ok(partial)
+    }
+
+    /// A partial of no rows yet, for batches that come one after another: see [`Partial::push`].
+    pub fn begin(&self) -> Partial {
+        self.partial_of(Intake::new(0))
+    }
+
+    /// A partial of what its first stage has taken in.
+    pub(super) fn partial_of(&self, intake: Intake) -> Partial {
+        Partial { program: self.clone(), intake, has_failed: false }
     }
 }
 
-/// What a [`Program`] made of some rows, to be merged with what it made of others.
+/// What a [`Program`] made of some rows. It takes in more rows, batch by batch, and can be merged with what the program made
+/// of others.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -69,39 +82,56 @@ impl Program {
 /// let program = Program::compile(&monday.schema(), &mean, Device::Auto)?;
 /// let mut days = program.partial(&monday)?;
 /// days.merge(program.partial(&tuesday)?)?;
+/// assert_eq!(days.finish()?, program.run_all(&[monday.clone(), tuesday.clone()])?);
+///
+/// let mut days = program.begin();
+/// days.push(&monday)?;
+/// days.push(&tuesday)?;
 /// assert_eq!(days.finish()?, program.run_all(&[monday, tuesday])?);
 /// # Ok::<(), Error>(())
 /// ```
 pub struct Partial {
-    pub(super) program: Program,
-    /// Of the first stage, in the order of the rows.
-    pub(super) parts: Vec<kernels::Partial>,
+    program: Program,
+    intake: Intake,
+    has_failed: bool,
 }
 
 impl fmt::Debug for Partial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Partial").field("parts", &self.parts).finish_non_exhaustive()
+        f.debug_struct("Partial").field("parts", &self.intake.parts()).finish_non_exhaustive()
     }
 }
 
 impl Partial {
+    /// Takes in a batch of rows that come after these. The answer is that of [`Program::run_all`] of all batches, and it costs
+    /// about as much: a keyed reduce has nothing to merge for each batch, unless an aggregate follows the order of rows.
+    ///
+    /// Rows wait until there are enough for all threads of the current rayon pool: 32,768 each, or 1,048,576 where an aggregate
+    /// follows the order of rows. Their columns are held so long.
+    ///
+    /// # Errors
+    /// As [`Program::run`], about this batch or one that has waited. There is no answer afterwards.
+    pub fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.check()?;
+        let batches = self.program.conformed(std::slice::from_ref(batch))?;
+        let done = batches.iter().try_for_each(|batch| self.intake.push(&self.program.0, batch));
+        self.noted(done)
+    }
+
     /// Takes in what the same program made of rows that come after these.
     ///
     /// # Errors
-    /// `InvalidOption` for a partial of another program; else what merging says, after which the partial is empty.
+    /// `InvalidOption` for a partial of another program; else what merging says, after which there is no answer.
     pub fn merge(&mut self, later: Self) -> Result<()> {
+        self.check()?;
+        later.check()?;
         if !Arc::ptr_eq(&self.program.0, &later.program.0) {
             let message = "partials of different programs cannot be merged";
             return Err(Error::new(ErrorKind::InvalidOption, message)
                 .advice("compile the chain once, and give clones of the program to all who make partials; those of other processes come as batches"));
         }
-        self.parts.extend(later.parts);
-        if self.parts.len() > PARTIALS_HELD_MAX {
-            let parts = std::mem::take(&mut self.parts);
-            let stage = &self.program.0.placed[0].stage;
-            self.parts = guarded(|| stage.combine(parts)).map_err(|error| error.context("in stage 0"))?;
-        }
-        Ok(())
+        let done = self.intake.merge(&self.program.0, later.intake);
+        self.noted(done)
     }
 
     /// The answer of all rows that were taken in.
@@ -109,40 +139,46 @@ impl Partial {
     /// # Errors
     /// As [`Program::run`].
     pub fn finish(self) -> Result<RecordBatch> {
-        let Self { program, parts } = self;
+        let (program, parts) = self.close()?;
         let mut rows = program.end_stage(0, parts)?;
         for stage in 1..program.0.placed.len() {
-            let parts = program.begin_stage(stage, &rows)?;
-            rows = program.end_stage(stage, parts)?;
+            let mut intake = Intake::new(stage);
+            intake.push_all(&program.0, &rows)?;
+            rows = program.end_stage(stage, intake.close(&program.0)?)?;
         }
         whole(&program.output_schema(), rows)
+    }
+
+    /// The program, and what its first stage gave, in the order of the rows.
+    pub(super) fn close(self) -> Result<(Program, Vec<kernels::Partial>)> {
+        self.check()?;
+        let Self { program, intake, .. } = self;
+        let parts = intake.close(&program.0)?;
+        Ok((program, parts))
+    }
+
+    /// What failed half-way has no answer.
+    fn check(&self) -> Result<()> {
+        match self.has_failed {
+            true => {
+                Err(Error::new(ErrorKind::InvalidOption, "a partial that failed takes no rows and gives no answer")
+                    .advice("begin another one, and give it all rows"))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Remembers that something failed, and lets go of what there was.
+    fn noted(&mut self, done: Result<()>) -> Result<()> {
+        if done.is_err() {
+            (self.has_failed, self.intake) = (true, Intake::new(0));
+        }
+        done
     }
 }
 
 /// Stage by stage.
 impl Program {
-    /// Pushes rows through a stage, a piece a thread.
-    fn begin_stage(&self, stage: usize, rows: &[RecordBatch]) -> Result<Vec<kernels::Partial>> {
-        let (prepared, schema) = (&self.0.placed[stage].stage, &self.0.plan.stages[stage].input_schema);
-        let work = |batches: &[RecordBatch]| {
-            let mut task = prepared.begin()?;
-            batches.iter().try_for_each(|batch| task.push(&*under_schema(batch, schema)?))?;
-            task.finish()
-        };
-        let work = |batches: &[RecordBatch]| {
-            guarded(|| work(batches)).map_err(|error| error.context(format!("in stage {stage}")))
-        };
-        let (count, is_ordered) = (pieces::rows(rows), self.0.plan.stages[stage].is_ordered());
-        let pieces = match pieces::worth(count) {
-            _ if is_ordered && count > ROWS_PER_ORDERED_CUT => pieces::cut_every(rows, ROWS_PER_ORDERED_CUT),
-            _ if is_ordered => return Ok(vec![work(rows)?]),
-            1 => return Ok(vec![work(rows)?]),
-            pieces => pieces::cut(rows, pieces),
-        };
-        let done = pieces.par_iter().map(|piece| work(piece)).collect::<Vec<_>>();
-        done.into_iter().collect() // of several errors, that of the first piece
-    }
-
     /// The rows that a stage gives.
     fn end_stage(&self, stage: usize, parts: Vec<kernels::Partial>) -> Result<Vec<RecordBatch>> {
         let merged = guarded(|| self.0.placed[stage].stage.merge(parts));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow_schema::Schema;
 
 use super::compile::Program;
+use super::intake::Intake;
 use super::run::Partial;
 use crate::columnar::RecordBatch;
 use crate::error::{Error, ErrorKind, Result};
@@ -49,7 +50,7 @@ impl Partial {
     /// What merging says; `Unsupported` by a backend whose partials cannot be stored; `Overflow` for texts larger than
     /// a column of their type can hold.
     pub fn into_batch(self) -> Result<RecordBatch> {
-        let Self { program, parts } = self;
+        let (program, parts) = self.close()?;
         let stage = &program.0.placed[0].stage;
         let batch = guarded(|| stage.store(parts)).map_err(|error| error.context("in stage 0"))?;
         let mut metadata = batch.schema_ref().metadata.clone();
@@ -81,7 +82,7 @@ impl Program {
         }
         let stage = &self.0.placed[0].stage;
         let part = guarded(|| stage.restore(batch)).map_err(|error| error.context("in stage 0"))?;
-        Ok(Partial { program: self.clone(), parts: vec![part] })
+        Ok(self.partial_of(Intake::of(part)))
     }
 
     /// What tells this chain, compiled for this schema, from others: the same in every process. Functions and static

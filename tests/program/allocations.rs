@@ -137,6 +137,31 @@ fn a_further_tile_or_batch_asks_for_little_memory() {
     }
 }
 
+/// Rows of small batches wait for others: a list of columns each, and a list of batches now and then.
+#[test]
+fn a_batch_that_is_pushed_asks_for_little_memory() {
+    for Budget { name, chain, tile, .. } in
+        budgets().into_iter().filter(|budget| !["select", "filter"].contains(&budget.name))
+    {
+        let program = Program::compile(&schema(), &chain, Device::Auto).unwrap();
+        let batches = (0..99).map(|number| rows(number * 1_000, 1_000)).collect::<Vec<_>>();
+        let counted = on_one_thread(|| {
+            let mut partial = program.begin();
+            // All keys have come, and lists are as long as they get; and there are too few rows for ids that are given anew.
+            batches.iter().for_each(|batch| partial.push(batch).unwrap());
+            let before = REQUESTS.get();
+            batches[..33].iter().for_each(|batch| partial.push(batch).unwrap());
+            REQUESTS.get() - before
+        });
+        println!("{name}: {counted} requests for 33 batches");
+        assert!(
+            counted <= 33 * (tile + 1),
+            "{name}: {counted} requests for 33 batches, {} are allowed",
+            33 * (tile + 1)
+        );
+    }
+}
+
 #[test]
 fn nothing_of_an_earlier_batch_is_held() {
     for Budget { name, chain, .. } in budgets() {

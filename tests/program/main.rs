@@ -9,6 +9,7 @@ mod chains;
 #[cfg(feature = "polars")]
 mod frames;
 mod mistakes;
+mod open;
 mod ordered;
 mod partials;
 mod random;

@@ -219,3 +219,38 @@ fn variances_of_few_values_and_of_what_is_not_finite() {
         }
     }
 }
+
+/// Sums alone are handed over from cut to cut by tasks that keep their groups: places in a range, and keys in a table.
+#[test]
+fn sums_that_are_handed_over_are_those_by_hand() {
+    let chain = Chain::new().key_by([col("k")]).aggregate([
+        col("x").ordered_sum().alias("sum"),
+        col("x").ordered_mean().alias("mean"),
+        col("x").min().alias("least"),
+        len().alias("rows"),
+    ]);
+    for (keys, gap) in [(700, 1), (90_000, 7_919)] {
+        let batch = rows_by(ROWS, keys);
+        let program = Program::compile(&batch.schema(), &chain, Device::Auto).unwrap();
+        let expected = by_hand(&batch);
+        for threads in [1, 2] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let answer = pool.install(|| program.run(&batch)).unwrap();
+            let column = |place: usize| answer.column(place).as_primitive::<Float64Type>();
+            let (keys, rows) =
+                (answer.column(0).as_primitive::<Int64Type>(), answer.column(4).as_primitive::<Int64Type>());
+            assert_eq!(rows.values().iter().sum::<i64>(), i64::try_from(ROWS).unwrap());
+            let mut seen = std::collections::BTreeSet::new();
+            let all = batch.column(0).as_primitive::<Int64Type>().values().iter();
+            assert!(keys.values().iter().eq(all.filter(|key| seen.insert(**key))), "gap {gap}: not in order");
+            for (row, key) in keys.values().iter().enumerate() {
+                let Some((total, Spread(count, ..))) = expected.get(key) else {
+                    assert!(column(1).is_null(row));
+                    continue;
+                };
+                let found = [column(1), column(2)].map(|column| column.value(row).to_bits());
+                assert_eq!(found, [*total, total / count].map(f64::to_bits), "key {key}, {threads} threads");
+            }
+        }
+    }
+}

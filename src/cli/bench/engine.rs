@@ -79,10 +79,9 @@ impl Engine {
 
     /// The same, of batches that the engine gets one after another.
     pub(super) fn run_in_turn(&self, batches: &[RecordBatch]) -> Result<RecordBatch> {
-        let Some((first, later)) = batches.split_first() else { return self.run(batches) };
         self.pool.install(|| {
-            let mut all = self.program.partial(first)?;
-            later.iter().try_for_each(|batch| all.merge(self.program.partial(batch)?))?;
+            let mut all = self.program.begin();
+            batches.iter().try_for_each(|batch| all.push(batch))?;
             all.finish()
         })
     }

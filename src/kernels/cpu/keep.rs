@@ -26,7 +26,7 @@ use super::initial::InitialRows;
 use super::key_groups::{Ground, KeyGroups, Touched, taken};
 use super::pane_stacks::{PaneStacks, same_pane, suit};
 use super::reduce::{Groups, KeyedReduce};
-use super::stage::combined;
+use super::reduce_tasks::combined;
 use crate::columnar::{DataType, RecordBatch, Schema, SchemaRef};
 use crate::error::{Error, Result};
 use crate::expr::{AggregateFunction, TypedAggregate};

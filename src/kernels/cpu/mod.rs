@@ -32,6 +32,7 @@ mod pane_stacks;
 mod prefetch;
 pub mod project;
 pub mod reduce;
+mod reduce_tasks;
 pub mod repartition;
 mod row_keys;
 mod seen;

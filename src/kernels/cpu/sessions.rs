@@ -15,7 +15,7 @@ use arrow_select::take::take;
 use super::held_keys::{Due, HeldKeys, KeepsKeys, Size, TakesBack, least_numbers};
 use super::keep::latest_rows;
 use super::reduce::{Groups, KeyedReduce};
-use super::stage::combined;
+use super::reduce_tasks::combined;
 use crate::columnar::{DataType, Field, Schema, SchemaRef};
 use crate::error::{Error, Result};
 use crate::expr::AggregateFunction;

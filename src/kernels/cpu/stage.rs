@@ -20,6 +20,7 @@ use super::reduce::columns::Columns;
 use super::reduce::distinct::Distinct;
 use super::reduce::reduce_with::{Folded, ReduceWith};
 use super::reduce::{Groups, KeyedReduce};
+use super::reduce_tasks::{add_cuts, combined, reduce_tasks};
 use super::repartition::{limit, repartition};
 use super::seen::Seen;
 use super::sessions::KeptSessions;
@@ -32,7 +33,9 @@ use crate::error::{Error, Result};
 use crate::expr::TypedAggregate;
 use crate::kernels::keep::first_open_pane;
 use crate::kernels::sort as sort_contract;
-use crate::kernels::{Findings, Flow, Kept, Moment, Partial, Partitions, PreparedStage, Sighting, StageTask};
+use crate::kernels::{
+    AddedCuts, Findings, Flow, Kept, Moment, Partial, Partitions, PreparedStage, Sighting, StageTask,
+};
 use crate::limits::ROWS_PER_READ_MAX;
 use crate::plan::keep::{Keep, RowWindows, Span};
 use crate::plan::operator::{DropDuplicates, FoldWindows, JoinStreams, MapState, Memory};
@@ -159,6 +162,13 @@ impl PreparedStage for CpuStage {
         Ok(self.begin_task(moment)?)
     }
 
+    fn begin_turns(&self) -> Result<Option<Box<dyn StageTask>>> {
+        match self.end.as_ref() {
+            Ending::Reduce { reduce, keep: None, .. } if !reduce.follows_order() => Ok(Some(self.begin()?)),
+            _ => Ok(None),
+        }
+    }
+
     fn keep(&self) -> Result<Box<dyn Kept>> {
         match self.end.as_ref() {
             Ending::Reduce { keep: Some((keep, schema, initial)), .. } => match &keep.span {
@@ -271,6 +281,21 @@ impl PreparedStage for CpuStage {
         }
     }
 
+    fn add_cuts(&self, before: Option<Partial>, cuts: Vec<Partial>) -> Result<AddedCuts> {
+        if !matches!(self.end.as_ref(), Ending::Reduce { .. }) {
+            return Ok((before.into_iter().chain(cuts).collect(), Vec::new()));
+        }
+        add_cuts(before.into_iter().chain(cuts).collect())
+    }
+
+    fn give_back(&self, partial: Partial) {
+        if let (Ending::Reduce { .. }, Partial::Groups(any)) = (self.end.as_ref(), partial)
+            && let Ok(task) = any.downcast()
+        {
+            self.spare.keep(task);
+        }
+    }
+
     fn group_ids(&self) -> Option<String> {
         let Ending::Reduce { reduce, .. } = self.end.as_ref() else { return None };
         let names = reduce.keys().iter().map(|key| key.name().as_str());
@@ -298,29 +323,7 @@ pub(super) fn held<T>(partials: Vec<Partial>, pick: impl Fn(Held) -> Option<T>) 
     partials.into_iter().map(one).collect()
 }
 
-/// All groups of a keyed reduce in one task, in the order of the partials; none without partials. Tasks that are not needed
-/// any more go to `keep`.
-pub(super) fn combined(partials: Vec<Partial>, keep: impl Fn(Box<CpuTask>)) -> Result<Option<Box<CpuTask>>> {
-    let mut tasks = reduce_tasks(partials)?.into_iter();
-    let Some(mut all) = tasks.next() else { return Ok(None) };
-    for mut later in tasks {
-        all.groups()?.take_over(later.groups()?)?;
-        keep(later);
-    }
-    Ok(Some(all))
-}
-
-/// Takes the tasks of a keyed reduce back.
-#[expect(clippy::vec_box, reason = "they are kept in these boxes for the next batch")]
-fn reduce_tasks(partials: Vec<Partial>) -> Result<Vec<Box<CpuTask>>> {
-    let one = |partial| match partial {
-        Partial::Groups(any) => any.downcast().map_err(|_| foreign()),
-        Partial::Rows(_) => Err(foreign()),
-    };
-    partials.into_iter().map(one).collect()
-}
-
-fn foreign() -> Error {
+pub(super) fn foreign() -> Error {
     Error::internal("a stage was given the partials of another")
 }
 
@@ -473,6 +476,11 @@ impl StageTask for CpuTask {
             self.push_tile(steps, batch.slice(start, len))?;
             start += len;
         }
+        Ok(())
+    }
+
+    fn begin_turn(&mut self, turn: u64) -> Result<()> {
+        self.groups()?.begin_turn(turn);
         Ok(())
     }
 

@@ -61,6 +61,11 @@ pub(crate) trait Ticket: Send + Sync {
         0
     }
 
+    /// The ids in the order of their values' first rows, if that is not their own.
+    fn order(&self) -> Option<Vec<u32>> {
+        None
+    }
+
     /// If ids are places in a range: the least value of the range, and the ids that have appeared, in the order of their
     /// first rows.
     fn places(&self) -> Option<(i128, &[u32])> {
@@ -69,6 +74,9 @@ pub(crate) trait Ticket: Send + Sync {
 
     /// Takes in which places have appeared, in this order, after those that are here.
     fn note(&mut self, _places: &[u32]) {}
+
+    /// As [`Ticket::note`], but they are all that have appeared.
+    fn note_anew(&mut self, _places: &[u32]) {}
 
     /// Gives all values ids in the order of their first rows again, if they have others; says which ids there were, in
     /// the order of those that there are now.
@@ -226,6 +234,11 @@ impl GroupIds {
         if let [column] = &self.columns[..] { column.ticket.holes() } else { 0 }
     }
 
+    /// As [`Ticket::order`].
+    pub(crate) fn order(&self) -> Option<Vec<u32>> {
+        if let [column] = &self.columns[..] { column.ticket.order() } else { None }
+    }
+
     /// As [`Ticket::places`].
     pub(crate) fn places(&self) -> Option<(i128, &[u32])> {
         if let [column] = &self.columns[..] { column.ticket.places() } else { None }
@@ -235,6 +248,13 @@ impl GroupIds {
     pub(crate) fn note(&mut self, places: &[u32]) {
         if let [column] = &mut self.columns[..] {
             column.ticket.note(places);
+        }
+    }
+
+    /// As [`Ticket::note_anew`].
+    pub(crate) fn note_anew(&mut self, places: &[u32]) {
+        if let [column] = &mut self.columns[..] {
+            column.ticket.note_anew(places);
         }
     }
 

@@ -228,6 +228,12 @@ impl<N: KeyNative> Places<N> {
         all
     }
 
+    /// Nothing has appeared, but for the ends.
+    pub(super) fn forget(&mut self) {
+        self.seen = Seen::new(self.slots() as usize);
+        self.appeared.clear();
+    }
+
     /// Writes down which of these places appear for the first time.
     pub(super) fn note(&mut self, mut ids: &[u32]) {
         loop {

@@ -496,6 +496,13 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
         self.places.as_ref().map_or(0, |places| places.slots() as usize - places.appeared().len())
     }
 
+    fn order(&self) -> Option<Vec<u32>> {
+        let places = self.places.as_ref()?;
+        let mut order = places.appeared().to_vec();
+        order.extend(places.slots()..self.keys.len() as u32);
+        Some(order)
+    }
+
     fn places(&self) -> Option<(i128, &[u32])> {
         let places = self.places.as_ref().filter(|_| matches!(self.index, Index::Places))?;
         Some((places.low().widen(), places.appeared()))
@@ -510,11 +517,17 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
         }
     }
 
+    fn note_anew(&mut self, places: &[u32]) {
+        if let Some(own) = &mut self.places {
+            own.forget();
+        }
+        self.note(places);
+    }
+
     fn renumber_back(&mut self) -> Option<Vec<u32>> {
         self.widen_bounds();
-        let places = self.places.take()?;
-        let mut order = places.appeared().to_vec();
-        order.extend(places.slots()..self.keys.len() as u32);
+        let order = self.order()?;
+        self.places = None;
         let null_id = self.null_id.and_then(|null| order.iter().position(|&id| id == null));
         self.null_id = null_id.map(|id| id as u32);
         self.keys = order.iter().map(|&id| self.keys[id as usize]).collect();

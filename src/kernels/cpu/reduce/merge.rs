@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use super::deferred::{Dealt, deal, gather_column, share_of};
 use super::state::Mapping;
+use super::turns::{Order, took_turns};
 use super::{Groups, KeyedReduce};
 use crate::error::Result;
 use crate::kernels::cpu::hash::hash_rows;
@@ -46,9 +47,8 @@ impl KeyedReduce {
             let shares = (groups + deferred).div_ceil(ROWS_PER_SHARE).max(threads).min(SHARES_MAX);
             return finish_dealt(self, &partials.iter().map(|partial| &**partial).collect::<Vec<_>>(), shares);
         }
-        let Some((first, later)) = partials.split_first_mut() else { return self.begin()?.finish() };
-        later.iter_mut().try_for_each(|later| first.take_over(later))?;
-        first.answer()
+        Groups::combine(partials)?;
+        partials.first_mut().map_or_else(|| self.begin()?.finish(), |all| all.answer())
     }
 }
 
@@ -60,6 +60,12 @@ fn merge_alike<'a, 'b>(partials: &'a mut [&'b mut Groups]) -> Result<&'a mut [&'
     };
     let first = partials.first().and_then(|first| range(first));
     let alike = partials.iter().take_while(|partial| first.is_some() && range(partial) == first).count();
+    // Of partitions that took turns, some alone have no order.
+    let order = match took_turns(partials) {
+        true if alike == partials.len() => Some(Order::of(partials).appeared(partials)),
+        true => return Ok(partials),
+        false => None,
+    };
     let Some((groups, later)) = partials[..alike].split_first_mut() else { return Ok(partials) };
     for later in later {
         let Some((_, appeared)) = later.ids.places() else { continue };
@@ -71,8 +77,29 @@ fn merge_alike<'a, 'b>(partials: &'a mut [&'b mut Groups]) -> Result<&'a mut [&'
         merge_states(groups, later, &mapping)?;
         groups.ids.note(appeared);
     }
+    if let Some(order) = order {
+        groups.ids.note_anew(&order);
+    }
     partials.swap(0, alike - 1);
     Ok(&mut partials[alike - 1..])
+}
+
+/// The groups of partitions that took turns and are settled, in the order of their first rows.
+pub(super) fn in_turn(partials: &[&mut Groups]) -> Result<Groups> {
+    let keys = partials.iter().map(|partial| partial.ids.keys()).collect::<Result<Vec<_>>>()?;
+    let mut all = KeyedReduce(Arc::clone(&partials[0].prepared)).begin()?;
+    all.settle()?;
+    let mut to: Vec<Vec<u32>> = partials.iter().map(|partial| Vec::with_capacity(partial.len())).collect();
+    for (partition, stretch) in Order::of(partials).stretches() {
+        let keys: Vec<_> = keys[partition].iter().map(|key| key.slice(stretch.start, stretch.len())).collect();
+        to[partition].extend(all.ids_of_all(&keys, stretch.len())?);
+    }
+    for (partial, to) in partials.iter().zip(&to) {
+        let from: Vec<u32> = (0..partial.len() as u32).collect();
+        let mapping = Mapping { from: &from, to, later_groups: partial.len(), groups: all.len() };
+        merge_states(&mut all, partial, &mapping)?;
+    }
+    Ok(all)
 }
 
 /// Takes all groups of a later partition in.
@@ -83,12 +110,7 @@ pub(super) fn merge(groups: &mut Groups, later: &Groups) -> Result<()> {
 
 /// Takes the groups `from` of a later partition in, whose keys these are; gives their ids here.
 pub(super) fn take_in(groups: &mut Groups, later: &Groups, from: &[u32], keys: &[ArrayRef]) -> Result<Vec<u32>> {
-    let mut to = Vec::new();
-    if keys.is_empty() {
-        to.resize(from.len(), 0);
-    } else {
-        groups.ids.assign(keys, &mut to)?;
-    }
+    let to = groups.ids_of_all(keys, from.len())?;
     let mapping = Mapping { from, to: &to, later_groups: later.len(), groups: groups.len() };
     merge_states(groups, later, &mapping)?;
     Ok(to)
@@ -108,9 +130,8 @@ pub(super) fn merge_states(groups: &mut Groups, later: &Groups, mapping: &Mappin
 /// Groups of all partitions whose keys hash alike, merged.
 struct Share {
     answer: RecordBatch,
-    /// Where each group appeared first: the partition, and there the group, or a row that was put off, counted on from
-    /// the groups.
-    origins: Vec<(u32, u32)>,
+    /// Where each group appeared first, in the order of all partitions.
+    origins: Vec<usize>,
 }
 
 /// What a partition hands out: its groups, and then the rows that it put off.
@@ -135,16 +156,17 @@ fn finish_dealt(reduce: &KeyedReduce, partials: &[&Groups], shares: usize) -> Re
     // Tables and lanes of one share serve the next one.
     let spare = Mutex::new(Vec::new());
     let take = || spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let order = Order::of(partials);
     let shares = (0..shares).into_par_iter().map(|share| {
         let mut groups = take().map_or_else(|| reduce.begin(), Ok)?;
         groups.may_defer = false;
-        let share = reduce_share(&mut groups, partials, &hands, share)?;
+        let share = reduce_share(&mut groups, partials, (&hands, &order), share)?;
         groups.clear()?;
         spare.lock().unwrap_or_else(PoisonError::into_inner).push(groups);
         Ok(share)
     });
     let shares = shares.collect::<Result<Vec<_>>>()?;
-    let order = first_appearance(partials, &shares);
+    let order = first_appearance(order.len(), &shares);
     let columns = (0..reduce.0.schema.fields().len()).into_par_iter().map(|column| {
         let parts: Vec<&dyn Array> = shares.iter().map(|share| share.answer.column(column).as_ref()).collect();
         gather_column(&parts, &order)
@@ -166,48 +188,75 @@ fn deal_groups(partial: &Groups, shares: usize) -> Result<Vec<Hand>> {
     hands.collect()
 }
 
-fn reduce_share(groups: &mut Groups, partials: &[&Groups], hands: &[Hands], share: usize) -> Result<Share> {
+fn reduce_share(
+    groups: &mut Groups,
+    partials: &[&Groups],
+    (hands, order): (&[Hands], &Order),
+    share: usize,
+) -> Result<Share> {
     if groups.prepared.is_ordered {
-        return reduce_share_in_order(groups, partials, hands, share);
+        return reduce_share_in_order(groups, partials, (hands, order), share);
     }
-    let mut origins: Vec<(u32, u32)> = Vec::new();
-    for (partition, (partial, hands)) in (0_u32..).zip(partials.iter().zip(hands)) {
+    let mut origins = Vec::new();
+    for (partition, (partial, hands)) in partials.iter().zip(hands).enumerate() {
+        let mut walk = order.walk(partition);
         let hand = &hands.groups[share];
         let to = take_in(groups, partial, &hand.groups, &hand.keys)?;
         for (&from, to) in hand.groups.iter().zip(to) {
-            if to as usize == origins.len() {
-                origins.push((partition, from));
-            }
+            note_first(&mut origins, to, walk.place(from));
         }
-        take_in_rows(groups, &hands.rows, share, |number| origins.push((partition, number)))?;
+        // A group of an earlier partition may have appeared here in an earlier turn.
+        let are_all_asked = order.has_turns();
+        take_in_rows(groups, &hands.rows, share, are_all_asked, |id, number| {
+            note_first(&mut origins, id, walk.place(number));
+        })?;
     }
     Ok(Share { answer: groups.answer()?, origins })
 }
 
+/// Notes a place where a group appeared: a new group, or one that may have appeared elsewhere before.
+fn note_first(origins: &mut Vec<usize>, group: u32, place: usize) {
+    match origins.get_mut(group as usize) {
+        Some(first) => *first = place.min(*first),
+        None => origins.push(place),
+    }
+}
+
 /// As [`reduce_share`], but each partition is added up for itself before it is added to those before it.
-fn reduce_share_in_order(groups: &mut Groups, partials: &[&Groups], hands: &[Hands], share: usize) -> Result<Share> {
-    let mut origins: Vec<(u32, u32)> = Vec::new();
+fn reduce_share_in_order(
+    groups: &mut Groups,
+    partials: &[&Groups],
+    (hands, order): (&[Hands], &Order),
+    share: usize,
+) -> Result<Share> {
+    let mut origins = Vec::new();
     let mut of_one = KeyedReduce(Arc::clone(&groups.prepared)).begin()?;
-    for (partition, (partial, hands)) in (0_u32..).zip(partials.iter().zip(hands)) {
+    for (partition, (partial, hands)) in partials.iter().zip(hands).enumerate() {
         of_one.may_defer = false;
         let hand = &hands.groups[share];
         let mut firsts = hand.groups.clone();
         take_in(&mut of_one, partial, &hand.groups, &hand.keys)?;
-        take_in_rows(&mut of_one, &hands.rows, share, |number| firsts.push(number))?;
+        take_in_rows(&mut of_one, &hands.rows, share, false, |_, number| firsts.push(number))?;
         let all: Vec<u32> = (0..of_one.len() as u32).collect();
         let to = take_in(groups, &of_one, &all, &of_one.ids.keys()?)?;
+        let mut walk = order.walk(partition);
         for (first, to) in firsts.into_iter().zip(to) {
-            if to as usize == origins.len() {
-                origins.push((partition, first));
-            }
+            note_first(&mut origins, to, walk.place(first));
         }
         of_one.clear()?;
     }
     Ok(Share { answer: groups.answer()?, origins })
 }
 
-/// Takes in the rows of a partition that belong to a share; tells the number of the first row of each group that is new.
-fn take_in_rows(groups: &mut Groups, rows: &[Dealt], share: usize, mut is_new: impl FnMut(u32)) -> Result<()> {
+/// Takes in the rows of a partition that belong to a share; tells of the first row of each new group, or of all rows, the group
+/// and the number.
+fn take_in_rows(
+    groups: &mut Groups,
+    rows: &[Dealt],
+    share: usize,
+    are_all_told: bool,
+    mut tell: impl FnMut(u32, u32),
+) -> Result<()> {
     let mut known = groups.len();
     for dealt in rows {
         let (from, piece) = dealt.share(share);
@@ -216,9 +265,10 @@ fn take_in_rows(groups: &mut Groups, rows: &[Dealt], share: usize, mut is_new: i
         }
         groups.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows)?;
         for (&id, &number) in groups.row_ids.iter().zip(&dealt.numbers[from..]) {
-            if id as usize == known {
-                is_new(number);
-                known += 1;
+            let is_new = id as usize == known;
+            known += usize::from(is_new);
+            if is_new || are_all_told {
+                tell(id, number);
             }
         }
     }
@@ -226,15 +276,10 @@ fn take_in_rows(groups: &mut Groups, rows: &[Dealt], share: usize, mut is_new: i
 }
 
 /// Each group's number, counted through all shares, in the order of first appearance.
-fn first_appearance(partials: &[&Groups], shares: &[Share]) -> UInt32Array {
+fn first_appearance(places: usize, shares: &[Share]) -> UInt32Array {
     // A bit for each place where a group may have appeared first, and how many are set before each word of them.
-    let mut starts = vec![0];
-    for partial in partials {
-        starts.push(starts[starts.len() - 1] + partial.len() + partial.deferred.rows());
-    }
-    let place = |&(partition, place): &(u32, u32)| starts[partition as usize] + place as usize;
-    let mut bits = vec![0_u64; starts[partials.len()] / 64 + 1];
-    for place in shares.iter().flat_map(|share| share.origins.iter().map(place)) {
+    let mut bits = vec![0_u64; places / 64 + 1];
+    for place in shares.iter().flat_map(|share| &share.origins) {
         bits[place / 64] |= 1 << (place % 64);
     }
     let mut before = Vec::with_capacity(bits.len());
@@ -243,7 +288,7 @@ fn first_appearance(partials: &[&Groups], shares: &[Share]) -> UInt32Array {
         count + word.count_ones() as usize
     });
     let mut order = vec![0_u32; groups];
-    for (group, place) in shares.iter().flat_map(|share| &share.origins).map(place).enumerate() {
+    for (group, place) in shares.iter().flat_map(|share| &share.origins).enumerate() {
         let below = bits[place / 64] & ((1 << (place % 64)) - 1);
         order[before[place / 64] + below.count_ones() as usize] = group as u32;
     }

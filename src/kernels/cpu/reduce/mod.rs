@@ -6,7 +6,8 @@
 //! Counts, sums, means, minima and maxima of numbers live in `laned`: `lanes` holds a row of 64-bit numbers a group
 //! (`fours` are its loops over four of them), `feed` knows the values under one filter, `lane_whole`, `lane_float`,
 //! `lane_ordered` and `lane_least` say what numbers a row brings, `total` makes the results. The other aggregates have a
-//! file each, over the loop in `state`. `merge` puts the groups of partitions together, and the rows that were `deferred`;
+//! file each, over the loop in `state`. `merge` puts the groups of partitions together, and the rows that were `deferred`, in an order that `turns` knows;
+//! `cuts` adds up ordered sums;
 //! `stored` turns groups into columns that can leave the process, and back; `seeded` makes groups of answers; `select`
 //! takes groups out of others.
 
@@ -14,6 +15,7 @@
 pub(crate) mod absorb;
 pub(in crate::kernels::cpu) mod columns;
 mod concat;
+mod cuts;
 mod deferred;
 pub mod distinct;
 mod extreme_bytes;
@@ -49,6 +51,7 @@ mod stored_moments;
 mod stored_total;
 mod total;
 mod truth;
+mod turns;
 mod variance;
 mod window;
 
@@ -59,11 +62,13 @@ use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
+use self::cuts::Handed;
 pub(in crate::kernels::cpu) use self::deferred::gather_column;
 use self::deferred::{Deferred, Piece};
 use self::laned::Laned;
 use self::make::{is_null_kept, make};
 use self::state::{Ids, Mapping, Refusal, Rows, State};
+use self::turns::Turns;
 use crate::error::{Error, Place, Result};
 use crate::expr::TypedAggregate;
 use crate::kernels::cpu::group_ids::GroupIds;
@@ -113,6 +118,8 @@ struct Prepared {
     no_filters: Vec<Option<BooleanArray>>,
     /// Whether sums are ordered. Partitions are then added up each for itself, whatever else would be faster.
     is_ordered: bool,
+    /// Whether an aggregate follows the order of rows.
+    follows_order: bool,
 }
 
 impl KeyedReduce {
@@ -130,6 +137,7 @@ impl KeyedReduce {
             no_inputs: aggregates.iter().map(input).collect(),
             no_filters: vec![None; aggregates.len()],
             is_ordered: aggregates.iter().any(|aggregate| aggregate.function.is_ordered()),
+            follows_order: aggregates.iter().any(|aggregate| aggregate.function.follows_order()),
         }));
         prepared.begin()?;
         Ok(prepared)
@@ -154,11 +162,18 @@ impl KeyedReduce {
             may_defer: true,
             defers: false,
             deferred: Deferred::default(),
+            turns: Turns::default(),
+            handed: Box::default(),
         };
         if self.0.keys.is_empty() {
             groups.take_in_nothing()?;
         }
         Ok(groups)
+    }
+
+    /// Whether the order of a group's rows counts.
+    pub(in crate::kernels::cpu) fn follows_order(&self) -> bool {
+        self.0.follows_order
     }
 
     /// The keys, in order.
@@ -188,6 +203,8 @@ pub struct Groups {
     defers: bool,
     /// Rows after those of the groups.
     deferred: Deferred,
+    turns: Turns,
+    handed: Box<Handed>,
 }
 
 impl Groups {
@@ -292,6 +309,7 @@ impl Groups {
 
     /// Gives each of the groups `from`, among so many, another id: there are as many ids now as their keys have.
     fn move_groups(&mut self, from: &[u32], to: &[u32], before: usize) -> Result<()> {
+        self.handed.clear();
         let mapping = Mapping { from, to, later_groups: before, groups: self.slots() };
         let empty = KeyedReduce(Arc::clone(&self.prepared)).begin()?;
         let laned = std::mem::replace(&mut self.laned, empty.laned);
@@ -323,8 +341,15 @@ impl Groups {
     pub(in crate::kernels::cpu) fn settle(&mut self) -> Result<()> {
         (self.may_defer, self.defers) = (false, false);
         self.renumber_back()?;
-        let pieces = std::mem::take(&mut self.deferred).into_tiles();
-        pieces.iter().try_for_each(|piece| self.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows))
+        let (known, mut taken) = (self.len(), 0);
+        for piece in std::mem::take(&mut self.deferred).into_tiles() {
+            // Rows become groups. No piece has rows of two turns.
+            self.turns.settle(known + taken, self.len());
+            self.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows)?;
+            taken += piece.rows;
+        }
+        self.turns.settle(known + taken, self.len());
+        Ok(())
     }
 
     /// How many groups there are, without those of rows that were put off. Without keys it is always one.
@@ -358,10 +383,28 @@ impl Groups {
     }
 
     /// As [`Groups::merge`]; the later groups are not needed any more, but their memory may be.
-    pub(in crate::kernels::cpu) fn take_over(&mut self, later: &mut Self) -> Result<()> {
+    fn take_over(&mut self, later: &mut Self) -> Result<()> {
         self.settle()?;
         later.settle()?;
         merge::merge(self, later)
+    }
+
+    /// The first takes the others over, in their order and that of their turns; their memory may still be needed.
+    ///
+    /// # Errors
+    /// As for [`Groups::merge`].
+    pub(in crate::kernels::cpu) fn combine(all: &mut [&mut Self]) -> Result<()> {
+        let took_turns = turns::took_turns(all);
+        let Some((first, later)) = all.split_first_mut() else { return Ok(()) };
+        if took_turns && !later.is_empty() {
+            all.iter_mut().try_for_each(|groups| groups.settle())?;
+            let merged = merge::in_turn(all)?;
+            *all[0] = merged;
+        } else {
+            later.iter_mut().try_for_each(|later| first.take_over(later))?;
+            first.turns.clear();
+        }
+        Ok(())
     }
 
     /// Forgets all groups and rows, but keeps the memory for about as many.
@@ -379,6 +422,8 @@ impl Groups {
         self.row_ids.clear();
         self.inputs.clear();
         (self.may_defer, self.defers, self.deferred) = (true, false, Deferred::default());
+        self.turns.clear();
+        self.handed.clear();
         if self.prepared.keys.is_empty() { self.take_in_nothing() } else { Ok(()) }
     }
 
