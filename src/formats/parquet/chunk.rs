@@ -109,10 +109,8 @@ pub(super) struct Chunk {
 pub(super) fn is_readable(chunk: &ColumnChunkMetaData) -> bool {
     let column = chunk.column_descr();
     let is_known = |encoding| {
-        matches!(
-            encoding,
-            Encoding::PLAIN | Encoding::RLE | Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY
-        ) || is_packed(encoding)
+        matches!(encoding, Encoding::PLAIN | Encoding::RLE | Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY)
+            || is_packed(encoding)
     };
     column.max_rep_level() == 0
         && column.max_def_level() <= 1
@@ -266,11 +264,7 @@ impl Chunk {
         };
         self.closed_rows =
             self.closed_rows.checked_sub(count).ok_or_else(|| damage("there are more rows than it says"))?;
-        self.open = Some(Open {
-            rows: count,
-            levels,
-            values: self.values_of(values, encoding)?,
-        });
+        self.open = Some(Open { rows: count, levels, values: self.values_of(values, encoding)? });
         Ok(())
     }
 

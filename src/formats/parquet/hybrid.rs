@@ -255,7 +255,7 @@ mod tests {
     fn written(numbers: &[u32], width: usize, runs: &[(bool, usize)]) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut rest = numbers;
-        let mut head = |mut head: usize, bytes: &mut Vec<u8>| {
+        let head = |mut head: usize, bytes: &mut Vec<u8>| {
             while head >= 0x80 {
                 bytes.push(u8::try_from(head & 0x7f).expect("seven bits") | 0x80);
                 head >>= 7;

@@ -8,6 +8,7 @@ use arrow_array::types::UInt32Type;
 use arrow_array::{Array, ArrayRef, DictionaryArray, StringArray, UInt32Array, make_array};
 use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_data::ArrayData;
+use bytes::Bytes;
 
 use super::chunk::{Chunk, DictionaryPage, Piece, Stored, Values};
 use super::hybrid::damage;
@@ -20,6 +21,8 @@ pub(super) struct Lane {
     data_type: DataType,
     stored: Stored,
     values: Typed,
+    /// The entries of the dictionary as they lie in its page, if they are no texts.
+    dictionary: Bytes,
     /// Which of the values are none, from the first of these on.
     valid: Vec<bool>,
     /// For each entry of the dictionary whether it keeps all bounds; nothing if there is no bound or no dictionary.
@@ -27,16 +30,10 @@ pub(super) struct Lane {
 }
 
 enum Typed {
-    Four(Native<u32>),
-    Eight(Native<u64>),
-    Sixteen(Native<i128>),
+    Four(Vec<u32>),
+    Eight(Vec<u64>),
+    Sixteen(Vec<i128>),
     Texts { dictionary: ArrayRef, codes: Vec<u32> },
-}
-
-#[derive(Default)]
-struct Native<V> {
-    dictionary: Vec<V>,
-    values: Vec<V>,
 }
 
 /// A value of a type that values of a page are read as.
@@ -44,10 +41,12 @@ trait Value: ArrowNativeType {
     fn of(stored: Stored, bytes: &[u8]) -> Self;
 }
 
+#[inline(always)]
 fn four(bytes: &[u8]) -> [u8; 4] {
     bytes.first_chunk().copied().unwrap_or_default()
 }
 
+#[inline(always)]
 fn eight(bytes: &[u8]) -> [u8; 8] {
     bytes.first_chunk().copied().unwrap_or_default()
 }
@@ -83,85 +82,85 @@ impl Value for i128 {
     }
 }
 
-impl<V: Value> Native<V> {
-    /// Appends the values of these rows of a piece.
-    fn extend(&mut self, stored: Stored, chunk: &Chunk, piece: &Piece, rows: &[u32]) -> Result<()> {
-        // A loop for each way that values lie, in which it is known.
-        match (&piece.values, stored) {
-            (Values::Coded, _) => self.look_up(chunk, piece, rows),
-            (Values::Plain(bytes), Stored::Little(4)) => {
-                let values = bytes.as_chunks::<4>().0;
-                self.pick(chunk, piece, rows, |place| values.get(place).map(|value| V::of(Stored::Little(4), value)))
-            }
-            (Values::Plain(bytes), Stored::Little(8)) => {
-                let values = bytes.as_chunks::<8>().0;
-                self.pick(chunk, piece, rows, |place| values.get(place).map(|value| V::of(Stored::Little(8), value)))
-            }
-            (Values::Plain(bytes), _) => {
-                let width = stored.width().unwrap_or_default();
-                let value = |place: usize| bytes.get(place * width..(place + 1) * width);
-                self.pick(chunk, piece, rows, |place| value(place).map(|value| V::of(stored, value)))
-            }
+/// Appends the values of these rows of a piece.
+fn extend<V: Value>(
+    values: &mut Vec<V>,
+    stored: Stored,
+    dictionary: &Bytes,
+    (chunk, piece): (&Chunk, &Piece),
+    rows: &[u32],
+) -> Result<()> {
+    let bytes = match &piece.values {
+        Values::Coded => dictionary,
+        Values::Plain(bytes) => bytes,
+    };
+    // A loop for each way that values lie, in which it is known.
+    match stored {
+        Stored::Little(4) => {
+            let all = bytes.as_chunks::<4>().0;
+            pick(values, chunk, piece, rows, |place| all.get(place).map(|value| V::of(Stored::Little(4), value)))
+        }
+        Stored::Little(8) => {
+            let all = bytes.as_chunks::<8>().0;
+            pick(values, chunk, piece, rows, |place| all.get(place).map(|value| V::of(Stored::Little(8), value)))
+        }
+        _ => {
+            let width = stored.width().unwrap_or_default();
+            let value = |place: usize| bytes.get(place * width..(place + 1) * width);
+            pick(values, chunk, piece, rows, |place| value(place).map(|value| V::of(stored, value)))
         }
     }
+}
 
-    #[inline(always)]
-    fn pick(
-        &mut self,
-        chunk: &Chunk,
-        piece: &Piece,
-        rows: &[u32],
-        value: impl Fn(usize) -> Option<V>,
-    ) -> Result<()> {
-        let mut is_there = true;
-        let mut checked = |value: Option<V>| {
-            is_there &= value.is_some();
-            value.unwrap_or_default()
-        };
-        if piece.has_nulls {
-            let codes = chunk.codes();
-            self.values.extend(rows.iter().map(|row| match *row as usize {
-                row if chunk.is_valid(row) => checked(codes.get(row).and_then(|code| value(*code as usize))),
-                _ => V::default(),
-            }));
-        } else {
+/// Appends a value for each of these rows, given the value at a place.
+#[inline(always)]
+fn pick<V: Value>(
+    values: &mut Vec<V>,
+    chunk: &Chunk,
+    piece: &Piece,
+    rows: &[u32],
+    value: impl Fn(usize) -> Option<V>,
+) -> Result<()> {
+    let mut is_there = true;
+    let mut checked = |value: Option<V>| {
+        is_there &= value.is_some();
+        value.unwrap_or_default()
+    };
+    let codes = chunk.codes();
+    let coded = |row: usize| codes.get(row).and_then(|code| value(*code as usize));
+    match &piece.values {
+        _ if piece.has_nulls => values.extend(rows.iter().map(|row| match *row as usize {
+            row if chunk.is_valid(row) => checked(coded(row)),
+            _ => V::default(),
+        })),
+        Values::Coded => values.extend(rows.iter().map(|row| checked(coded(*row as usize)))),
+        Values::Plain(_) => {
             let first = piece.rows.start;
-            self.values.extend(rows.iter().map(|row| checked(value((*row as usize).wrapping_sub(first)))));
+            values.extend(rows.iter().map(|row| checked(value((*row as usize).wrapping_sub(first)))));
         }
-        if is_there { Ok(()) } else { Err(damage("there are fewer values than rows")) }
     }
-
-    fn look_up(&mut self, chunk: &Chunk, piece: &Piece, rows: &[u32]) -> Result<()> {
-        let (codes, dictionary) = (chunk.codes(), &self.dictionary);
-        let mut is_there = true;
-        let mut checked = |row: usize| {
-            let value = codes.get(row).and_then(|code| dictionary.get(*code as usize));
-            is_there &= value.is_some();
-            value.copied().unwrap_or_default()
-        };
-        if piece.has_nulls {
-            let value = |row: &u32| if chunk.is_valid(*row as usize) { checked(*row as usize) } else { V::default() };
-            self.values.extend(rows.iter().map(value));
-        } else {
-            self.values.extend(rows.iter().map(|row| checked(*row as usize)));
-        }
-        if is_there { Ok(()) } else { Err(damage(BEYOND)) }
-    }
-
-    fn set_dictionary(&mut self, stored: Stored, page: &DictionaryPage) -> Result<()> {
-        let width = stored.width().unwrap_or(usize::MAX);
-        let size = page.count.checked_mul(width).filter(|size| *size <= page.bytes.len());
-        let entries = &page.bytes[..size.ok_or_else(|| damage("the dictionary is cut off"))?];
-        self.dictionary = entries.chunks_exact(width).map(|entry| V::of(stored, entry)).collect();
-        Ok(())
+    match (&piece.values, is_there) {
+        (_, true) => Ok(()),
+        (Values::Coded, false) => Err(damage(BEYOND)),
+        (Values::Plain(_), false) => Err(damage("there are fewer values than rows")),
     }
 }
 
 const BEYOND: &str = "there is a code that the dictionary does not have";
 
-fn native_array<V: ArrowNativeType>(data_type: &DataType, values: Vec<V>, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
+fn native_array<V: ArrowNativeType>(
+    data_type: &DataType,
+    values: Vec<V>,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef> {
     let data = ArrayData::builder(data_type.clone()).len(values.len()).add_buffer(Buffer::from_vec(values));
     Ok(make_array(data.nulls(nulls).build()?))
+}
+
+/// All values that lie one after another.
+fn all_of<V: Value>(stored: Stored, bytes: &[u8]) -> Vec<V> {
+    let width = stored.width().unwrap_or(usize::MAX);
+    bytes.chunks_exact(width).map(|value| V::of(stored, value)).collect()
 }
 
 /// The texts of a dictionary page.
@@ -193,7 +192,7 @@ impl Lane {
             (
                 DataType::Int32 | DataType::UInt32 | DataType::Float32 | DataType::Date32 | DataType::Time32(_),
                 Stored::Little(4),
-            ) if is_as_wished => Typed::Four(Native::default()),
+            ) if is_as_wished => Typed::Four(Vec::new()),
             (
                 DataType::Int64
                 | DataType::UInt64
@@ -202,34 +201,39 @@ impl Lane {
                 | DataType::Time64(_)
                 | DataType::Duration(_),
                 Stored::Little(8),
-            ) if is_as_wished => Typed::Eight(Native::default()),
+            ) if is_as_wished => Typed::Eight(Vec::new()),
             (DataType::Decimal128(..), Stored::Little(_) | Stored::Big(1..=16)) if is_as_wished => {
-                Typed::Sixteen(Native::default())
+                Typed::Sixteen(Vec::new())
             }
             _ => return None,
         };
-        Some(Self { data_type: wants.clone(), stored, values, valid: Vec::new(), passes: None })
+        Some(Self {
+            data_type: wants.clone(),
+            stored,
+            values,
+            dictionary: Bytes::new(),
+            valid: Vec::new(),
+            passes: None,
+        })
     }
 
     /// Takes a new dictionary in, and asks its entries the bounds of the column.
     pub(super) fn set_dictionary(&mut self, page: &DictionaryPage, bounds: &[Bound]) -> Result<()> {
-        let array = match &mut self.values {
-            Typed::Four(native) => {
-                native.set_dictionary(self.stored, page)?;
-                native_array(&self.data_type, native.dictionary.clone(), None)?
-            }
-            Typed::Eight(native) => {
-                native.set_dictionary(self.stored, page)?;
-                native_array(&self.data_type, native.dictionary.clone(), None)?
-            }
-            Typed::Sixteen(native) => {
-                native.set_dictionary(self.stored, page)?;
-                native_array(&self.data_type, native.dictionary.clone(), None)?
-            }
-            Typed::Texts { dictionary, .. } => {
-                *dictionary = texts(page)?;
-                Arc::clone(dictionary)
-            }
+        if let Typed::Texts { dictionary, .. } = &mut self.values {
+            *dictionary = texts(page)?;
+            self.passes = passing(bounds, dictionary)?;
+            return Ok(());
+        }
+        let width = self.stored.width().unwrap_or_default();
+        let size = page.count.checked_mul(width).filter(|size| *size <= page.bytes.len());
+        self.dictionary = page.bytes.slice(..size.ok_or_else(|| damage("the dictionary is cut off"))?);
+        if bounds.is_empty() {
+            return Ok(());
+        }
+        let array = match &self.values {
+            Typed::Eight(_) => native_array(&self.data_type, all_of::<u64>(self.stored, &self.dictionary), None)?,
+            Typed::Sixteen(_) => native_array(&self.data_type, all_of::<i128>(self.stored, &self.dictionary), None)?,
+            _ => native_array(&self.data_type, all_of::<u32>(self.stored, &self.dictionary), None)?,
         };
         self.passes = passing(bounds, &array)?;
         Ok(())
@@ -280,9 +284,9 @@ impl Lane {
 
     fn len(&self) -> usize {
         match &self.values {
-            Typed::Four(native) => native.values.len(),
-            Typed::Eight(native) => native.values.len(),
-            Typed::Sixteen(native) => native.values.len(),
+            Typed::Four(values) => values.len(),
+            Typed::Eight(values) => values.len(),
+            Typed::Sixteen(values) => values.len(),
             Typed::Texts { codes, .. } => codes.len(),
         }
     }
@@ -291,9 +295,9 @@ impl Lane {
     fn taken_from(&mut self, len: usize) -> Result<ArrayRef> {
         let data_type = &self.data_type;
         match &mut self.values {
-            Typed::Four(native) => native_array(data_type, native.values.split_off(len), None),
-            Typed::Eight(native) => native_array(data_type, native.values.split_off(len), None),
-            Typed::Sixteen(native) => native_array(data_type, native.values.split_off(len), None),
+            Typed::Four(values) => native_array(data_type, values.split_off(len), None),
+            Typed::Eight(values) => native_array(data_type, values.split_off(len), None),
+            Typed::Sixteen(values) => native_array(data_type, values.split_off(len), None),
             Typed::Texts { .. } => Err(damage("there are texts outside of the dictionary")),
         }
     }
@@ -316,9 +320,9 @@ impl Lane {
 
     fn extend(&mut self, chunk: &Chunk, piece: &Piece, rows: &[u32]) -> Result<()> {
         match &mut self.values {
-            Typed::Four(native) => native.extend(self.stored, chunk, piece, rows),
-            Typed::Eight(native) => native.extend(self.stored, chunk, piece, rows),
-            Typed::Sixteen(native) => native.extend(self.stored, chunk, piece, rows),
+            Typed::Four(values) => extend(values, self.stored, &self.dictionary, (chunk, piece), rows),
+            Typed::Eight(values) => extend(values, self.stored, &self.dictionary, (chunk, piece), rows),
+            Typed::Sixteen(values) => extend(values, self.stored, &self.dictionary, (chunk, piece), rows),
             Typed::Texts { dictionary, codes } => {
                 let (all, mut most) = (chunk.codes(), None);
                 codes.extend(rows.iter().map(|row| {
@@ -343,9 +347,9 @@ impl Lane {
         });
         let data_type = &self.data_type;
         match &mut self.values {
-            Typed::Four(native) => native_array(data_type, replaced(&mut native.values, room), nulls),
-            Typed::Eight(native) => native_array(data_type, replaced(&mut native.values, room), nulls),
-            Typed::Sixteen(native) => native_array(data_type, replaced(&mut native.values, room), nulls),
+            Typed::Four(values) => native_array(data_type, replaced(values, room), nulls),
+            Typed::Eight(values) => native_array(data_type, replaced(values, room), nulls),
+            Typed::Sixteen(values) => native_array(data_type, replaced(values, room), nulls),
             Typed::Texts { dictionary, codes } => {
                 let codes = UInt32Array::new(ScalarBuffer::from(replaced(codes, room)), nulls);
                 Ok(Arc::new(DictionaryArray::<UInt32Type>::try_new(codes, Arc::clone(dictionary))?))
@@ -371,7 +375,12 @@ fn passing(bounds: &[Bound], values: &ArrayRef) -> Result<Option<Vec<bool>>> {
 
 /// Moves those of `rows[from]` that are kept to the place `to` and on, and says where they end.
 #[inline(always)]
-fn compact(rows: &mut [u32], from: std::ops::Range<usize>, mut to: usize, mut is_kept: impl FnMut(usize) -> bool) -> usize {
+fn compact(
+    rows: &mut [u32],
+    from: std::ops::Range<usize>,
+    mut to: usize,
+    mut is_kept: impl FnMut(usize) -> bool,
+) -> usize {
     for index in from {
         let row = rows[index];
         rows[to] = row;

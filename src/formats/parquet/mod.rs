@@ -6,6 +6,8 @@ mod lane;
 mod pruning;
 mod source;
 mod stored_types;
+#[cfg(test)]
+mod tests;
 mod tiles;
 
 use std::collections::BTreeSet;
@@ -21,14 +23,14 @@ use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::PageIndexPolicy;
 use ::parquet::file::properties::WriterProperties;
 
+use self::pruning::Kept;
+use self::stored_types::as_stored;
+use self::tiles::{TileReader, Wishes};
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::column::{coded_schema, idle_columns};
 use crate::formats::container::{ContainerReader, Projection, first_new, guarded};
 use crate::formats::input;
-use self::pruning::Kept;
-use self::stored_types::as_stored;
-use self::tiles::{TileReader, Wishes};
 use crate::formats::writing::{ParquetCompression, writer_failed};
 use crate::formats::{BatchReader, Bound, Encoder, Format, Split};
 use crate::limits::ROWS_PER_READ_MAX;
@@ -74,7 +76,15 @@ pub(super) fn schema_of(path: &Path) -> Result<SchemaRef> {
 impl ParquetFormat {
     pub(super) fn new(schema: SchemaRef, allow_missing_columns: bool, watches_columns: bool) -> Self {
         let plain = Arc::clone(&schema);
-        Self { schema, plain, allow_missing_columns, unread: BTreeSet::new(), watches_columns, bounds: Vec::new(), by_library: false }
+        Self {
+            schema,
+            plain,
+            allow_missing_columns,
+            unread: BTreeSet::new(),
+            watches_columns,
+            bounds: Vec::new(),
+            by_library: false,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use ::parquet::file::reader::{ChunkReader, Length};
 use bytes::Bytes;
 
 /// Bytes that are read at once: a few pages, which stay in the cache until they are looked at.
-const AHEAD_BYTES: u64 = 256 << 10;
+const AHEAD_BYTES: u64 = 128 << 10;
 
 /// A part of a file, for one reader.
 pub(super) struct Source(Arc<Mutex<Window>>);
@@ -35,6 +35,8 @@ impl Window {
         }
         let there = self.end.saturating_sub(start);
         let wanted = there.min(length.max(AHEAD_BYTES));
+        // What was read before makes room first.
+        self.bytes = Bytes::new();
         let mut bytes = Vec::with_capacity(usize::try_from(wanted)?);
         self.file.seek(SeekFrom::Start(start))?;
         Read::by_ref(&mut self.file).take(wanted).read_to_end(&mut bytes)?;

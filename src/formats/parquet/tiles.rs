@@ -135,9 +135,8 @@ impl TileReader {
             return None;
         }
         let nulls = found.iter().zip(wishes.schema.fields());
-        let nulls = nulls.map(|(found, field)| {
-            found.is_none().then(|| new_null_array(field.data_type(), ROWS_PER_READ_MAX))
-        });
+        let nulls =
+            nulls.map(|(found, field)| found.is_none().then(|| new_null_array(field.data_type(), ROWS_PER_READ_MAX)));
         Some(Self {
             path: split.path.clone(),
             file,
@@ -199,7 +198,8 @@ impl TileReader {
     ) -> Result<Column, ParquetError> {
         let metadata = self.footer.metadata();
         let chunk = metadata.row_group(kept.index).column(leaf);
-        let places = metadata.offset_index().and_then(|groups| groups.get(kept.index)).and_then(|group| group.get(leaf));
+        let places =
+            metadata.offset_index().and_then(|groups| groups.get(kept.index)).and_then(|group| group.get(leaf));
         let places = places.map(|places| places.page_locations().clone()).filter(|places| !places.is_empty());
         let (has, wants) = (self.footer.schema().field(root).data_type(), self.wishes.schema.field(index).data_type());
         let (start, length) = chunk.byte_range();
@@ -293,7 +293,8 @@ impl TileReader {
 impl BatchReader for TileReader {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         self.report.bytes += std::mem::take(&mut self.bytes);
-        let group = self.group.as_ref().map_or_else(|| self.groups.front().map(|kept| kept.index), |group| Some(group.index));
+        let group =
+            self.group.as_ref().map_or_else(|| self.groups.front().map(|kept| kept.index), |group| Some(group.index));
         let Some(read) = untrusted::call(|| self.step()) else {
             let message = "what it says of itself is not true".to_owned();
             return Err(self.fault(group.unwrap_or_default(), (None, ParquetError::General(message))));
