@@ -1,6 +1,7 @@
 //! The values of one column that rows which are kept bring: copied from where they lie in pages, or looked up in the
 //! dictionary, straight to the engine's type.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use ::parquet::errors::Result;
@@ -375,12 +376,7 @@ fn passing(bounds: &[Bound], values: &ArrayRef) -> Result<Option<Vec<bool>>> {
 
 /// Moves those of `rows[from]` that are kept to the place `to` and on, and says where they end.
 #[inline(always)]
-fn compact(
-    rows: &mut [u32],
-    from: std::ops::Range<usize>,
-    mut to: usize,
-    mut is_kept: impl FnMut(usize) -> bool,
-) -> usize {
+fn compact(rows: &mut [u32], from: Range<usize>, mut to: usize, mut is_kept: impl FnMut(usize) -> bool) -> usize {
     for index in from {
         let row = rows[index];
         rows[to] = row;
