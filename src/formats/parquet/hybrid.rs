@@ -51,7 +51,7 @@ impl Hybrid {
     /// So many numbers that are packed without a run's beginning.
     pub(super) fn packed(bytes: Bytes, width: u8, count: usize) -> Result<Self> {
         let mut packed = Self::new(bytes, width)?;
-        let there = if width == 0 { count } else { packed.bytes.len().saturating_mul(8) / packed.width };
+        let there = packed.bytes.len().saturating_mul(8).checked_div(packed.width).unwrap_or(count);
         packed.next = packed.bytes.len();
         packed.run = Run::Packed { start: 0, taken: 0, left: count.min(there) };
         Ok(packed)
@@ -68,7 +68,7 @@ impl Hybrid {
             if head & 1 == 1 {
                 // Some writers leave the end of the last group out.
                 let numbers = count.saturating_mul(GROUP);
-                let numbers = if self.width == 0 { numbers } else { numbers.min(there * 8 / self.width) };
+                let numbers = (there * 8).checked_div(self.width).map_or(numbers, |there| numbers.min(there));
                 self.next = start + there.min(count.saturating_mul(self.width));
                 self.run = Run::Packed { start, taken: 0, left: numbers };
             } else {
@@ -266,7 +266,7 @@ mod tests {
             let (run, later) = rest.split_at(*length);
             rest = later;
             if *is_packed {
-                head(length / GROUP << 1 | 1, &mut bytes);
+                head(((length / GROUP) << 1) | 1, &mut bytes);
                 let mut bits = vec![0_u8; length / GROUP * width];
                 for (index, number) in run.iter().enumerate() {
                     for bit in (0..width).filter(|bit| number >> bit & 1 == 1) {

@@ -112,6 +112,7 @@ fn ways() -> Vec<(&'static str, WriterPropertiesBuilder)> {
     ]
 }
 
+#[expect(clippy::panic_in_result_fn, reason = "a test may fail")]
 fn read(format: &dyn Format, path: &Path, target: u64) -> Result<(RecordBatch, ReadReport)> {
     let bytes = std::fs::metadata(path).expect("a file").len();
     let (mut batches, mut report) = (Vec::new(), ReadReport::default());
