@@ -138,7 +138,7 @@ fn is_narrow_decimal(has: &DataType, wants: &DataType) -> bool {
 }
 
 /// A column of a file as one of the wished type.
-fn wished(column: ArrayRef, wants: &DataType, texts: &mut Option<ArrayRef>) -> Result<ArrayRef, ArrowError> {
+pub(super) fn wished(column: ArrayRef, wants: &DataType, texts: &mut Option<ArrayRef>) -> Result<ArrayRef, ArrowError> {
     match (column.data_type(), wants) {
         (_, wants) if *wants == coded_text() => codes(&column, texts),
         (has, wants) if has == wants => Ok(column),

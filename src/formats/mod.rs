@@ -32,11 +32,7 @@ mod options;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod printer;
-#[cfg(feature = "parquet")]
-mod pruning;
 mod spans;
-#[cfg(feature = "parquet")]
-mod stored_types;
 mod text;
 mod untrusted;
 mod wording;

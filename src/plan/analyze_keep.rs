@@ -165,7 +165,8 @@ pub(super) fn keep(
             if is_session { Span::Sessions(windows) } else { Span::Event(windows) }
         }
         (Over::Event, []) => {
-            let message = "an output mode chooses among groups that outlive their batch, and these do not: all come out";
+            let message =
+                "an output mode chooses among groups that outlive their batch, and these do not: all come out";
             return Err(Error::invalid_query(message).advice("leave it out, use running, or group by a window"));
         }
         (Over::Event, _) => {

@@ -5,6 +5,7 @@
 //! every line end is a border. Else from the start again, where only the records around quotes are taken apart.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,11 +80,12 @@ pub(super) fn split_between_records(
         None => true,
     };
     let mut borders = Borders::from(path, marks, 0)?;
+    let mut lines = input::open_file(path)?;
     let mut cuts = vec![0];
     let mut wanted = target.max(first_cut);
     while wanted < file_bytes {
         let border = match is_plain {
-            true => line_border(path, wanted, file_bytes)?,
+            true => line_border(&mut lines, wanted, file_bytes).map_err(|error| Error::io(path, "read", error))?,
             false => borders.first_from(wanted, file_bytes)?,
         };
         if border >= file_bytes {
@@ -121,14 +123,12 @@ fn between(path: &Path, cuts: &[u64]) -> Vec<Split> {
 }
 
 /// The first end of a line at or after `wanted`, which is not 0; the end of the file if there is none.
-fn line_border(path: &Path, wanted: u64, file_bytes: u64) -> Result<u64> {
-    let failed = |error| Error::io(path, "read", error);
-    let mut file = input::open_file(path)?;
+fn line_border(file: &mut File, wanted: u64, file_bytes: u64) -> std::io::Result<u64> {
     let mut at = wanted - 1;
-    file.seek(SeekFrom::Start(at)).map_err(failed)?;
-    let mut buffer = vec![0; LINE_BYTES];
+    file.seek(SeekFrom::Start(at))?;
+    let mut buffer = [0; LINE_BYTES];
     loop {
-        let read = file.read(&mut buffer).map_err(failed)?;
+        let read = file.read(&mut buffer)?;
         if let Some(end) = memchr::memchr(b'\n', &buffer[..read]) {
             return Ok(at + end as u64 + 1);
         }
@@ -178,7 +178,7 @@ fn holds(path: &Path, file_bytes: u64, wanted: u8) -> Result<bool> {
 /// Walks over the borders of records.
 struct Borders<'a> {
     path: &'a Path,
-    file: std::fs::File,
+    file: File,
     scanner: Scanner,
     buffer: Vec<u8>,
     start: usize,

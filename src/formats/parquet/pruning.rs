@@ -15,12 +15,19 @@ use crate::formats::Bound;
 
 /// What is to be read of some row groups.
 pub(super) struct Kept {
-    /// These of them.
-    pub(super) groups: Vec<usize>,
-    /// These of their rows; nothing if it is all.
-    pub(super) rows: Option<RowSelection>,
+    pub(super) groups: Vec<KeptGroup>,
     /// Rows of all groups that are not read.
     pub(super) pruned: u64,
+}
+
+/// What is to be read of a row group.
+#[derive(Debug, Clone)]
+pub(super) struct KeptGroup {
+    pub(super) index: usize,
+    /// Rows that it has.
+    pub(super) rows: usize,
+    /// Those that are read, in order; there are some.
+    pub(super) ranges: Vec<Range<usize>>,
 }
 
 impl Kept {
@@ -34,8 +41,7 @@ impl Kept {
         wished: &Schema,
         bounds: &[Bound],
     ) -> Result<Self, ParquetError> {
-        let mut kept = Self { groups: Vec::new(), rows: None, pruned: 0 };
-        let (mut ranges, mut before) = (Vec::new(), 0);
+        let mut kept = Self { groups: Vec::new(), pruned: 0 };
         for &group in groups {
             let rows = usize::try_from(footer.metadata().row_group(group).num_rows()).unwrap_or_default();
             let mut of_group: Vec<Range<usize>> = std::iter::once(0..rows).collect();
@@ -48,15 +54,21 @@ impl Kept {
             let read: usize = of_group.iter().map(ExactSizeIterator::len).sum();
             kept.pruned += (rows - read) as u64;
             if read > 0 {
-                kept.groups.push(group);
-                ranges.extend(of_group.into_iter().map(|range| before + range.start..before + range.end));
-                before += rows;
+                kept.groups.push(KeptGroup { index: group, rows, ranges: of_group });
             }
         }
-        if ranges.iter().map(ExactSizeIterator::len).sum::<usize>() < before {
-            kept.rows = Some(RowSelection::from_consecutive_ranges(ranges.into_iter(), before));
-        }
         Ok(kept)
+    }
+
+    /// The rows of all groups that are read; nothing if it is all.
+    pub(super) fn rows(&self) -> Option<RowSelection> {
+        let (mut ranges, mut before) = (Vec::new(), 0);
+        for group in &self.groups {
+            ranges.extend(group.ranges.iter().map(|range| before + range.start..before + range.end));
+            before += group.rows;
+        }
+        let read = ranges.iter().map(ExactSizeIterator::len).sum::<usize>();
+        (read < before).then(|| RowSelection::from_consecutive_ranges(ranges.into_iter(), before))
     }
 }
 

@@ -1,5 +1,15 @@
 //! Parquet files, cut at their row groups. Feature `parquet`.
 
+mod chunk;
+mod hybrid;
+mod lane;
+mod pruning;
+mod source;
+mod stored_types;
+#[cfg(test)]
+mod tests;
+mod tiles;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
@@ -13,13 +23,14 @@ use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::PageIndexPolicy;
 use ::parquet::file::properties::WriterProperties;
 
+use self::pruning::Kept;
+use self::stored_types::as_stored;
+use self::tiles::{TileReader, Wishes};
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::column::{coded_schema, idle_columns};
 use crate::formats::container::{ContainerReader, Projection, first_new, guarded};
 use crate::formats::input;
-use crate::formats::pruning::Kept;
-use crate::formats::stored_types::as_stored;
 use crate::formats::writing::{ParquetCompression, writer_failed};
 use crate::formats::{BatchReader, Bound, Encoder, Format, Split};
 use crate::limits::ROWS_PER_READ_MAX;
@@ -37,6 +48,8 @@ pub(super) struct ParquetFormat {
     watches_columns: bool,
     /// Rows that do not keep all of these need not be read.
     bounds: Vec<Bound>,
+    /// Whether the library reads all columns: for tests, which compare.
+    by_library: bool,
 }
 
 fn footer(path: &Path, with_pages: bool) -> Result<ArrowReaderMetadata> {
@@ -63,7 +76,15 @@ pub(super) fn schema_of(path: &Path) -> Result<SchemaRef> {
 impl ParquetFormat {
     pub(super) fn new(schema: SchemaRef, allow_missing_columns: bool, watches_columns: bool) -> Self {
         let plain = Arc::clone(&schema);
-        Self { schema, plain, allow_missing_columns, unread: BTreeSet::new(), watches_columns, bounds: Vec::new() }
+        Self {
+            schema,
+            plain,
+            allow_missing_columns,
+            unread: BTreeSet::new(),
+            watches_columns,
+            bounds: Vec::new(),
+            by_library: false,
+        }
     }
 }
 
@@ -141,13 +162,23 @@ impl Format for ParquetFormat {
             let empty = ContainerReader::empty(split).with_pruned(kept.pruned);
             return Ok(Box::new(empty.with_new_column(new.as_deref())));
         }
-        let footer = as_stored(footer, &self.schema, &kept.groups);
+        if !self.by_library {
+            let wishes =
+                Wishes { schema: Arc::clone(&self.schema), unread: self.unread.clone(), bounds: self.bounds.clone() };
+            let file = file.try_clone().map_err(|error| Error::io(&split.path, "open the file", error))?;
+            if let Some(reader) = TileReader::new(split, file, &footer, wishes, &kept.groups) {
+                return Ok(Box::new(reader.with_pruned(kept.pruned).with_new_column(new.as_deref())));
+            }
+        }
+        let rows = kept.rows();
+        let groups: Vec<usize> = kept.groups.iter().map(|group| group.index).collect();
+        let footer = as_stored(footer, &self.schema, &groups);
         let reader = guarded(&split.path, "read the file as Parquet", || {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
-                .with_row_groups(kept.groups)
+                .with_row_groups(groups)
                 .with_projection(mask)
                 .with_batch_size(ROWS_PER_READ_MAX);
-            match kept.rows {
+            match rows {
                 Some(rows) => builder.with_row_selection(rows).build(),
                 None => builder.build(),
             }

@@ -54,7 +54,7 @@ pub(super) fn as_stored(footer: ArrowReaderMetadata, wished: &Schema, groups: &[
 }
 
 /// Whether all data pages hold places in the dictionary, and that is small. Sizes are those in the file.
-fn has_small_dictionary(chunk: &ColumnChunkMetaData) -> bool {
+pub(super) fn has_small_dictionary(chunk: &ColumnChunkMetaData) -> bool {
     let size = chunk.dictionary_page_offset().and_then(|start| chunk.data_page_offset().checked_sub(start));
     let is_small = size.and_then(|size| usize::try_from(size).ok()).is_some_and(|size| size <= CODED_BYTES_MAX);
     let pages = chunk.page_encoding_stats_mask();
