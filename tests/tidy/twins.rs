@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::TextFile;
 
 /// Parts of the CPU backend that are not operations of their own, and what they are.
-const CPU_ONLY: [(&str, &str); 24] = [
+const CPU_ONLY: [(&str, &str); 26] = [
     ("aged", "the part of keep that forgets groups"),
     ("bytes", "text and binary columns as byte strings"),
     ("elsewhere", "where the work of a device comes into the end of a stage"),
@@ -19,9 +19,11 @@ const CPU_ONLY: [(&str, &str); 24] = [
     ("join_index", "the hash tables of a join"),
     ("key_group", "a part of the groups of a pane, in memory or put away"),
     ("key_groups", "the groups of a pane, dealt out by their keys"),
+    ("key_numbers", "numbers for the keys of panes, by which windows are put together"),
     ("native", "primitive columns as plain slices"),
     ("pane_stacks", "the part of keep that puts windows together that overlap"),
     ("prefetch", "asking for memory before it is needed"),
+    ("reduce_tasks", "the tasks of a keyed reduce as partials"),
     ("row_keys", "several key columns as one byte string a row"),
     ("seen", "what a task notes beside what it computes"),
     ("simd", "which vector instructions kernels run on"),
