@@ -8,6 +8,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Place, Result};
@@ -94,12 +95,14 @@ pub struct FolderStore {
     root: PathBuf,
     sync: bool,
     on_step: Option<Arc<OnStep>>,
+    /// Whether the lock has been taken: from then on the folder must be there.
+    was_locked: Arc<AtomicBool>,
 }
 
 impl FolderStore {
     /// The store in this folder, which is made when first written to.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), sync: true, on_step: None }
+        Self { root: root.into(), sync: true, on_step: None, was_locked: Arc::default() }
     }
 
     /// Whether files are brought to the disk itself, and not only to the system's caches, before their write is
@@ -205,6 +208,9 @@ impl Store for FolderStore {
             if error.kind() != io::ErrorKind::NotFound {
                 return Err(error);
             }
+            if self.was_locked.load(Ordering::Relaxed) && !self.root.join(LOCK).exists() {
+                return Err(io::Error::new(io::ErrorKind::NotFound, "the folder of the checkpoint is gone"));
+            }
             // The first file of its folder.
             fs::create_dir_all(folder)?;
             self.write_hidden(&hidden, content)
@@ -242,7 +248,10 @@ impl Store for FolderStore {
             std::thread::sleep(LOCK_WAIT);
         };
         match locked {
-            Ok(()) => Ok(Box::new(file)),
+            Ok(()) => {
+                self.was_locked.store(true, Ordering::Relaxed);
+                Ok(Box::new(file))
+            }
             Err(TryLockError::Error(error)) => Err(failed(error)),
             Err(TryLockError::WouldBlock) => {
                 Err(Error::new(ErrorKind::Connector, "the checkpoint is in use by another query or process")

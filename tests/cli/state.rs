@@ -52,6 +52,10 @@ fn mistakes_in_windows_are_told_with_their_place() {
     };
     let said = mistake("{ key_by = \"city\", running = [\"count(*) AS n\"], over = \"1s\" }");
     assert!(said.contains("\"running\" is over all batches"), "{said}");
+    let said = mistake("{ key_by = \"city\", aggregate = [\"count(*) AS n\"], mode = \"update\" }");
+    assert!(said.contains("all come out") && said.contains("use running"), "{said}");
+    let said = mistake("{ key_by = \"city\", aggregate = [\"count(*) AS n\"], over = \"1s\", mode = \"update\" }");
+    assert!(said.contains("all its groups"), "{said}");
     let said = mistake("{ watermark = \"time\" }");
     assert!(said.contains("\"delay\""), "{said}");
 }

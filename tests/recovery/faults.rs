@@ -24,7 +24,7 @@ fn run_with_fault(site: &Site, query: &Query, at: usize, fault: Fault) -> bool {
             return Ok(());
         }
         match fault {
-            Fault::Error => Err(io::Error::other(format!("no {step:?} today"))),
+            Fault::Error => Err(io::Error::new(io::ErrorKind::StorageFull, format!("no {step:?} today"))),
             Fault::Death => panic!("killed before {step:?}"),
         }
     });
@@ -77,6 +77,26 @@ fn a_query_that_dies_again_and_again_still_ends_with_the_same_bytes() {
             }
             site.run(query, site.store()).unwrap();
             assert_eq!(site.written(), expected, "{}, seed {seed}", query.name);
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_vanishes_under_a_query_ends_it_and_is_not_begun_anew() {
+    let input = tempfile::tempdir().unwrap();
+    lay_out(input.path(), 8);
+    for query in &queries::ALL[..3] {
+        for at in (8..50).step_by(5) {
+            let folder = tempfile::tempdir().unwrap();
+            let site = Site::new(input.path(), folder.path());
+            let (steps, root) = (AtomicUsize::new(0), site.checkpoint.clone());
+            let store = site.store().on_step(move |_, _| match steps.fetch_add(1, Ordering::SeqCst) {
+                step if step == at => std::fs::rename(&root, root.with_extension("elsewhere")),
+                _ => Ok(()),
+            });
+            let error = site.run(query, store).unwrap_err();
+            assert_eq!(error.kind(), pelton::error::ErrorKind::NotFound, "{error}");
+            assert!(!site.checkpoint.join("lock").exists(), "{}: step {at}", query.name);
         }
     }
 }

@@ -223,9 +223,14 @@ fn grouped(keyed: &KeyedDStream, value: &Node, keys: &Keys<'_>, is_running: bool
     }
     let one = |node: &Node| {
         let one = aggregate(node)?;
-        // A ttl and a beginning mean something for what is running only.
-        let alone = match is_running && (keys.optional("ttl").is_some() || keys.optional("initial_state").is_some()) {
+        let says = |key: &str| keys.optional(key).is_some();
+        // A ttl, a beginning and a mode mean nothing for groups of a batch.
+        let alone = match is_running && (says("ttl") || says("initial_state") || says("mode")) {
             true => keyed.clone().running([one.clone()]),
+            false if says("mode") && says("over_rows") => keyed.clone().count_window(1, [one.clone()]),
+            false if says("mode") && says("over") => {
+                keyed.clone().over_batches(Duration::from_secs(1), None, [one.clone()])
+            }
             false => keyed.clone().aggregate([one.clone()]),
         };
         alone.schema().map_err(|error| node.spot.blame(error))?;
