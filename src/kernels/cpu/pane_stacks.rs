@@ -170,13 +170,12 @@ impl PaneStacks {
             self.from = first.checked_add(1);
             return Ok(Some(groups));
         }
-        let mut copy = self.empty()?;
-        let Some((_, groups)) = self.front.last() else {
-            self.spare.push(copy);
+        if self.front.is_empty() {
             return Ok(None);
-        };
+        }
         self.from = Some(first);
-        copy.take_all(groups)?;
+        let mut copy = self.empty()?;
+        self.front.last().map_or(Ok(()), |(_, groups)| copy.take_all(groups))?;
         Ok(Some(copy))
     }
 
@@ -235,6 +234,10 @@ impl PaneStacks {
         keys.push(same_pane(0, all.len()));
         let rows = all.last_rows_under(&self.whole, keys)?;
         self.give_back(all);
+        if self.from.is_none() {
+            // Nothing is held by numbers: the next window gives its own.
+            self.numbers.clear();
+        }
         Ok(rows)
     }
 }

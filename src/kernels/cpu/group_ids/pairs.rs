@@ -6,11 +6,9 @@ use fearless_simd::{Simd, dispatch};
 use fearless_simd_macros::simd;
 
 use super::method::Method;
+use super::primitive::PIECE;
 use super::table::{NONE, Table};
 use crate::kernels::cpu::simd;
-
-/// Rows of which each is looked up by itself if there is a new pair among them.
-const PIECE: usize = 2048;
 
 /// Pairs up to this many possible ones get a plain table: 16 MiB.
 const GRID_MAX: usize = 1 << 22;

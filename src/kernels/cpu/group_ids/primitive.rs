@@ -119,7 +119,7 @@ const ROWS_WORTH_RENUMBERING: usize = 1 << 17;
 /// Keys that are looked up while the next ones come from memory.
 pub(super) const LOOKED_UP: usize = 512;
 
-/// Keys that are looked up one by one if there is a new one among them.
+/// Keys, or pairs of them, that are looked up one by one if there is a new one among them.
 pub(super) const PIECE: usize = 2048;
 
 /// Ids of the values of one primitive column.
