@@ -113,6 +113,22 @@ fn files_larger_than_a_block_read_the_same_in_every_cut() {
     check_cuts(&text_options, lines.as_bytes(), [100_000, 524_288, 524_289, 1 << 20]);
 }
 
+/// What the reader of the first split takes for the header, the readers of the others must.
+#[test]
+fn a_header_of_spaces_or_delimiters_alone_is_a_header_in_every_split() {
+    let columns = [("a", DataType::Int64), ("b", DataType::Utf8)];
+    for header in [" ", "\t", " \t ", "\r", "\n\r\n \n", "\"\""] {
+        let bytes = format!("{header}\n1\t2\n3\n \n\"4\"\n5\t6\n ");
+        for delimiter in ['\t', ','] {
+            let mut options = csv(&columns).with_policy(BadRecordPolicy::Drop);
+            options.header = Some(true);
+            options.delimiter = Some(delimiter.to_string());
+            options.allow_missing_columns = Some(true);
+            check_cuts(&options, bytes.as_bytes(), 1..bytes.len() as u64);
+        }
+    }
+}
+
 #[test]
 fn batches_end_at_the_largest_read() {
     for rows in [16_383, 16_384, 16_385, 65_537] {

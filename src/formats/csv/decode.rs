@@ -86,10 +86,6 @@ impl CsvDecoder {
         rows.abandon_row();
         is_left_out
     }
-
-    fn is_blank(&self, fields: usize) -> bool {
-        matches!(self.scanner.spans.as_slice(), [Span { start, end, kind: Kind::Plain }] if start == end) && fields != 1
-    }
 }
 
 impl RecordDecoder for CsvDecoder {
@@ -126,7 +122,7 @@ impl RecordDecoder for CsvDecoder {
             if self.scanner.has_too_many() {
                 return Err(header::too_many());
             }
-            if !self.is_blank(0) {
+            if !self.scanner.is_blank() {
                 let names = header::names(record, spans, self.options.marks.quote);
                 if self.options.watches_columns {
                     self.new_column = names.iter().find(|name| self.schema.column_with_name(name).is_none()).cloned();
@@ -135,7 +131,7 @@ impl RecordDecoder for CsvDecoder {
             }
             return Ok(Outcome::Nothing);
         };
-        if self.is_blank(layout.targets.len()) {
+        if layout.targets.len() != 1 && self.scanner.is_blank() {
             return Ok(Outcome::Nothing);
         }
         if spans.len() != layout.targets.len() {

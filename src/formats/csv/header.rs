@@ -90,8 +90,7 @@ pub(in crate::formats) fn first_record(path: &Path, marks: Marks) -> Result<Opti
             if scanner.has_too_many() {
                 return Err(too_many().at(Place::file(path).line(1)));
             }
-            let blank = rest[..length].trim_ascii().is_empty();
-            if !scanner.spans.is_empty() && !blank {
+            if !scanner.spans.is_empty() && !scanner.is_blank() {
                 let end = (bytes.len() - rest.len() + length) as u64;
                 return Ok(Some(FirstRecord { names: names(rest, &scanner.spans, marks.quote), end }));
             }

@@ -80,6 +80,11 @@ impl Scanner {
         }
     }
 
+    /// Whether the record last measured is an empty line.
+    pub(super) fn is_blank(&self) -> bool {
+        matches!(self.spans.as_slice(), [Span { start, end, kind: Kind::Plain }] if start == end)
+    }
+
     /// Whether the record last measured has more fields than a record may have.
     pub(super) fn has_too_many(&self) -> bool {
         self.spans.len() > FIELDS_MAX
