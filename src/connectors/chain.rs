@@ -1,6 +1,6 @@
 //! Many parts of files behind one reader, and the check that files are still what they were when they were planned.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::Metadata;
 use std::path::Path;
 use std::sync::Arc;
@@ -78,8 +78,43 @@ pub(crate) struct Piece {
     pub(crate) mark: Mark,
 }
 
+/// The same for pieces of several parts of a source, which readers do not mix; parts may have no pieces.
+pub(crate) fn readers_by_part(
+    format: &Arc<dyn Format>,
+    parts: BTreeMap<String, Vec<Piece>>,
+    partitions: usize,
+) -> Vec<Box<dyn BatchReader>> {
+    let bytes_of = |pieces: &[Piece]| pieces.iter().map(|piece| u128::from(piece.split.bytes)).sum::<u128>();
+    let total = parts.values().map(|pieces| bytes_of(pieces)).sum::<u128>().max(1);
+    // Each part has one, and what is left goes by bytes.
+    let more = partitions.saturating_sub(parts.len());
+    let readers_of = |(part, pieces): (String, Vec<Piece>)| {
+        let share = bytes_of(&pieces) * more as u128 / total;
+        let chains = chains(pieces, 1 + usize::try_from(share).unwrap_or(more));
+        let part: Arc<str> = part.into();
+        chains.into_iter().map(move |chain| reader(format, chain, Some(Arc::clone(&part))))
+    };
+    parts.into_iter().flat_map(readers_of).collect()
+}
+
 /// Deals pieces out to at least one and at most `partitions` readers of about equally many bytes, in order.
 pub(crate) fn readers(format: &Arc<dyn Format>, pieces: Vec<Piece>, partitions: usize) -> Vec<Box<dyn BatchReader>> {
+    chains(pieces, partitions).into_iter().map(|chain| reader(format, chain, None)).collect()
+}
+
+fn reader(format: &Arc<dyn Format>, chain: Vec<Piece>, part: Option<Arc<str>>) -> Box<dyn BatchReader> {
+    Box::new(ChainReader {
+        format: Arc::clone(format),
+        part,
+        waiting: chain.into(),
+        current: None,
+        report: ReadReport::default(),
+        aside: Aside::default(),
+    })
+}
+
+/// At least one and at most so many chains of about equally many bytes.
+fn chains(pieces: Vec<Piece>, partitions: usize) -> Vec<Vec<Piece>> {
     let total: u128 = pieces.iter().map(|piece| u128::from(piece.split.bytes.max(1))).sum();
     let (mut chains, mut current): (Vec<Vec<Piece>>, Vec<Piece>) = (Vec::new(), Vec::new());
     let (mut before, mut current_share) = (0_u128, 0_u128);
@@ -98,17 +133,6 @@ pub(crate) fn readers(format: &Arc<dyn Format>, pieces: Vec<Piece>, partitions: 
         chains.push(current);
     }
     chains
-        .into_iter()
-        .map(|chain| {
-            Box::new(ChainReader {
-                format: Arc::clone(format),
-                waiting: chain.into(),
-                current: None,
-                report: ReadReport::default(),
-                aside: Aside::default(),
-            }) as Box<dyn BatchReader>
-        })
-        .collect()
 }
 
 /// Adds a piece to a chain; one that continues the last is read together with it.
@@ -125,6 +149,8 @@ fn join(chain: &mut Vec<Piece>, piece: Piece) {
 /// Reads pieces one after another; a file is open only while its turn is.
 struct ChainReader {
     format: Arc<dyn Format>,
+    /// Of the source.
+    part: Option<Arc<str>>,
     waiting: VecDeque<Piece>,
     current: Option<(Piece, Box<dyn BatchReader>)>,
     /// What the readers did that are through.
@@ -167,5 +193,9 @@ impl BatchReader for ChainReader {
             aside.append(&mut reader.take_aside());
         }
         aside
+    }
+
+    fn source_part(&self) -> Option<&str> {
+        self.part.as_deref()
     }
 }

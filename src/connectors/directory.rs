@@ -47,6 +47,16 @@ pub struct DirectorySource {
     waiting_bytes: u64,
     /// The file that earlier ranges took only a part of.
     begun: Option<BegunFile>,
+    /// If event times are told apart by folder.
+    folders: Option<Folders>,
+}
+
+/// The folders in which files were seen.
+#[derive(Debug, Default)]
+struct Folders {
+    named: BTreeSet<PathBuf>,
+    /// Those that no range has named yet.
+    new: BTreeSet<PathBuf>,
 }
 
 /// Into so many pieces a split is cut at most, however little a batch may hold.
@@ -69,6 +79,10 @@ struct FilePart {
     /// Whether its borders are others than those of the target, so that it is read in one piece.
     #[serde(default)]
     is_piece: bool,
+    /// Folders that had files for the first time when this was planned, in the first part of a range, if event times are told
+    /// apart by folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    folders: Vec<PathBuf>,
 }
 
 impl FilePart {
@@ -127,6 +141,7 @@ impl BegunFile {
                 bytes: 0,
                 last: false,
                 is_piece,
+                folders: Vec::new(),
             });
             part.range.end = split.range.end;
             part.bytes += split.bytes;
@@ -157,6 +172,7 @@ impl DirectorySource {
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
             begun: None,
+            folders: None,
         })
     }
 
@@ -184,6 +200,15 @@ impl DirectorySource {
         };
         self.listing = Listing::Manifest { root: root.clone(), known: RefCell::default() };
         Ok(self)
+    }
+
+    /// Whether the event times of folders are told apart: a watermark then waits for the slowest folder that is not idle, also
+    /// for one whose files have not had their turn. Default: no. Right where each folder is what one machine or partition
+    /// wrote. The rows of a batch come folder by folder.
+    #[must_use]
+    pub fn event_time_by_folder(mut self, by_folder: bool) -> Self {
+        self.folders = by_folder.then(Folders::default);
+        self
     }
 
     /// How long a file must have been left alone before it counts. Default: not at all, which is right if writers
@@ -238,7 +263,7 @@ impl DirectorySource {
     fn look(&mut self) -> Result<()> {
         self.listings += 1;
         let now = nanoseconds(self.clock.now().saturating_sub(self.settle));
-        let Self { listing, known, waiting, waiting_bytes, listings, settle, .. } = self;
+        let Self { listing, known, waiting, waiting_bytes, listings, settle, folders, .. } = self;
         let root = listing.root();
         listing.visit(&mut |name| {
             if let Some(seen) = known.get_mut(name) {
@@ -248,6 +273,11 @@ impl DirectorySource {
             let Some((size, modified)) = look_at(&root.join(name))? else { return Ok(()) };
             if size > 0 && (settle.is_zero() || modified <= now) {
                 known.insert(name.into(), *listings);
+                if let Some(folders) = folders
+                    && !folders.named.contains(folder_of(name))
+                {
+                    folders.new.insert(folder_of(name).to_owned());
+                }
                 waiting.insert((modified, name.into()), size);
                 *waiting_bytes += size;
             }
@@ -301,6 +331,10 @@ impl DirectorySource {
                 self.begun = None;
             }
             parts.push(part);
+        }
+        if let (Some(first), Some(folders)) = (parts.first_mut(), &mut self.folders) {
+            first.folders = folders.new.iter().cloned().collect();
+            folders.named.append(&mut folders.new);
         }
         Ok(parts)
     }
@@ -387,11 +421,20 @@ impl Source for DirectorySource {
     }
 
     fn read(&mut self, range: &OffsetRange, partitions: usize) -> Result<Vec<Box<dyn BatchReader>>> {
-        let mut pieces = Vec::new();
-        for part in range.parse::<Vec<FilePart>>()? {
-            pieces.extend(self.pieces(&part)?);
+        let parts = range.parse::<Vec<FilePart>>()?;
+        if self.folders.is_some() {
+            let mut folders: BTreeMap<String, Vec<Piece>> = BTreeMap::new();
+            for part in &parts {
+                for new in &part.folders {
+                    folders.entry(new.to_string_lossy().into_owned()).or_default();
+                }
+                let folder = folder_of(&part.name).to_string_lossy().into_owned();
+                folders.entry(folder).or_default().extend(self.pieces(part)?);
+            }
+            return Ok(chain::readers_by_part(&self.format, folders, partitions));
         }
-        Ok(chain::readers(&self.format, pieces, partitions))
+        let pieces = parts.iter().map(|part| self.pieces(part)).collect::<Result<Vec<_>>>()?;
+        Ok(chain::readers(&self.format, pieces.into_iter().flatten().collect(), partitions))
     }
 
     fn commit(&mut self, _: &OffsetRange) -> Result<()> {
@@ -453,6 +496,11 @@ impl Source for DirectorySource {
             rows: None,
         }
     }
+}
+
+/// The folder of a file, relative to the root as its name is.
+fn folder_of(name: &Path) -> &Path {
+    name.parent().unwrap_or(Path::new(""))
 }
 
 /// Size and modification time of a file; `None` if it is none, or gone.

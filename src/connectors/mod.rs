@@ -166,7 +166,8 @@ pub trait Source: Send {
     fn next_range(&mut self, limits: &ReadLimits) -> Result<Available>;
 
     /// Opens a range as at least one and at most `partitions` readers of about equally many bytes, in the order of the
-    /// rows.
+    /// rows. A source of several parts whose event times are told apart
+    /// ([`source_part`](BatchReader::source_part)) opens one reader a part at least.
     ///
     /// # Errors
     /// Data that is gone or cannot be opened.

@@ -153,6 +153,12 @@ pub trait BatchReader: Send {
     fn take_aside(&mut self) -> Vec<SetAside> {
         Vec::new()
     }
+
+    /// The part of its source that all its rows are of, if the source has several whose event times are told apart: a name
+    /// that stays the same for the life of the query. A reader may have no rows, only to say that there is such a part.
+    fn source_part(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Writes batches of one schema as one file.

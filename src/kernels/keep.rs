@@ -52,6 +52,8 @@ pub struct Sighting {
     pub untimed: u64,
     /// The newest time that each watermark saw, in microseconds since the Unix epoch, rounded down.
     pub newest: BTreeMap<WatermarkId, i64>,
+    /// The same of the parts of sources whose event times are told apart, by their names; nothing if there were no times.
+    pub newest_of_parts: BTreeMap<(WatermarkId, String), Option<i64>>,
 }
 
 impl Sighting {
@@ -62,6 +64,18 @@ impl Sighting {
         for (&id, &newest) in &other.newest {
             let known = self.newest.entry(id).or_insert(newest);
             *known = newest.max(*known);
+        }
+        for (part, &newest) in &other.newest_of_parts {
+            let known = self.newest_of_parts.entry(part.clone()).or_default();
+            *known = newest.max(*known);
+        }
+    }
+
+    /// All that was seen of these watermarks was of this part of a source.
+    pub fn belongs_to(&mut self, part: &str, watermarks: impl IntoIterator<Item = WatermarkId>) {
+        for watermark in watermarks {
+            let newest = self.newest.remove(&watermark);
+            self.newest_of_parts.insert((watermark, part.to_owned()), newest);
         }
     }
 }

@@ -377,6 +377,11 @@ impl Stage {
         of_steps.map(Vec::as_slice).chain(of_end).flatten().copied().collect()
     }
 
+    /// The watermarks that it moves on.
+    pub fn watermarks(&self) -> impl Iterator<Item = WatermarkId> + '_ {
+        self.steps.iter().filter_map(|step| if let Step::Watermark { id, .. } = step { Some(*id) } else { None })
+    }
+
     /// Whether it looks rows up in a table.
     pub fn reads_table(&self, table: TableId) -> bool {
         self.steps.iter().any(|step| match step {

@@ -23,7 +23,9 @@ impl DStream {
     }
 
     /// As [`DStream::with_watermark`], for one of several streams that are put together: once it has had no rows for
-    /// `idle_after`, the others do not wait for it. What it brings afterwards may be late.
+    /// `idle_after`, the others do not wait for it. What it brings afterwards may be late. The same of the parts of a source
+    /// whose event times are told apart, as those of
+    /// [`event_time_by_folder`](crate::connectors::directory::DirectorySource::event_time_by_folder).
     #[must_use]
     pub fn with_watermark_or_idle(&self, column: impl Into<String>, delay: Duration, idle_after: Duration) -> Self {
         let column = column.into();

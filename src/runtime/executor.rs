@@ -372,6 +372,7 @@ impl Executor {
             computed.event_time.advance(&self.plan.watermarks, &asked, batch.time);
         }
         raised.iter().for_each(|(asked, to)| computed.event_time.raise(asked, *to));
+        computed.event_time.forget_idle(&self.plan.watermarks, batch.time);
         computed.groups = self.states.hold().all().iter().flatten().map(|kept| kept.groups()).sum();
         computed.spilled = self.room.as_ref().map(Room::spilled);
         Ok(computed)

@@ -25,6 +25,16 @@ pub(super) enum Feed {
     Batches(Vec<RecordBatch>),
 }
 
+impl Feed {
+    /// The part of its source whose event times are told apart, under a name that no part of another source has.
+    fn part(&self) -> Option<String> {
+        match self {
+            Self::Reader(source, reader) => reader.source_part().map(|part| format!("{}/{part}", source.0)),
+            Self::Batches(_) => None,
+        }
+    }
+}
+
 /// What a task gave.
 pub(super) struct TaskDone {
     pub(super) partial: Partial,
@@ -66,6 +76,7 @@ pub(super) fn run_task(
         let mut findings = Findings::default();
         let mut broken = Vec::new();
         let mut given = 0;
+        let part = feed.part();
         let source = if let Feed::Reader(source, _) = &feed { Some(*source) } else { None };
         let mut profile = source.and_then(|source| profiled.get(&source)).cloned();
         let mut push = |batch: &RecordBatch| {
@@ -103,7 +114,8 @@ pub(super) fn run_task(
             }
         }
         task.settle()?;
-        let (seen, flow) = (task.sighting(), task.flow());
+        let (mut seen, flow) = (task.sighting(), task.flow());
+        part.iter().for_each(|part| seen.belongs_to(part, stage.watermarks()));
         flow.map_or(Ok(()), |flow| flow.check(given))?;
         Ok(TaskDone {
             partial: task.finish()?,

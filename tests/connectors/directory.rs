@@ -5,14 +5,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use pelton::clock::VirtualClock;
 use pelton::connectors::directory::DirectorySource;
-use pelton::connectors::{Available, ReadLimits, Source};
+use pelton::connectors::{Available, OffsetRange, ReadLimits, Source};
 use pelton::error::{Error, ErrorKind};
 use pelton::formats::{FormatKind, FormatOptions};
 use tempfile::TempDir;
 
 use crate::contract::check_source;
 use crate::lines::SlowLines;
-use crate::tables::{lines, next, ranges, rows, text};
+use crate::tables::{lines, lines_of, next, ranges, rows, text};
 
 /// Writes a file that was last changed so many seconds after the epoch.
 fn put(folder: &Path, name: &str, content: &str, modified: u64) {
@@ -31,7 +31,7 @@ fn watch(path: impl AsRef<Path>) -> DirectorySource {
     DirectorySource::new(path, SlowLines::shared()).unwrap()
 }
 
-fn read_error(source: &mut DirectorySource, range: &pelton::connectors::OffsetRange) -> Error {
+fn read_error(source: &mut DirectorySource, range: &OffsetRange) -> Error {
     let tried = source.read(range, 1).and_then(|readers| {
         readers.into_iter().try_for_each(|mut reader| {
             while reader.next_batch()?.is_some() {}
@@ -380,4 +380,66 @@ fn ten_thousand_files_are_listed_once_and_in_order() {
     assert_eq!(all.len(), 100);
     let total: usize = all.iter().step_by(33).map(|range| rows(&mut source, range, 2).num_rows()).sum();
     assert_eq!(total, 400);
+}
+
+/// Parts that readers name, with the lines of each.
+fn by_part(source: &mut DirectorySource, range: &OffsetRange, partitions: usize) -> Vec<(String, Vec<String>)> {
+    let mut parts: Vec<(String, Vec<String>)> = Vec::new();
+    for mut reader in source.read(range, partitions).unwrap() {
+        let name = reader.source_part().unwrap().to_owned();
+        if parts.last().is_none_or(|(last, _)| *last != name) {
+            parts.push((name, Vec::new()));
+        }
+        let lines = &mut parts.last_mut().unwrap().1;
+        while let Some(batch) = reader.next_batch().unwrap() {
+            lines.extend(lines_of(&batch));
+        }
+    }
+    parts
+}
+
+#[test]
+fn folders_are_told_apart_and_named_when_they_are_first_seen() {
+    let folder = TempDir::new().unwrap();
+    for (name, content, modified) in
+        [("a/1", "a1\n", 1), ("b/1", "b1\nb2\n", 2), ("a/2", "a2\n", 3), ("0", "root\n", 4)]
+    {
+        put(folder.path(), name, content, modified);
+    }
+    let new = || watch(folder.path()).recursive(true).event_time_by_folder(true);
+    let mut source = new();
+    let limits = ReadLimits { files_max: Some(1), ..ReadLimits::default() };
+    let all = ranges(&mut source, &limits);
+    let texts = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+    let part = |name: &str, lines: &[&str]| (name.to_owned(), texts(lines));
+    for partitions in [1, 3, 9] {
+        // The first range says which folders there are, whether or not their files have had their turn.
+        let first = by_part(&mut source, &all[0], partitions);
+        assert_eq!(first, [part("", &[]), part("a", &["a1"]), part("b", &[])]);
+        assert_eq!(by_part(&mut source, &all[1], partitions), [part("b", &["b1", "b2"])]);
+    }
+    let mut source = new();
+    let range = next(&mut source);
+    let whole = [part("", &["root"]), part("a", &["a1", "a2"]), part("b", &["b1", "b2"])];
+    assert_eq!(by_part(&mut source, &range, 2), whole);
+    // A folder that comes later is named then; those that are known are not named again.
+    put(folder.path(), "c/1", "c1\n", 5);
+    put(folder.path(), "a/3", "a3\n", 6);
+    let range = source.next_range(&limits).unwrap();
+    let Available::Range(range) = range else { panic!("{range:?}") };
+    assert_eq!(by_part(&mut source, &range, 2), [part("c", &["c1"])]);
+    let range = next(&mut source);
+    assert_eq!(by_part(&mut source, &range, 2), [part("a", &["a3"])]);
+}
+
+#[test]
+fn a_directory_by_folder_keeps_the_contract() {
+    let folder = TempDir::new().unwrap();
+    let all = ["x1", "x2", "x3", "y1", "y2"];
+    put(folder.path(), "x/1", "x1\nx2\nx3\n", 1);
+    put(folder.path(), "y/1", "y1\ny2\n", 2);
+    for split_bytes in [1, 1 << 20] {
+        let new = || watch(folder.path()).recursive(true).event_time_by_folder(true).split_bytes(split_bytes);
+        check_source(&mut || Box::new(new()), &text(&all));
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! `worked` has cases whose tables were worked out by hand; `spark` those of Spark's windowed operations; `oracle` compares
 //! random streams with `kernels::keep::reference`, and with lives that end after every batch; `remembered` has closures with a
-//! memory, `looking` sees what is kept from outside, `cramped` gives it no room in memory, `counted` has windows by the number of rows, `folded` windows by closures, `beginning` state that begins with a table, `duplicates` rows that come once, `streams` two that are joined, both against models; `mistakes` says what is refused before the start.
+//! memory, `looking` sees what is kept from outside, `cramped` gives it no room in memory, `counted` has windows by the number of rows, `folded` windows by closures, `folders` a watermark for each part of a source, `beginning` state that begins with a table, `duplicates` rows that come once, `streams` two that are joined, both against models; `mistakes` says what is refused before the start.
 
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -11,6 +11,7 @@ mod counted;
 mod cramped;
 mod duplicates;
 mod folded;
+mod folders;
 mod looking;
 mod mistakes;
 mod oracle;

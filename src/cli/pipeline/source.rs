@@ -17,7 +17,7 @@ use crate::generate::Skew;
 use crate::query::{StaticTable, StreamingContext};
 
 pub(super) const KEYS: &[&str] = &["name", "type", "max_rows_per_second", "profile"];
-pub(super) const FILES_KEYS: &[&str] = &["recursive", "manifest", "settle", "split_bytes", "limits"];
+pub(super) const FILES_KEYS: &[&str] = &["recursive", "manifest", "settle", "split_bytes", "event_time_by", "limits"];
 pub(super) const TAIL_KEYS: &[&str] = &["split_bytes"];
 pub(super) const SOCKET_KEYS: &[&str] = &["address", "buffer", "ends_with_peer", "attempts"];
 pub(super) const GENERATOR_KEYS: &[&str] =
@@ -84,6 +84,8 @@ fn directory(keys: &Keys<'_>, context: &StreamingContext) -> Result<Box<dyn Sour
         .clock(Arc::clone(context.clock()))
         .recursive(keys.boolean("recursive")?.unwrap_or(false))
         .limits(limits(keys)?);
+    let by = keys.choice("event_time_by", &[("source", false), ("folder", true)])?;
+    source = source.event_time_by_folder(by.unwrap_or(false));
     if let Some(node) = keys.optional("manifest") {
         source = source.manifest(node.boolean()?).map_err(|error| node.spot.blame(error))?;
     }
