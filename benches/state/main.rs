@@ -7,7 +7,7 @@
 //! | `state/empty_batch` | a batch without rows, likewise |
 //! | `state/touch` | a tenth of a million keys that are touched, of as many and of a hundred times as many that are held |
 //! | `state/recovery` | reading the state of a running aggregate from the storage and taking it in: bytes of its files a second |
-//! | `state/window` | windows of 60 seconds, one after another and one a second |
+//! | `state/window` | windows of 60 seconds, one after another and one a second: of sums, and of quantiles |
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 
@@ -212,12 +212,17 @@ fn windows(criterion: &mut Criterion) {
     let batches: Vec<RecordBatch> = (0..12).map(|number| events(number, SECONDS as usize, each)).collect();
     let mut group = group(criterion, "window");
     group.throughput(Throughput::Elements((each * batches.len()) as u64));
-    for (name, slide) in [("tumbling_60s", 60), ("sliding_60s_by_10s", 10), ("sliding_60s_by_1s", 1)] {
-        group.bench_function(name, |bencher| {
+    let slides = [("tumbling_60s", 60), ("sliding_60s_by_10s", 10), ("sliding_60s_by_1s", 1)];
+    let kinds: [(&str, &[Aggregate]); 2] = [
+        ("", &[len().alias("rows"), col("n").sum().alias("sum")]),
+        ("quantile_", &[col("n").quantile(0.9).alias("p90")]),
+    ];
+    for ((kind, aggregates), (name, slide)) in kinds.iter().flat_map(|kind| slides.map(|slide| (kind, slide))) {
+        group.bench_function(format!("{kind}{name}"), |bencher| {
             let stage = stage(&batches[0], |rows| {
                 let window = sliding_window(col("time"), Duration::from_secs(60), Duration::from_secs(slide));
                 let rows = rows.with_watermark("time", Duration::ZERO);
-                rows.key_by([col("key"), window]).aggregate([len().alias("rows"), col("n").sum().alias("sum")])
+                rows.key_by([col("key"), window]).aggregate(aggregates.iter().cloned())
             });
             bencher.iter(|| {
                 let mut kept = stage.keep().unwrap();

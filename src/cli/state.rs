@@ -48,22 +48,34 @@ impl State {
     pub(super) fn execute(&self) -> Result<Exit> {
         let store = FolderStore::new(&self.folder);
         let identity = checkpoint::identity(&store)?;
-        let newest = checkpoint::verify(&store)?.committed;
-        let Some(batch) = self.batch.or(newest) else {
+        let report = checkpoint::verify(&store)?;
+        let Some(newest) = report.committed else {
             answer("no batch is committed yet\n")?;
             return Ok(Exit::Well);
         };
+        let batch = self.batch.unwrap_or(newest);
+        if batch != newest && !report.sound.contains(&batch) {
+            return Err(not_kept(batch, &report.sound));
+        }
         let groups = |operator: &str| {
             let definition = checkpoint::definition(&store, operator)?;
             kept_groups(&definition, &checkpoint::read_state(&store, operator, batch)?)
         };
         let Some(operator) = &self.operator else {
             let mut text = format!("after batch {batch}\n");
+            let mut failed = None;
             for (operator, keeps) in &identity.operators {
-                let _ = writeln!(text, "{operator}  {} groups  {keeps}", groups(operator)?.num_rows());
+                let _ = match groups(operator) {
+                    Ok(groups) => writeln!(text, "{operator}  {} groups  {keeps}", groups.num_rows()),
+                    // The others can be looked at all the same.
+                    Err(error) => {
+                        failed.get_or_insert(error);
+                        writeln!(text, "{operator}  cannot be read  {keeps}")
+                    }
+                };
             }
             answer(&text)?;
-            return Ok(Exit::Well);
+            return failed.map_or(Ok(Exit::Well), Err);
         };
         if !identity.operators.contains_key(operator) {
             let known = identity.operators.keys().cloned().collect::<Vec<_>>().join(", ");
@@ -81,6 +93,17 @@ impl State {
         }
         Ok(Exit::Well)
     }
+}
+
+/// The error of a batch whose state is not there.
+fn not_kept(batch: u64, sound: &[u64]) -> Error {
+    let advice = match sound {
+        [] => "no batch of this checkpoint is sound".to_owned(),
+        [only] => format!("that after batch {only} is"),
+        [first, .., last] => format!("those after batches {first} to {last} are, as far as they are sound"),
+    };
+    let message = format!("the state after batch {batch} is not there, or cannot be read");
+    Error::new(ErrorKind::InvalidOption, message).advice(advice)
 }
 
 fn export(file: &Path, rows: &RecordBatch) -> Result<()> {

@@ -73,16 +73,18 @@ pub fn out_of_range(aggregate: &TypedAggregate, key: &str, value: &str, data_typ
 
 /// The value at this share of sorted values, between the two nearest ones: `low + (high - low) × rest`.
 pub fn interpolate(sorted: &[f64], share: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
+    interpolate_pair(sorted.len(), share, |rank| (sorted[rank], sorted[(rank + 1).min(sorted.len() - 1)]))
+}
+
+/// As [`interpolate`], of so many values, of which one and the one after it, if there is one, are asked for by the place of the
+/// first in the order.
+pub fn interpolate_pair(values: usize, share: f64, pair_at: impl FnOnce(usize) -> (f64, f64)) -> Option<f64> {
+    let last = values.checked_sub(1)?;
     let position = last as f64 * share.clamp(0.0, 1.0);
     let (below, rest) = (position.floor() as usize, position.fract());
-    let low = sorted[below];
-    if rest == 0.0 {
-        return Some(low);
-    }
-    let high = sorted[(below + 1).min(last)];
+    let (low, high) = pair_at(below);
     // Equal infinities have no difference.
-    Some(if low == high { low } else { low + (high - low) * rest })
+    Some(if rest == 0.0 || low == high { low } else { low + (high - low) * rest })
 }
 
 /// The values that an aggregate sees of a group, and how many there were at the end of each cut.
@@ -240,7 +242,9 @@ fn reduce(aggregate: &TypedAggregate, seen: &Seen, key: &dyn Fn() -> String) -> 
         Function::Max => extreme(values, std::cmp::Ordering::Greater),
         Function::Quantile(share) => {
             let mut floats = values.iter().map(float).collect::<Result<Vec<_>>>()?;
-            floats.sort_by(|a, b| a.is_nan().cmp(&b.is_nan()).then(a.total_cmp(b)));
+            // Behind all numbers NaN, those with a sign last.
+            let kind = |value: &f64| (value.is_nan(), value.is_nan() && value.is_sign_negative());
+            floats.sort_by(|a, b| kind(a).cmp(&kind(b)).then(a.total_cmp(b)));
             interpolate(&floats, *share).into()
         }
         Function::Any => truths().any(|truth| truth).into(),

@@ -79,4 +79,10 @@ fn the_state_of_a_checkpoint_is_listed_filtered_and_exported() {
     let exported = fs::read_to_string(directory.path().join("cities.csv")).unwrap();
     assert_eq!(exported, "city,n\nOslo,2\nRome,1\n");
     assert!(state(&["citys"]).contains("there are: cities"));
+    let gone = state(&["cities", "--batch", "7"]);
+    assert!(gone.contains("batch 7 is not there") && gone.contains("that after batch 0 is"), "{gone}");
+    // What is kept of one operator cannot be read: the list says so, and of the others what they are.
+    fs::write(directory.path().join("checkpoint/operators/cities"), "nothing").unwrap();
+    let damaged = state(&[]);
+    assert!(damaged.contains("cities  cannot be read") && damaged.contains("operators/cities"), "{damaged}");
 }

@@ -58,6 +58,7 @@ pub(crate) const BATCH_ROADS: &[Road] = &[
     formed("one file", Form::Joined),
     formed("many files", Form::Pieces),
     formed("gzip", Form::Gzip),
+    Road { has_lives: true, ..formed("a life after the batch", Form::Joined) },
 ];
 
 /// Roads for queries whose rows do not know of each other: any cut into micro-batches will do, too.
@@ -136,11 +137,12 @@ impl Case {
                     has_come = true;
                 }
             }
-            if !has_come {
-                break;
-            }
             pipeline.set(&format!("partitions={partitions}")).unwrap();
             batches += run(&pipeline)?;
+            if !has_come {
+                // A life in which nothing came changes nothing.
+                break;
+            }
         }
         Ok(batches)
     }

@@ -5,6 +5,7 @@
 use std::env;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::Random;
@@ -12,6 +13,9 @@ use crate::queries::{self, Query};
 use crate::{Site, lay_out, undisturbed};
 
 const CHILD: &str = "PELTON_RECOVERY_CHILD";
+
+/// What each step of a slow sink takes: batches are then mostly being written.
+const SINK_STEP: Duration = Duration::from_micros(500);
 
 /// The child: the test program itself, with orders in an environment variable.
 #[test]
@@ -21,13 +25,22 @@ fn a_child_runs_the_query_it_is_told() {
     let mut next = || orders.next().unwrap();
     let (query, input, folder) = (next(), next(), next());
     let mut site = Site::new(Path::new(input), Path::new(folder));
-    site.state_memory = (next() == "cramped").then_some(1);
+    match next() {
+        "cramped" => site.state_memory = Some(1),
+        "slow" => {
+            site.on_sink_step = Some(Arc::new(|_, _| {
+                std::thread::sleep(SINK_STEP);
+                Ok(())
+            }));
+        }
+        _ => {}
+    }
     site.run(queries::by_name(query), site.store()).unwrap();
 }
 
 /// Starts the child and kills it after a while; whether it came to its end before.
-fn run_and_kill(query: &Query, input: &Path, folder: &Path, memory: &str, after: Duration) -> bool {
-    let orders = format!("{}\n{}\n{}\n{memory}", query.name, input.display(), folder.display());
+fn run_and_kill(query: &Query, input: &Path, folder: &Path, how: &str, after: Duration) -> bool {
+    let orders = format!("{}\n{}\n{}\n{how}", query.name, input.display(), folder.display());
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "kills::a_child_runs_the_query_it_is_told", "--test-threads=1"])
         .env(CHILD, orders)
@@ -54,12 +67,12 @@ fn a_killed_process_goes_on_and_writes_the_same_bytes() {
             seed += 1;
             let folder = tempfile::tempdir().unwrap();
             let site = Site::new(input.path(), folder.path());
-            // In every other site state has no room in memory.
-            let memory = if seed % 2 == 0 { "cramped" } else { "roomy" };
+            // State has no room in memory in some sites, in some the sink is slow.
+            let how = ["roomy", "cramped", "slow"][(seed % 3) as usize];
             // A few deaths in a row; then it may come to its end.
             for _ in 0..4 {
                 let after = Duration::from_micros(random.below(25_000) as u64);
-                killed += u64::from(!run_and_kill(query, input.path(), folder.path(), memory, after));
+                killed += u64::from(!run_and_kill(query, input.path(), folder.path(), how, after));
             }
             site.run(query, site.store()).unwrap();
             assert_eq!(site.written(), expected, "{}, seed {seed}", query.name);

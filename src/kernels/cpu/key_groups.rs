@@ -424,6 +424,7 @@ fn merge(
 ) -> Result<TouchedPart> {
     let groups = part.here(ground)?;
     let ids = groups.take_groups(batch, from, keys)?;
+    groups.compact();
     let mut touched = TouchedPart { of, ids, keys: keys.to_vec(), copy: None, stored: None };
     if let Some(room) = &ground.room {
         let copy = touched.copy.insert(ground.reduce.select(groups, &touched.ids, keys)?);

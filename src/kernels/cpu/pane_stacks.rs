@@ -13,8 +13,11 @@
 //! of the panes at any time: it is never stored. Groups are kept under the numbers of their keys ([`KeyNumbers`]): a key
 //! is looked up once a pane, not once a merge.
 //!
-//! Stacks are of no use where a merge costs the rows and not the groups (a quantile keeps its values), where panes hold few
-//! of the groups of a window, and not allowed where the order of additions is fixed. Then a window merges all its panes.
+//! A quantile keeps its values, in sorted runs that are shared and not copied when panes are put together. What a stack holds
+//! is compacted as it grows, so that a window has a few runs for each power of two of its panes, and a value is moved as often.
+//!
+//! Stacks are of no use where a merge costs the rows and not the groups (texts one after another), where panes hold few of the
+//! groups of a window, and not allowed where the order of additions is fixed. Then a window merges all its panes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,6 +51,8 @@ pub(super) struct PaneStacks {
     numbers: KeyNumbers,
     /// Whether anything may be held for the next window.
     may_hold: bool,
+    /// Whether an aggregate keeps all its values.
+    keeps_values: bool,
     /// By falling start: the panes from there on up to the border, together.
     front: Vec<(i64, Groups)>,
     /// Those from the border on that a window has reached, together.
@@ -71,6 +76,7 @@ impl PaneStacks {
             reduce: whole.by_number()?,
             numbers: KeyNumbers::new(keys.iter().map(Field::data_type))?,
             may_hold,
+            keeps_values: whole.aggregates().iter().any(|one| matches!(one.function, AggregateFunction::Quantile(_))),
             front: Vec::new(),
             back: None,
             from: None,
@@ -104,8 +110,11 @@ impl PaneStacks {
     /// Counts what is held in memory, so many bytes a group; lets go of it if there is no room for it.
     pub(super) fn settle(&mut self, room: &Room, bytes_per_group: u64) {
         let groups = self.front.iter().map(|(_, groups)| groups).chain(&self.back).map(Groups::len).sum::<usize>();
+        // Values that are kept are there once for each length of runs.
+        let copies =
+            if self.keeps_values { u64::from(usize::BITS - self.front.len().leading_zeros()).max(1) } else { 1 };
         self.weight = None;
-        self.weight = (groups > 0).then(|| room.weigh(groups as u64 * bytes_per_group));
+        self.weight = (groups > 0).then(|| room.weigh(groups as u64 * copies * bytes_per_group));
         if room.is_full() {
             self.clear();
         }
@@ -149,6 +158,7 @@ impl PaneStacks {
         for (pane, groups) in between(panes, self.reached, last) {
             let mut back = self.back.take().map_or_else(|| self.empty(), Ok)?;
             self.put(&mut back, pane, groups)?;
+            back.compact();
             self.back = Some(back);
         }
         self.reached = last.saturating_add(1);
@@ -202,6 +212,7 @@ impl PaneStacks {
             if let Some((_, later)) = self.front.last() {
                 all.take_all(later)?;
             }
+            all.compact();
             self.front.push((start, all));
         }
         (self.border, self.reached) = (last.saturating_add(1), last.saturating_add(1));
@@ -254,7 +265,7 @@ pub(super) fn suit(aggregates: &[TypedAggregate]) -> bool {
         | AggregateFunction::OrderedMean
         | AggregateFunction::OrderedVariance(_)
         | AggregateFunction::OrderedStdDev(_) => false,
-        AggregateFunction::NUnique | AggregateFunction::Quantile(_) | AggregateFunction::Concat(_) => false,
+        AggregateFunction::NUnique | AggregateFunction::Concat(_) => false,
         AggregateFunction::Len
         | AggregateFunction::Count
         | AggregateFunction::Sum
@@ -263,6 +274,7 @@ pub(super) fn suit(aggregates: &[TypedAggregate]) -> bool {
         | AggregateFunction::Mean
         | AggregateFunction::Variance(_)
         | AggregateFunction::StdDev(_)
+        | AggregateFunction::Quantile(_)
         | AggregateFunction::First
         | AggregateFunction::Last
         | AggregateFunction::Any

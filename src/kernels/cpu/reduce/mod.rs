@@ -41,6 +41,7 @@ mod ordered_spread;
 mod pick;
 mod quantile;
 pub mod reduce_with;
+mod runs;
 mod seeded;
 mod select;
 mod state;
@@ -174,6 +175,11 @@ impl KeyedReduce {
     /// Whether the order of a group's rows counts.
     pub(in crate::kernels::cpu) fn follows_order(&self) -> bool {
         self.0.follows_order
+    }
+
+    /// The aggregates, in order.
+    pub(in crate::kernels) fn aggregates(&self) -> &[TypedAggregate] {
+        &self.0.aggregates
     }
 
     /// The keys, in order.

@@ -1,25 +1,63 @@
-//! Quantiles: all values are kept with their group, and sorted at the end.
+//! Quantiles: all values are kept with their group, as they came or in sorted [`runs`](super::runs), in which they are searched
+//! at the end.
+
+use std::cell::LazyCell;
+use std::sync::OnceLock;
 
 use arrow_array::ArrayRef;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
 use arrow_schema::DataType;
 
+use super::runs::{ByGroup, Run, Search};
 use super::state::{Mapping, NOT_TAKEN, Refusal, Rows, State, needed, same};
 use super::stored_lists;
 use crate::error::Result;
 use crate::kernels::cpu::native;
-use crate::kernels::reduce::interpolate;
+use crate::kernels::reduce::interpolate_pair;
+
+/// Fewer values than this are handed on as they came. Debug builds begin early, so that tests of few rows have runs.
+const VALUES_WORTH_A_RUN: usize = if cfg!(debug_assertions) { 3 } else { 64 };
+
+/// So many runs are kept before they are put together, where nobody asks for it.
+const RUNS_MAX: usize = if cfg!(debug_assertions) { 8 } else { 256 };
 
 pub(super) struct Quantile {
     share: f64,
     groups: usize,
-    values: Vec<(u32, f64)>,
+    /// Values that are in no run yet.
+    loose: Vec<(u32, f64)>,
+    /// The same as a run, once somebody asks.
+    loose_run: OnceLock<Run>,
+    runs: Vec<Run>,
 }
 
 impl Quantile {
     pub(super) fn new(share: f64) -> Self {
-        Self { share, groups: 0, values: Vec::new() }
+        Self { share, groups: 0, loose: Vec::new(), loose_run: OnceLock::new(), runs: Vec::new() }
+    }
+
+    /// What the loose values are as a run.
+    fn loose_run(&self) -> Option<&Run> {
+        (!self.loose.is_empty()).then(|| self.loose_run.get_or_init(|| Run::of(self.groups, &self.loose)))
+    }
+
+    /// Makes a run of the loose values.
+    fn gather(&mut self) {
+        let run = self.loose_run().cloned();
+        self.runs.extend(run);
+        self.loose.clear();
+        self.loose_run.take();
+    }
+
+    /// All values as runs.
+    fn all_runs(&self) -> Vec<Run> {
+        self.runs.iter().chain(self.loose_run()).cloned().collect()
+    }
+
+    fn push(&mut self, values: impl Iterator<Item = (u32, f64)>) {
+        self.loose_run.take();
+        self.loose.extend(values);
     }
 }
 
@@ -28,11 +66,10 @@ impl State for Quantile {
         self.groups = rows.groups;
         let input = arrow_cast::cast(needed(input)?, &DataType::Float64)?;
         let values = input.as_primitive::<Float64Type>().values();
-        let kept = &mut self.values;
-        let mut keep = |row: usize| kept.push((rows.ids.of(row), values[row]));
+        let of = |row: usize| (rows.ids.of(row), values[row]);
         match &rows.selection {
-            None => (0..rows.len).for_each(&mut keep),
-            Some(selection) => selection.set_indices().for_each(&mut keep),
+            None => self.push((0..rows.len).map(of)),
+            Some(selection) => self.push(selection.set_indices().map(of)),
         }
         Ok(())
     }
@@ -40,53 +77,62 @@ impl State for Quantile {
     fn merge(&mut self, later: &dyn State, mapping: &Mapping<'_>) -> Result<()> {
         let later = same::<Self>(later)?;
         self.groups = mapping.groups;
-        let groups = mapping.table();
-        let taken = later.values.iter().map(|&(group, value)| (groups[group as usize], value));
-        self.values.extend(taken.filter(|&(group, _)| group != NOT_TAKEN));
+        let table = LazyCell::new(|| mapping.table());
+        let is_worth_a_run = later.loose.len() >= VALUES_WORTH_A_RUN;
+        for run in later.runs.iter().chain(later.loose_run().filter(|_| is_worth_a_run)) {
+            let takes_few = run.is_plain() && 2 * mapping.from.len() < later.groups;
+            self.runs.extend(match takes_few {
+                // Costs follow the groups that are taken.
+                true => run.chosen(mapping.pairs().map(|(from, to)| (from, to as u32))),
+                false => run.moved(&table),
+            });
+        }
+        if !is_worth_a_run && !later.loose.is_empty() {
+            let taken = later.loose.iter().map(|&(group, value)| (table[group as usize], value));
+            self.push(taken.filter(|&(group, _)| group != NOT_TAKEN));
+        }
+        if self.runs.len() > RUNS_MAX {
+            self.runs = vec![Run::together(self.groups, &self.runs)];
+        }
         Ok(())
     }
 
+    fn compact(&mut self) {
+        if self.loose.len() >= VALUES_WORTH_A_RUN {
+            self.gather();
+        }
+        Run::compact(self.groups, &mut self.runs);
+    }
+
+    /// Sorted: what is stored does not depend on how values came together.
     fn store(&self) -> Result<ArrayRef> {
-        let values = self.values.iter().map(|&(_, value)| value).collect();
-        let values = native::column::<f64>(&DataType::Float64, values, None)?;
-        stored_lists::column(self.groups, self.values.iter().map(|&(group, _)| group), &values)
+        let run = Run::together(self.groups, &self.all_runs());
+        let (ends, values) = run.values();
+        let values = native::column::<f64>(&DataType::Float64, values.collect(), None)?;
+        stored_lists::of_ends(ends, &values)
     }
 
     fn restore(&mut self, column: &ArrayRef) -> Result<()> {
         self.groups = column.len();
         let (values, groups) = stored_lists::items(column)?;
         let values = native::values::<f64>(&values)?;
-        self.values = groups.into_iter().zip(values.iter().copied()).collect();
+        self.push(groups.into_iter().zip(values.iter().copied()));
+        self.gather();
         Ok(())
     }
 
     fn finish(&mut self) -> Result<ArrayRef, Refusal> {
-        // Values lie group by group: `ends` says where each group's end.
-        let mut ends = vec![0_usize; self.groups + 1];
-        self.values.iter().for_each(|&(group, _)| ends[group as usize + 1] += 1);
-        for group in 0..self.groups {
-            ends[group + 1] += ends[group];
-        }
-        let mut next = ends.clone();
-        let mut sorted = vec![0.0; self.values.len()];
-        for &(group, value) in &self.values {
-            let place = &mut next[group as usize];
-            sorted[*place] = value;
-            *place += 1;
-        }
-        let results = ends.windows(2).map(|range| {
-            let values = &mut sorted[range[0]..range[1]];
-            values.sort_unstable_by(total_order);
-            interpolate(values, self.share)
+        self.gather();
+        let by_group = ByGroup::of(self.groups, &self.runs);
+        let mut search = Search::default();
+        let results = (0..self.groups).map(|group| {
+            let slices = by_group.slices(group);
+            let values = slices.iter().map(|slice| slice.len()).sum();
+            interpolate_pair(values, self.share, |rank| search.pair_at(slices, rank))
         });
         let results: Vec<Option<f64>> = results.collect();
         let present: Vec<bool> = results.iter().map(Option::is_some).collect();
         let values: Vec<f64> = results.into_iter().map(Option::unwrap_or_default).collect();
         Ok(native::column(&DataType::Float64, values, native::validity(&present))?)
     }
-}
-
-/// NaN after every number, whatever its sign.
-fn total_order(a: &f64, b: &f64) -> std::cmp::Ordering {
-    a.is_nan().cmp(&b.is_nan()).then(a.total_cmp(b))
 }

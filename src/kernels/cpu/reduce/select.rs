@@ -25,6 +25,11 @@ impl Groups {
         self.settled()
     }
 
+    /// Made ready for being merged into others again and again.
+    pub(crate) fn compact(&mut self) {
+        self.states.iter_mut().flatten().for_each(|state| state.compact());
+    }
+
     /// One row a group, of settled groups that are emptied next; as if these were their keys, and they groups of `whole`,
     /// which makes the same aggregates.
     pub(crate) fn last_rows_under(&mut self, whole: &KeyedReduce, keys: Vec<ArrayRef>) -> Result<RecordBatch> {

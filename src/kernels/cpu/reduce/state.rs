@@ -27,6 +27,9 @@ pub(super) trait State: Send + Sync + Any {
         Err(foreign_totals())
     }
 
+    /// Makes itself ready for being merged into many others, where that is worth something.
+    fn compact(&mut self) {}
+
     /// What was seen, as a column with a row a group.
     fn store(&self) -> Result<ArrayRef>;
 

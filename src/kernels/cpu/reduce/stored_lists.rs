@@ -24,8 +24,17 @@ pub(super) fn column(groups: usize, of: impl Iterator<Item = u32> + Clone, value
         *place += 1;
     }
     let items = arrow_select::take::take(values, &UInt64Array::from(order), None)?;
-    let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
-    Ok(Arc::new(LargeListArray::try_new(field, OffsetBuffer::from_lengths(lengths), items, None)?))
+    lists(OffsetBuffer::from_lengths(lengths), &items)
+}
+
+/// The same of values that lie group by group, ending there.
+pub(super) fn of_ends(ends: &[usize], values: &ArrayRef) -> Result<ArrayRef> {
+    lists(OffsetBuffer::from_lengths(ends.windows(2).map(|ends| ends[1] - ends[0])), values)
+}
+
+fn lists(offsets: OffsetBuffer<i64>, items: &ArrayRef) -> Result<ArrayRef> {
+    let field = Arc::new(Field::new_list_field(items.data_type().clone(), true));
+    Ok(Arc::new(LargeListArray::try_new(field, offsets, Arc::clone(items), None)?))
 }
 
 /// The items of all lists, and the group of each.
