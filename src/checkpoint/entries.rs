@@ -1,6 +1,6 @@
 //! What the files of a checkpoint say, and how they are called.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -30,6 +30,9 @@ pub struct Identity {
     pub query: String,
     /// The names of its sources; each is another.
     pub sources: Vec<String>,
+    /// Those of them that tell the event times of their parts apart.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub sources_of_parts: BTreeSet<String>,
     /// Its operators that keep state: the name of each, and what it keeps.
     pub operators: BTreeMap<String, String>,
 }

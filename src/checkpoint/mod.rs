@@ -245,9 +245,17 @@ fn check_same(known: &Identity, now: &Identity) -> Result<()> {
     let mut differences = Vec::new();
     let mut fits = Vec::new();
     for source in &known.sources {
-        match now.sources.contains(source) {
-            true => fits.push(format!("source \"{source}\"")),
-            false => differences.push(format!("source \"{source}\" is gone")),
+        let have_parts = [known, now].map(|identity| identity.sources_of_parts.contains(source));
+        match (now.sources.contains(source), have_parts) {
+            (false, _) => differences.push(format!("source \"{source}\" is gone")),
+            (true, [true, false]) => {
+                differences
+                    .push(format!("source \"{source}\" told the event times of its parts apart, and now does not"));
+            }
+            (true, [false, true]) => {
+                differences.push(format!("source \"{source}\" now tells the event times of its parts apart"));
+            }
+            (true, _) => fits.push(format!("source \"{source}\"")),
         }
     }
     for (operator, keeps) in &known.operators {

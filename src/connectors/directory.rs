@@ -402,6 +402,10 @@ impl Source for DirectorySource {
         self.format.may_quarantine()
     }
 
+    fn has_parts(&self) -> bool {
+        self.folders.is_some()
+    }
+
     fn next_range(&mut self, limits: &ReadLimits) -> Result<Available> {
         let own = if limits.is_lifted { ReadLimits::default() } else { self.limits };
         let limits = ReadLimits {

@@ -159,6 +159,12 @@ pub trait Source: Send {
         let _ = bounds;
     }
 
+    /// Whether the event times of its parts are told apart, by what its readers say in
+    /// [`source_part`](BatchReader::source_part). The same for its whole life, and for all lives of a query.
+    fn has_parts(&self) -> bool {
+        false
+    }
+
     /// Cuts off the next range.
     ///
     /// # Errors

@@ -74,7 +74,9 @@ impl Journal {
     ) -> Result<Resumed> {
         let sources = unique_names(definition.sources.iter().map(|(name, _)| name.as_str()));
         let operators = definition.executor.operators();
-        let identity = Identity { query: options.name.clone(), sources: sources.clone(), operators };
+        let of_parts = sources.iter().zip(&definition.sources).filter(|(_, (_, source))| source.has_parts());
+        let sources_of_parts = of_parts.map(|(name, _)| name.clone()).collect();
+        let identity = Identity { query: options.name.clone(), sources: sources.clone(), sources_of_parts, operators };
         let (checkpoint, resumption) = Checkpoint::open(Arc::clone(&place.store), place.options, &identity)
             .map_err(|error| error.context("while opening the checkpoint"))?;
         for (operator, definition) in definition.executor.definitions()? {

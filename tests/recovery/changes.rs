@@ -39,6 +39,28 @@ fn the_checkpoint_of_another_query_is_refused() {
 }
 
 #[test]
+fn a_source_does_not_begin_or_cease_to_tell_its_parts_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    lay_out(&folder.path().join("in"), 1);
+    let run = |checkpoint: &str, by_folder: bool| {
+        let builder = StreamingContext::builder("parts").trigger(Trigger::AvailableNow);
+        let context = builder.checkpoint(folder.path().join(checkpoint)).build()?;
+        let format = pelton::formats::FormatOptions::new(pelton::formats::FormatKind::Text).build(None)?;
+        let source = pelton::connectors::directory::DirectorySource::new(folder.path().join("in"), format)?;
+        context.source("visits", source.event_time_by_folder(by_folder))?.write(MemorySink::new())?;
+        context.start()?.await_termination()
+    };
+    for (by_folder, said) in [(true, "of its parts apart, and now does not"), (false, "now tells the event times")] {
+        let checkpoint = by_folder.to_string();
+        run(&checkpoint, by_folder).unwrap();
+        run(&checkpoint, by_folder).unwrap();
+        let error = run(&checkpoint, !by_folder).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidQuery);
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
+#[test]
 fn a_query_that_lost_a_source_is_told_what_fits() {
     let folder = tempfile::tempdir().unwrap();
     lay_out(&folder.path().join("a"), 2);

@@ -83,7 +83,7 @@ impl State for Quantile {
             let takes_few = run.is_plain() && 2 * mapping.from.len() < later.groups;
             self.runs.extend(match takes_few {
                 // Costs follow the groups that are taken.
-                true => run.chosen(mapping.pairs().map(|(from, to)| (from, to as u32))),
+                true => run.chosen(mapping.from.iter().zip(mapping.to).map(|(&from, &to)| (from as usize, to))),
                 false => run.moved(&table),
             });
         }
