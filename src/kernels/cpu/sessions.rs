@@ -4,6 +4,7 @@
 //! together where they are closer than the gap. Groups are known by their key and the number of their session, so that
 //! sessions grow and merge like any groups, and a batch costs the keys it touches.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -316,7 +317,10 @@ impl KeptSessions {
         let chosen = sessions.iter().map(|&(slot, session, _)| (slot, session)).collect::<Vec<_>>();
         // A session may be there twice: touched, and then closed. Its groups are there once.
         let keys = self.numbered(chosen.iter().map(|(slot, session)| (*slot, session.number)))?;
-        let mut groups = self.chosen(&chosen)?;
+        let mut met = BTreeSet::new();
+        let once =
+            chosen.iter().filter(|(slot, session)| met.insert((*slot, session.number))).copied().collect::<Vec<_>>();
+        let mut groups = self.chosen(&once)?;
         let ids = UInt32Array::from(groups.ids_of(&keys)?);
         let rows = groups.store()?;
         let mut columns =

@@ -216,6 +216,8 @@ pub(super) struct Search<'a> {
     cuts: Vec<(usize, usize)>,
     /// A value of each slice, and how long the slice is.
     candidates: Vec<(u64, usize)>,
+    /// The values that are left in the end.
+    rest: Vec<u64>,
 }
 
 impl<'a> Search<'a> {
@@ -234,7 +236,9 @@ impl<'a> Search<'a> {
         loop {
             let left = self.slices.iter().map(|slice| slice.len()).sum::<usize>();
             if left <= VALUES_WORTH_SEARCH {
-                let mut rest = self.slices.concat();
+                let rest = &mut self.rest;
+                rest.clear();
+                self.slices.iter().for_each(|slice| rest.extend_from_slice(slice));
                 rest.sort_unstable();
                 return values(rest[rank], rest.get(rank + 1).copied().or(above).unwrap_or(rest[rank]));
             }
