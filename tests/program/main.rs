@@ -6,6 +6,7 @@
 mod allocations;
 mod answers;
 mod chains;
+mod direct;
 #[cfg(feature = "polars")]
 mod frames;
 mod mistakes;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_schema::SortOptions;
 
 use super::count_windows::KeptCounts;
+use super::direct::{Direct, Scratch};
 use super::drop_duplicates::KeptRows;
 use super::event_time::{self, TooLate};
 use super::fold_windows::{KeptFolds, NamedFold};
@@ -22,7 +23,7 @@ use super::reduce::reduce_with::{Folded, ReduceWith};
 use super::reduce::{Groups, KeyedReduce};
 use super::reduce_tasks::{add_cuts, combined, reduce_tasks};
 use super::repartition::{limit, repartition};
-use super::seen::Seen;
+use super::seen::{Effect, Seen};
 use super::sessions::KeptSessions;
 use super::sort::{Keyed, Sorter, merge as merge_runs, merge_keyed};
 use super::spare::Spare;
@@ -45,6 +46,8 @@ use crate::plan::stage::{End, GroupFunction, NamedExpr, Registry, SortKey, Stage
 pub(crate) struct CpuStage {
     steps: Arc<[Ready]>,
     pub(super) end: Arc<Ending>,
+    /// The short way from the first picks to the end, if there is one.
+    direct: Option<Arc<Direct>>,
     /// Of the rows that reach the end.
     pub(super) end_schema: SchemaRef,
     /// Of a keyed reduce.
@@ -109,12 +112,17 @@ impl CpuStage {
             end_schema = schema;
         }
         let end = Arc::new(Ending::prepare(stage, registry)?);
-        Ok(Self { steps: steps.into(), end, end_schema, spare: Spare::default(), chosen: Mutex::default() })
+        let direct = match end.as_ref() {
+            Ending::Reduce { reduce, .. } => Direct::compile(stage, reduce).map(Arc::new),
+            _ => None,
+        };
+        Ok(Self { steps: steps.into(), end, direct, end_schema, spare: Spare::default(), chosen: Mutex::default() })
     }
 
     fn task(&self, state: State) -> Box<CpuTask> {
-        let (steps, end) = (Arc::clone(&self.steps), Arc::clone(&self.end));
-        Box::new(CpuTask { steps, end, state, columns: Columns::default(), horizon: None, seen: Seen::default() })
+        let (steps, end, direct) = (Arc::clone(&self.steps), Arc::clone(&self.end), self.direct.clone());
+        let (columns, scratch) = (Columns::default(), Scratch::default());
+        Box::new(CpuTask { steps, end, direct, state, columns, scratch, horizon: None, seen: Seen::default() })
     }
 
     /// The partial that is these groups.
@@ -431,8 +439,10 @@ fn key_field(key: &NamedExpr) -> Field {
 pub(crate) struct CpuTask {
     pub(super) steps: Arc<[Ready]>,
     pub(super) end: Arc<Ending>,
+    direct: Option<Arc<Direct>>,
     pub(super) state: State,
     columns: Columns,
+    scratch: Scratch,
     /// How far event time had come before the batch, in microseconds.
     pub(super) horizon: Option<i64>,
     pub(super) seen: Seen,
@@ -465,7 +475,7 @@ impl StageTask for CpuTask {
         let rows = batch.num_rows();
         self.seen.flow.rows_in += rows as u64;
         if rows <= ROWS_PER_READ_MAX || (steps.is_empty() && !matches!(self.state, State::Reduce(_))) {
-            return self.push_tile(steps, batch.into_owned());
+            return self.push_shortest(steps, batch.into_owned());
         }
         let mut start = 0;
         while start < rows {
@@ -473,7 +483,7 @@ impl StageTask for CpuTask {
             let rest = rows - start;
             let puts_off = |state: &State| matches!(state, State::Reduce(groups) if groups.puts_off(rest));
             let len = if steps.is_empty() && puts_off(&self.state) { rest } else { ROWS_PER_READ_MAX.min(rest) };
-            self.push_tile(steps, batch.slice(start, len))?;
+            self.push_shortest(steps, batch.slice(start, len))?;
             start += len;
         }
         Ok(())
@@ -515,6 +525,31 @@ impl CpuTask {
     /// The groups of a keyed reduce.
     pub(super) fn groups(&mut self) -> Result<&mut Groups> {
         if let State::Reduce(groups) = &mut self.state { Ok(groups) } else { Err(foreign()) }
+    }
+
+    /// A tile behind the first picks, on the shortest way there is.
+    fn push_shortest(&mut self, steps: &[Ready], tile: RecordBatch) -> Result<()> {
+        let (Some(direct), State::Reduce(groups)) = (&self.direct, &mut self.state) else {
+            return self.push_tile(steps, tile);
+        };
+        let taken = direct.take_in(&tile, groups, &mut self.scratch);
+        if direct.filters() && taken.rows > 0 {
+            self.seen.note(Effect::Filters, taken.rows, taken.kept);
+        }
+        self.seen.flow.rows_end += taken.kept as u64;
+        let left = tile.num_rows() - taken.rows;
+        if taken.rows == 0 || left == 0 {
+            return if left == 0 { Ok(()) } else { self.push_tile(steps, tile) };
+        }
+        self.push_tile(steps, tile.slice(taken.rows, left)).map_err(|error| self.refusal(steps, &tile).unwrap_or(error))
+    }
+
+    /// Why a tile cannot be computed, in the words of the whole tile: errors tell the number of the row.
+    fn refusal(&mut self, steps: &[Ready], tile: &RecordBatch) -> Option<Error> {
+        let mut seen = Seen::default();
+        let kept = steps.iter().try_fold(tile.clone(), |tile, step| step.run(&tile, self.horizon, &mut seen));
+        let Ending::Reduce { keys, inputs, filters, .. } = self.end.as_ref() else { return None };
+        kept.and_then(|kept| self.columns.evaluate(&kept, keys, inputs, filters)).err()
     }
 
     pub(super) fn push_tile(&mut self, steps: &[Ready], mut batch: RecordBatch) -> Result<()> {

@@ -125,6 +125,17 @@ impl BytesTicket {
         id
     }
 
+    /// The ids of texts of one byte at most, if that is what all are.
+    fn find_letters<T: ByteArrayType>(&self, array: &GenericByteArray<T>, ids: &mut Vec<u32>) -> bool {
+        let (bytes, offsets) = (array.value_data(), array.value_offsets());
+        let longest = || dispatch!(simd::level(), simd => longest(simd, offsets));
+        if array.null_count() > 0 || longest() > LETTER_MAX {
+            return false;
+        }
+        ids.resize(array.len(), 0);
+        !self.letters.find_all(bytes, offsets, ids)
+    }
+
     /// Some rows at a time: all are packed and hashed, then all are looked up, both without a branch that hangs on the
     /// texts. What is new, long or null comes last, in the order of the rows.
     fn offsets<T: ByteArrayType>(&mut self, array: &GenericByteArray<T>, ids: &mut Vec<u32>) {
@@ -306,6 +317,16 @@ impl Ticket for BytesTicket {
             other => return Err(Error::internal(format!("a column of type {other} met group ids of bytes"))),
         }
         Ok(())
+    }
+
+    fn find(&self, column: &ArrayRef, ids: &mut Vec<u32>) -> bool {
+        match column.data_type() {
+            DataType::Utf8 => self.find_letters(column.as_string::<i32>(), ids),
+            DataType::LargeUtf8 => self.find_letters(column.as_string::<i64>(), ids),
+            DataType::Binary => self.find_letters(column.as_binary::<i32>(), ids),
+            DataType::LargeBinary => self.find_letters(column.as_binary::<i64>(), ids),
+            _ => false,
+        }
     }
 
     fn len(&self) -> usize {

@@ -35,6 +35,11 @@ pub(crate) trait Ticket: Send + Sync {
     /// Appends the id of each row; new values get the next ids in the order of their rows.
     fn assign(&mut self, column: &ArrayRef, ids: &mut Vec<u32>) -> Result<()>;
 
+    /// Appends the id of each row; false if a value has none yet, or it takes more than a look at each.
+    fn find(&self, _column: &ArrayRef, _ids: &mut Vec<u32>) -> bool {
+        false
+    }
+
     /// How many different values there are.
     fn len(&self) -> usize;
 
@@ -199,6 +204,28 @@ impl GroupIds {
             firsts = column.groups();
         }
         Ok(())
+    }
+
+    /// Puts the id of each row into `ids`, whose content is replaced; false, and anything there, if a row's key has none yet, or it
+    /// takes more than a look at each. Nothing is remembered.
+    pub(crate) fn find(&mut self, keys: &[ArrayRef], ids: &mut Vec<u32>) -> bool {
+        ids.clear();
+        let mut firsts = 0;
+        for (key, column) in keys.iter().zip(&self.columns) {
+            let is_found = match &column.pairs {
+                None => column.ticket.find(key, ids),
+                Some(pairs) => {
+                    self.seconds.clear();
+                    column.ticket.find(key, &mut self.seconds)
+                        && pairs.find(ids, &self.seconds, (firsts, column.ticket.len()))
+                }
+            };
+            if !is_found {
+                return false;
+            }
+            firsts = column.groups();
+        }
+        keys.len() == self.columns.len()
     }
 
     /// How ids are found at present: for each key its own way, and the way of the pairs that it ends.

@@ -11,9 +11,10 @@
     reason = "bits of floats are read as integers; exponents fit 32 bits"
 )]
 
-use fearless_simd::{Simd, dispatch};
+use fearless_simd::{Bytes, Simd, SimdBase, SimdMask, dispatch, f64x4, i64x4, mask64x4};
 use fearless_simd_macros::simd;
 
+use super::few::{GROUPS_MAX, Masks, PART, add_under, by_stride, padded, totals};
 use super::lane_sum::Wide;
 use crate::kernels::cpu::simd;
 
@@ -89,6 +90,20 @@ impl Grid {
         dispatch!(simd::level(), simd => split_all(simd, self.scale(), values, highs, lows))
     }
 
+    /// The sums of the two numbers of the values of each group; none if a value of one is not on the grid.
+    pub(super) fn sum_up(self, values: &[f64], masks: &Masks) -> Option<[[i64; GROUPS_MAX]; 2]> {
+        let scale = self.scale();
+        let (mut highs, mut lows, all) = by_stride!(masks, (parts, GROUPS) => {
+            dispatch!(simd::level(), simd => sum_under::<_, GROUPS>(simd, scale, values, parts))
+        });
+        // What was added to round each value is taken off all of them at once.
+        for ((high, low), rows) in highs.iter_mut().zip(&mut lows).zip(masks.counts()) {
+            let of_rounder = |rounder: f64| rows.wrapping_mul(rounder.to_bits() as i64);
+            (*high, *low) = (high.wrapping_sub(of_rounder(scale.high)), low.wrapping_sub(of_rounder(scale.low)));
+        }
+        all.then_some([highs, lows])
+    }
+
     fn scale(self) -> Scale {
         let (high, low) = (power(self.low + BITS as i32), power(self.low));
         Scale { high: ROUNDER * high, low: ROUNDER * low, top: TOP * high }
@@ -129,6 +144,49 @@ fn split_all<S: Simd>(_: S, scale: Scale, values: &[f64], highs: &mut [i64], low
         }
     }
     all
+}
+
+/// The sums of the bits of the rounded highs and lows of each group, and whether all values were on the grid.
+#[simd]
+fn sum_under<S: Simd, const GROUPS: usize>(
+    simd: S,
+    scale: Scale,
+    values: &[f64],
+    masks: &[[[i64; PART]; GROUPS]],
+) -> ([i64; GROUPS_MAX], [i64; GROUPS_MAX], bool) {
+    let none = [i64x4::splat(simd, 0); GROUPS];
+    let mut under = Under { highs: none, lows: none, all: mask64x4::splat(simd, true) };
+    let scale = [scale.high, scale.low, scale.top].map(|bound| f64x4::splat(simd, bound));
+    let (whole, rest) = values.as_chunks::<PART>();
+    for (values, masks) in whole.iter().zip(masks) {
+        under.add(simd, scale, f64x4::load_array_ref(simd, values), masks);
+    }
+    if let Some(masks) = masks.get(whole.len()) {
+        under.add(simd, scale, f64x4::load_array(simd, padded(rest)), masks);
+    }
+    (totals(under.highs), totals(under.lows), under.all.all_true())
+}
+
+/// The sums of the bits of rounded values, by group, and whether all values were on the grid.
+struct Under<S: Simd, const GROUPS: usize> {
+    highs: [i64x4<S>; GROUPS],
+    lows: [i64x4<S>; GROUPS],
+    all: mask64x4<S>,
+}
+
+impl<S: Simd, const GROUPS: usize> Under<S, GROUPS> {
+    /// As [`split`], of four values at once.
+    #[inline(always)]
+    fn add(&mut self, simd: S, [high, low, top]: [f64x4<S>; 3], values: f64x4<S>, masks: &[[i64; PART]; GROUPS]) {
+        let keep = masks.iter().fold(i64x4::splat(simd, 0), |keep, mask| keep | i64x4::load_array_ref(simd, mask));
+        let values: f64x4<S> = (values.bitcast::<i64x4<S>>() & keep).bitcast();
+        let rounded = values + high;
+        let rest = values - (rounded - high);
+        let rounded_rest = rest + low;
+        self.all = self.all & (rounded_rest - low).simd_eq(rest) & values.abs().simd_lt(top);
+        add_under(simd, rounded.bitcast(), masks, &mut self.highs);
+        add_under(simd, rounded_rest.bitcast(), masks, &mut self.lows);
+    }
 }
 
 /// High and low number of a value, and whether they are the whole value. Five additions: what is taken off is exact, since
