@@ -81,6 +81,15 @@ pub(super) fn read(source: Source<'_>, rows: Rows<'_>, lane: &mut Lane) -> Optio
     }
 }
 
+/// A magnitude that none of the numbers exceeds.
+pub(super) fn reach(numbers: &[i64]) -> u64 {
+    #[simd]
+    fn bits<S: Simd>(_: S, numbers: &[i64]) -> i64 {
+        numbers.iter().fold(0, |bits, &number| bits | (number ^ (number >> 63)))
+    }
+    dispatch!(simd::level(), simd => bits(simd, numbers)).unsigned_abs() + 1
+}
+
 /// A native type of whole numbers.
 trait Whole: Copy {
     /// The number, and what of it that does not say: zero if that is nothing.
@@ -110,7 +119,6 @@ impl Whole for i128 {
 fn read_wholes<N: Whole>(values: &[N], rows: Rows<'_>, numbers: &mut [i64]) -> Option<u64> {
     let (bits, rest) = match rows {
         Rows::Span(from, len) => {
-            prefetch_rows(values, from + len, len);
             let values = &values[from..from + len];
             dispatch!(simd::level(), simd => copy_wholes(simd, values, numbers))
         }
@@ -126,7 +134,6 @@ fn read_wholes<N: Whole>(values: &[N], rows: Rows<'_>, numbers: &mut [i64]) -> O
 fn read_floats<N: Copy + Into<f64>>(values: &[N], rows: Rows<'_>, floats: &mut [f64]) -> Option<u64> {
     match rows {
         Rows::Span(from, len) => {
-            prefetch_rows(values, from + len, len);
             let values = &values[from..from + len];
             dispatch!(simd::level(), simd => copy_floats(simd, values, floats));
         }
@@ -163,13 +170,9 @@ fn each_of<N: Copy, T>(values: &[N], places: &[u32], slots: &mut [T], read: impl
 }
 
 
-/// What is made of whole numbers, none of which leaves 64 bits.
-pub(super) fn wholes(step: Step, left: (&Lane, u32), right: (&Lane, u32), rows: usize, into: &mut Lane) {
-    const HALF: u64 = 1 << 31;
-    let (by_left, by_right) = (i64::from(left.1), i64::from(right.1));
-    let (a, b) = (&left.0.wholes[..rows], &right.0.wholes[..rows]);
-    let are_halves = left.0.most < HALF && right.0.most < HALF;
-    let numbers = into.wholes_mut(rows);
+/// What is made of whole numbers, each multiplied by its factor before, none of which leaves 64 bits.
+pub(super) fn wholes(step: Step, a: &[i64], b: &[i64], (by_left, by_right): (i64, i64), are_halves: bool, into: &mut Lane) {
+    let numbers = into.wholes_mut(a.len());
     dispatch!(simd::level(), simd => match step {
         Step::Multiply if are_halves => each(simd, a, b, numbers, |a, b| i64::from(a as i32) * i64::from(b as i32)),
         Step::Multiply => each(simd, a, b, numbers, i64::wrapping_mul),
@@ -181,9 +184,8 @@ pub(super) fn wholes(step: Step, left: (&Lane, u32), right: (&Lane, u32), rows: 
 }
 
 /// What is made of floats.
-pub(super) fn floats(step: Step, left: &Lane, right: &Lane, rows: usize, into: &mut Lane) {
-    let (a, b) = (&left.floats[..rows], &right.floats[..rows]);
-    let floats = into.floats_mut(rows);
+pub(super) fn floats(step: Step, a: &[f64], b: &[f64], into: &mut Lane) {
+    let floats = into.floats_mut(a.len());
     dispatch!(simd::level(), simd => match step {
         Step::Add => each(simd, a, b, floats, |a, b| a + b),
         Step::Subtract => each(simd, a, b, floats, |a, b| a - b),

@@ -26,6 +26,9 @@ use crate::plan::stage::{End, NamedExpr, Stage, Step};
 /// Where so few of the rows are kept, one in this many, these are read one by one.
 const SPARSE: usize = 8;
 
+/// Rows between those that are computed and those whose memory is asked for.
+const AHEAD: usize = 2 * ROWS;
+
 /// So many rows a tile has at most: their lines can be counted by `u16`.
 const TILE_MAX: usize = LINE << 16;
 
@@ -40,6 +43,8 @@ pub(super) struct Direct {
     /// For each aggregate the place of its input.
     inputs: Vec<Option<usize>>,
     keys: Vec<usize>,
+    /// How many different inputs there are.
+    sums: usize,
     /// All columns whose numbers are read.
     columns: Vec<usize>,
 }
@@ -106,7 +111,11 @@ impl Direct {
             });
         }
         let keys = keys.iter().map(|key| column(&key.expr).and_then(before)).collect::<Option<_>>()?;
-        Some(Self { terms, numbers, inputs, keys, columns })
+        let mut sums: Vec<_> = inputs.iter().flatten().collect();
+        sums.sort_unstable();
+        sums.dedup();
+        let sums = sums.len();
+        Some(Self { terms, numbers, inputs, keys, sums, columns })
     }
 
     /// Whether rows may be left out.
@@ -142,7 +151,7 @@ impl Direct {
             list(words, places);
             for (chunk, chosen) in places.chunks(ROWS).enumerate() {
                 masks.set_all(chosen.len());
-                if !self.take_rows(Rows::Numbered(chosen), &source, groups, room, masks) {
+                if !self.take_rows(Rows::Numbered(chosen), &source, groups, (room, masks), |_| ()) {
                     return Taken { rows: chosen[0] as usize, kept: chunk * ROWS };
                 }
             }
@@ -170,7 +179,8 @@ impl Direct {
                 (Some(words), _) if kept < len => masks.set_kept(len, words),
                 _ => masks.set_all(len),
             }
-            if !self.take_rows(Rows::Span(from, len), &source, groups, room, masks) {
+            let ahead = |step| self.ask_ahead(&source, rows, from, step);
+            if !self.take_rows(Rows::Span(from, len), &source, groups, (room, masks), ahead) {
                 return Taken { rows: from, kept: done };
             }
             done += kept;
@@ -178,17 +188,34 @@ impl Direct {
         Taken { rows, kept }
     }
 
-    /// Takes some rows in; false, and nothing done, if a number may not fit.
+    /// Takes some rows in; false, and nothing done, if a number may not fit. Calls `between` before each step, which are counted.
     fn take_rows<'a>(
         &self,
         rows: Rows<'_>,
         source: &impl Fn(usize) -> Option<Source<'a>>,
         groups: &mut Groups,
-        room: &mut Room,
-        masks: &Masks,
+        (room, masks): (&mut Room, &Masks),
+        mut between: impl FnMut(usize),
     ) -> bool {
-        self.numbers.compute(source, rows, room)
-            && groups.take_made(masks, |place| Some(self.numbers.made(self.inputs[place]?, rows.len(), room)))
+        if !self.numbers.compute(source, rows, room, &mut between) {
+            return false;
+        }
+        let mut steps = self.numbers.steps()..;
+        groups.take_made(masks, |place| {
+            steps.next().into_iter().for_each(&mut between);
+            Some(self.numbers.result(self.inputs[place]?, source, rows, room))
+        })
+    }
+
+    /// Asks for memory that a later step needs, evenly over all steps, so that it is on its way while these compute: the
+    /// numbers of rows some way behind those from `from` on, and of those of the next tile what the filter asks of all.
+    fn ask_ahead<'a>(&self, source: &impl Fn(usize) -> Option<Source<'a>>, rows: usize, from: usize, step: usize) {
+        let steps = self.numbers.steps() + self.sums;
+        let (first, end) = (ROWS * step / steps, ROWS * (step + 1) / steps);
+        for &column in &self.columns {
+            let ahead = if Some(column) == self.terms.first() { rows } else { AHEAD };
+            source(column).iter().for_each(|source| source.prefetch(from + ahead + first, end - first));
+        }
     }
 }
 

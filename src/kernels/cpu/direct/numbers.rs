@@ -120,63 +120,123 @@ impl Numbers {
                 if is_float {
                     Node::Floats(step, left, right)
                 } else {
-                    let (left, right) = (Scaled { node: left, by: factors.0 }, Scaled { node: right, by: factors.1 });
+                    let (left, right) = (self.scaled(left, factors.0)?, self.scaled(right, factors.1)?);
                     Node::Wholes(step, left, right, limit(&expr.data_type)?)
                 }
             }
             _ => return None,
         };
-        Some(self.nodes.iter().position(|other| *other == node).unwrap_or_else(|| {
-            self.nodes.push(node);
-            self.nodes.len() - 1
-        }))
+        Some(self.place(node))
     }
 
-    /// Computes all expressions for up to [`ROWS`](crate::kernels::cpu::reduce::few::ROWS) rows; false if a result may not fit.
+    /// The place of a node, which may be there already.
+    fn place(&mut self, node: Node) -> usize {
+        self.nodes.iter().position(|other| *other == node).unwrap_or_else(|| {
+            self.nodes.push(node);
+            self.nodes.len() - 1
+        })
+    }
+
+    /// An operand and its factor; a constant is multiplied at once.
+    fn scaled(&mut self, node: usize, by: u32) -> Option<Scaled> {
+        match self.nodes[node] {
+            Node::Whole(value) => Some(Scaled { node: self.place(Node::Whole(value.checked_mul(by.into())?)), by: 1 }),
+            _ => Some(Scaled { node, by }),
+        }
+    }
+
+    /// How many steps it takes to compute all.
+    pub(super) fn steps(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Computes all expressions for up to [`ROWS`](crate::kernels::cpu::reduce::few::ROWS) rows; false if a result may not fit. Calls
+    /// `between` before each step.
     pub(super) fn compute<'a>(
         &self,
         sources: &impl Fn(usize) -> Option<Source<'a>>,
         rows: Rows<'_>,
         room: &mut Room,
+        mut between: impl FnMut(usize),
     ) -> bool {
         room.0.resize_with(self.nodes.len(), Lane::default);
         (0..self.nodes.len()).all(|place| {
+            between(place);
             let (before, rest) = room.0.split_at_mut(place);
             let lane = &mut rest[0];
             match self.nodes[place] {
                 Node::Column(column, _) => {
-                    let most = sources(column).and_then(|source| lanes::read(source, rows, lane));
+                    let most = match (sources(column), rows) {
+                        // These are lanes as they lie there.
+                        (Some(Source::Int64(values)), Rows::Span(from, len)) => {
+                            Some(lanes::reach(&values[from..from + len]))
+                        }
+                        (Some(Source::Float64(_)), Rows::Span(..)) => Some(0),
+                        (Some(source), _) => lanes::read(source, rows, lane),
+                        (None, _) => None,
+                    };
                     most.is_some_and(|most| lane.note(most))
                 }
                 Node::Whole(value) => lane.fill_wholes(value, rows.len()),
                 Node::Float(bits) => lane.fill_floats(f64::from_bits(bits), rows.len()),
                 Node::Wholes(step, left, right, limit) => {
-                    let (a, b) = (&before[left.node], &before[right.node]);
-                    let most = |lane: &Lane, by: u32| lane.most.checked_mul(by.into());
-                    let (Some(most_a), Some(most_b)) = (most(a, left.by), most(b, right.by)) else { return false };
+                    const HALF: u64 = 1 << 31;
+                    let [(a, most_a), (b, most_b)] = [left, right].map(|one| match self.made(one.node, sources, rows, before) {
+                        Made::Wholes(numbers, most) => (numbers, most),
+                        Made::Floats(_) => (&[][..], u64::MAX),
+                    });
+                    let by = |most: u64, by: u32| most.checked_mul(by.into());
                     let most = match step {
                         Step::Multiply => most_a.checked_mul(most_b),
-                        _ => most_a.checked_add(most_b),
+                        _ => by(most_a, left.by).zip(by(most_b, right.by)).and_then(|(a, b)| a.checked_add(b)),
                     };
                     let Some(most) = most.filter(|&most| most <= limit.min(NUMBER_MAX)) else { return false };
-                    lanes::wholes(step, (a, left.by), (b, right.by), rows.len(), lane);
+                    let are_halves = most_a < HALF && most_b < HALF;
+                    lanes::wholes(step, a, b, (left.by.into(), right.by.into()), are_halves, lane);
                     lane.note(most)
                 }
                 Node::Floats(step, left, right) => {
-                    lanes::floats(step, &before[left], &before[right], rows.len(), lane);
-                    true
+                    let [a, b] = [left, right].map(|one| match self.made(one, sources, rows, before) {
+                        Made::Floats(floats) => floats,
+                        Made::Wholes(..) => &[],
+                    });
+                    lanes::floats(step, a, b, lane);
+                    a.len() == rows.len() && b.len() == rows.len()
                 }
             }
         })
     }
 
-    /// What the expression at this place gave for so many rows.
-    pub(super) fn made<'a>(&self, place: usize, rows: usize, room: &'a Room) -> Made<'a> {
-        let lane = &room.0[place];
+    /// What the expression at this place gave for the rows.
+    pub(super) fn result<'a: 'b, 'b>(
+        &self,
+        place: usize,
+        sources: &impl Fn(usize) -> Option<Source<'a>>,
+        rows: Rows<'_>,
+        room: &'b Room,
+    ) -> Made<'b> {
+        self.made(place, sources, rows, &room.0)
+    }
+
+    fn made<'a: 'b, 'b>(
+        &self,
+        place: usize,
+        sources: &impl Fn(usize) -> Option<Source<'a>>,
+        rows: Rows<'_>,
+        room: &'b [Lane],
+    ) -> Made<'b> {
+        let (lane, len) = (&room[place], rows.len());
+        if let (Node::Column(column, _), Rows::Span(from, len)) = (self.nodes[place], rows) {
+            match sources(column) {
+                Some(Source::Int64(values)) => return Made::Wholes(&values[from..from + len], lane.most),
+                Some(Source::Float64(values)) => return Made::Floats(&values[from..from + len]),
+                _ => {}
+            }
+        }
         match self.nodes[place] {
-            Node::Column(_, Type::Float) | Node::Float(_) | Node::Floats(..) => Made::Floats(&lane.floats[..rows]),
+            Node::Column(_, Type::Float) | Node::Float(_) | Node::Floats(..) => Made::Floats(&lane.floats[..len]),
             Node::Column(_, Type::Whole) | Node::Whole(_) | Node::Wholes(..) => {
-                Made::Wholes(&lane.wholes[..rows], lane.most)
+                Made::Wholes(&lane.wholes[..len], lane.most)
             }
         }
     }

@@ -5,6 +5,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types as arrow;
 
 use crate::columnar::DataType;
+use crate::kernels::cpu::prefetch::prefetch_behind;
 
 /// The values of a column; none of them is null.
 #[derive(Debug, Clone, Copy)]
@@ -51,5 +52,21 @@ impl<'a> Source<'a> {
             DataType::Float64 => values!(Float64, arrow::Float64Type),
             _ => return None,
         })
+    }
+
+    /// Asks for the memory of so many values from this one on.
+    pub(super) fn prefetch(self, from: usize, rows: usize) {
+        match self {
+            Self::Int8(values) => prefetch_behind(values, from, rows),
+            Self::Int16(values) => prefetch_behind(values, from, rows),
+            Self::Int32(values) => prefetch_behind(values, from, rows),
+            Self::Int64(values) => prefetch_behind(values, from, rows),
+            Self::UInt8(values) => prefetch_behind(values, from, rows),
+            Self::UInt16(values) => prefetch_behind(values, from, rows),
+            Self::UInt32(values) => prefetch_behind(values, from, rows),
+            Self::Decimal(values) => prefetch_behind(values, from, rows),
+            Self::Float32(values) => prefetch_behind(values, from, rows),
+            Self::Float64(values) => prefetch_behind(values, from, rows),
+        }
     }
 }

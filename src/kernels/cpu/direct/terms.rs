@@ -12,13 +12,14 @@ use fearless_simd_macros::simd;
 use super::source::Source;
 use crate::columnar::{DataType, Scalar};
 use crate::expr::{BinaryOp, TypedExpr, TypedNode};
-use crate::kernels::cpu::prefetch::prefetch;
+use crate::kernels::cpu::prefetch::{prefetch, prefetch_behind};
 use crate::kernels::cpu::simd;
 
 /// Rows that are asked at once.
 pub(super) const LINE: usize = 8;
 
-/// Lines between the one that is named and the one that is asked.
+/// Lines between the one that is named and the one that is asked: where all are asked, and where some are.
+const LINES_AHEAD: usize = 64;
 const AHEAD: usize = 24;
 
 /// What must hold for a row to be kept: all of these.
@@ -63,6 +64,11 @@ impl Terms {
     /// Whether every row is kept.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The column that is asked in every row.
+    pub(super) fn first(&self) -> Option<usize> {
+        self.0.first().map(|term| term.column)
     }
 
     /// Writes a bit for each of so many rows, set if it is kept, in bytes; gives how many are. `lines` is kept for its memory.
@@ -336,6 +342,7 @@ fn ask<N: Asked>(values: &[N], range: Between<N>, lines: Option<&[u16]>, bits: &
 fn ask_all<S: Simd, N: Asked>(simd: S, values: &[N], range: &Between<N>, bits: &mut [u8]) {
     let (lines, rest) = values.as_chunks::<LINE>();
     for (line, bits) in lines.iter().zip(&mut *bits) {
+        prefetch_behind(line, LINE * LINES_AHEAD, LINE);
         *bits = N::line(simd, line, range);
     }
     if !rest.is_empty() {

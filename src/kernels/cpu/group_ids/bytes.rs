@@ -272,6 +272,20 @@ fn pack_pairs<S: Simd, O: ArrowNativeType>(_: S, bytes: &[u8], ends: &[O], pairs
     }
 }
 
+/// The bytes of texts, if each is one.
+fn letters<T: ByteArrayType>(array: &GenericByteArray<T>) -> Option<&[u8]> {
+    #[simd]
+    fn are_letters<S: Simd, O: ArrowNativeType>(_: S, offsets: &[O]) -> bool {
+        let pairs = offsets.iter().zip(offsets.iter().skip(1));
+        pairs.fold(true, |all, (start, end)| all & (end.as_usize().wrapping_sub(start.as_usize()) == 1))
+    }
+    let offsets = array.value_offsets();
+    if array.null_count() > 0 || !dispatch!(simd::level(), simd => are_letters(simd, offsets)) {
+        return None;
+    }
+    array.value_data().get(offsets[0].as_usize()..offsets[array.len()].as_usize())
+}
+
 /// Up to 7 bytes and their number as a word, different for different bytes.
 #[inline]
 fn pack_short(value: &[u8]) -> u64 {
@@ -317,6 +331,23 @@ impl Ticket for BytesTicket {
             other => return Err(Error::internal(format!("a column of type {other} met group ids of bytes"))),
         }
         Ok(())
+    }
+
+    fn letters<'a>(&self, column: &'a ArrayRef) -> Option<&'a [u8]> {
+        match column.data_type() {
+            DataType::Utf8 => letters(column.as_string::<i32>()),
+            DataType::LargeUtf8 => letters(column.as_string::<i64>()),
+            DataType::Binary => letters(column.as_binary::<i32>()),
+            DataType::LargeBinary => letters(column.as_binary::<i64>()),
+            _ => None,
+        }
+    }
+
+    fn letter(&self, id: u32) -> Option<u8> {
+        match self.keys.get(id) {
+            &[letter] if self.null_id != Some(id) => Some(letter),
+            _ => None,
+        }
     }
 
     fn find(&self, column: &ArrayRef, ids: &mut Vec<u32>) -> bool {

@@ -25,6 +25,9 @@ pub(in crate::kernels::cpu) const ROWS: usize = 512;
 /// Sums of the numbers of so many rows fit 64 bits if none is further from zero.
 pub(in crate::kernels::cpu) const NUMBER_MAX: u64 = 1 << 52;
 
+/// Rows of a word of bits.
+const WORD_ROWS: usize = u64::BITS as usize;
+
 /// Rows of a part of the masks.
 pub(super) const PART: usize = 4;
 
@@ -48,7 +51,8 @@ pub(super) struct Sums {
 pub(in crate::kernels::cpu) struct Masks {
     rows: usize,
     groups: usize,
-    /// Four rows after four rows: for each of `stride()` groups four numbers, all bits set for a row of it, none for another.
+    /// Of more groups than one, four rows after four rows: for each of `stride()` groups four numbers, all bits set for a row of it,
+    /// none for another.
     parts: Vec<i64>,
     /// How many rows each group has.
     counts: [i64; GROUPS_MAX],
@@ -63,24 +67,24 @@ impl Masks {
     pub(in crate::kernels::cpu) fn set_all(&mut self, rows: usize) {
         self.start(rows, 1);
         self.keep[..rows].fill(-1);
-        self.set_one();
+        self.keep[rows..].fill(0);
+        self.counts[0] = rows as i64;
     }
 
     /// The rows whose bits are set belong to one group, the others to none.
     pub(in crate::kernels::cpu) fn set_kept(&mut self, rows: usize, words: &[u64]) {
         self.start(rows, 1);
-        expand(words, &mut self.keep);
-        self.set_one();
+        self.expand(words);
     }
 
     /// Each row belongs to the group of this number, if its bit is set.
     pub(in crate::kernels::cpu) fn set_groups(&mut self, ids: &[u32], groups: usize, words: &[u64]) {
         self.start(ids.len(), groups);
-        expand(words, &mut self.keep);
+        self.expand(words);
         self.ids.clear();
         self.ids.extend(ids.iter().zip(&self.keep).map(|(&id, &keep)| id & keep as u32));
         if groups == 1 {
-            return self.set_one();
+            return;
         }
         let Self { parts, keep, ids, counts, .. } = self;
         let padded = ids.len().next_multiple_of(PART);
@@ -97,16 +101,23 @@ impl Masks {
     fn start(&mut self, rows: usize, groups: usize) {
         debug_assert!(rows <= ROWS && (1..=GROUPS_MAX).contains(&groups), "more than were promised");
         (self.rows, self.groups) = (rows, groups);
-        self.keep.clear();
-        self.keep.resize(rows.next_multiple_of(64), 0);
-        self.parts.resize(stride(groups) * rows.next_multiple_of(PART), 0);
+        self.counts = [0; GROUPS_MAX];
+        self.keep.resize(rows.next_multiple_of(WORD_ROWS), 0);
+        if groups > 1 {
+            self.parts.resize(stride(groups) * rows.next_multiple_of(PART), 0);
+        }
     }
 
-    fn set_one(&mut self) {
-        let parts = self.parts.len();
-        self.parts.copy_from_slice(&self.keep[..parts]);
-        self.counts = [0; GROUPS_MAX];
-        self.counts[0] = -self.keep.iter().sum::<i64>();
+    /// Sets which rows count, and counts them as if they were of the first group.
+    fn expand(&mut self, words: &[u64]) {
+        let words = &words[..self.keep.len() / WORD_ROWS];
+        let last = u64::MAX >> (self.keep.len() - self.rows).min(WORD_ROWS - 1);
+        self.counts[0] = words.iter().map(|word| i64::from(word.count_ones())).sum();
+        if let Some(word) = words.last() {
+            self.counts[0] -= i64::from((word & !last).count_ones());
+        }
+        dispatch!(simd::level(), simd => expand(simd, words, &mut self.keep));
+        self.keep[self.rows..].fill(0);
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -119,7 +130,8 @@ impl Masks {
 
     /// The masks, and for how many groups they are; see [`by_stride`].
     pub(super) fn parts(&self) -> (&[[i64; PART]], usize) {
-        (self.parts.as_chunks().0, stride(self.groups))
+        let parts = if self.groups == 1 { &self.keep[..self.rows.next_multiple_of(PART)] } else { &self.parts };
+        (parts.as_chunks().0, stride(self.groups))
     }
 }
 
@@ -150,16 +162,13 @@ macro_rules! by_stride {
 pub(super) use by_stride;
 
 /// For each bit: all bits set if it is.
-fn expand(words: &[u64], keep: &mut [i64]) {
-    #[simd]
-    fn run<S: Simd>(_: S, words: &[u64], keep: &mut [i64]) {
-        for (word, keep) in words.iter().zip(keep.as_chunks_mut::<64>().0) {
-            for (bit, keep) in keep.iter_mut().enumerate() {
-                *keep = -(((word >> bit) & 1) as i64);
-            }
+#[simd]
+fn expand<S: Simd>(_: S, words: &[u64], keep: &mut [i64]) {
+    for (word, keep) in words.iter().zip(keep.as_chunks_mut::<WORD_ROWS>().0) {
+        for (bit, keep) in keep.iter_mut().enumerate() {
+            *keep = -(((word >> bit) & 1) as i64);
         }
     }
-    dispatch!(simd::level(), simd => run(simd, words, keep));
 }
 
 /// Writes the masks of the groups; gives how many rows each has.
@@ -248,7 +257,7 @@ impl Laned {
     }
 
     /// Takes rows in whose numbers are at hand, by the place of the aggregate; no value is null. If it cannot, nothing is taken in.
-    fn take_made<'a>(&mut self, groups: usize, masks: &Masks, made: impl Fn(usize) -> Option<Made<'a>>) -> bool {
+    fn take_made<'a>(&mut self, groups: usize, masks: &Masks, mut made: impl FnMut(usize) -> Option<Made<'a>>) -> bool {
         self.lanes.grow(groups);
         let Self { lanes, feeds, .. } = self;
         for feed in &mut *feeds {
@@ -312,7 +321,7 @@ impl Groups {
     pub(in crate::kernels::cpu) fn take_made<'a>(
         &mut self,
         masks: &Masks,
-        made: impl Fn(usize) -> Option<Made<'a>>,
+        made: impl FnMut(usize) -> Option<Made<'a>>,
     ) -> bool {
         let groups = self.slots();
         self.laned.take_made(groups, masks, made)

@@ -155,8 +155,9 @@ fn sum_under<S: Simd, const GROUPS: usize>(
     masks: &[[[i64; PART]; GROUPS]],
 ) -> ([i64; GROUPS_MAX], [i64; GROUPS_MAX], bool) {
     let none = [i64x4::splat(simd, 0); GROUPS];
-    let mut under = Under { highs: none, lows: none, all: mask64x4::splat(simd, true) };
-    let scale = [scale.high, scale.low, scale.top].map(|bound| f64x4::splat(simd, bound));
+    let (all, largest) = (mask64x4::splat(simd, true), f64x4::splat(simd, 0.0));
+    let (mut under, top) = (Under { highs: none, lows: none, all, largest }, f64x4::splat(simd, scale.top));
+    let scale = [scale.high, scale.low].map(|rounder| f64x4::splat(simd, rounder));
     let (whole, rest) = values.as_chunks::<PART>();
     for (values, masks) in whole.iter().zip(masks) {
         under.add(simd, scale, f64x4::load_array_ref(simd, values), masks);
@@ -164,7 +165,8 @@ fn sum_under<S: Simd, const GROUPS: usize>(
     if let Some(masks) = masks.get(whole.len()) {
         under.add(simd, scale, f64x4::load_array(simd, padded(rest)), masks);
     }
-    (totals(under.highs), totals(under.lows), under.all.all_true())
+    let all = under.all & under.largest.simd_lt(top);
+    (totals(under.highs), totals(under.lows), all.all_true())
 }
 
 /// The sums of the bits of rounded values, by group, and whether all values were on the grid.
@@ -172,18 +174,22 @@ struct Under<S: Simd, const GROUPS: usize> {
     highs: [i64x4<S>; GROUPS],
     lows: [i64x4<S>; GROUPS],
     all: mask64x4<S>,
+    /// The largest magnitudes; of what is not a number, anything.
+    largest: f64x4<S>,
 }
 
 impl<S: Simd, const GROUPS: usize> Under<S, GROUPS> {
     /// As [`split`], of four values at once.
     #[inline(always)]
-    fn add(&mut self, simd: S, [high, low, top]: [f64x4<S>; 3], values: f64x4<S>, masks: &[[i64; PART]; GROUPS]) {
+    fn add(&mut self, simd: S, [high, low]: [f64x4<S>; 2], values: f64x4<S>, masks: &[[i64; PART]; GROUPS]) {
         let keep = masks.iter().fold(i64x4::splat(simd, 0), |keep, mask| keep | i64x4::load_array_ref(simd, mask));
         let values: f64x4<S> = (values.bitcast::<i64x4<S>>() & keep).bitcast();
         let rounded = values + high;
         let rest = values - (rounded - high);
         let rounded_rest = rest + low;
-        self.all = self.all & (rounded_rest - low).simd_eq(rest) & values.abs().simd_lt(top);
+        // What is not a number equals nothing.
+        self.all &= (rounded_rest - low).simd_eq(rest);
+        self.largest = values.abs().max(self.largest);
         add_under(simd, rounded.bitcast(), masks, &mut self.highs);
         add_under(simd, rounded_rest.bitcast(), masks, &mut self.lows);
     }
