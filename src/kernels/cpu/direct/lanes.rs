@@ -169,9 +169,15 @@ fn each_of<N: Copy, T>(values: &[N], places: &[u32], slots: &mut [T], read: impl
     }
 }
 
-
 /// What is made of whole numbers, each multiplied by its factor before, none of which leaves 64 bits.
-pub(super) fn wholes(step: Step, a: &[i64], b: &[i64], (by_left, by_right): (i64, i64), are_halves: bool, into: &mut Lane) {
+pub(super) fn wholes(
+    step: Step,
+    a: &[i64],
+    b: &[i64],
+    (by_left, by_right): (i64, i64),
+    are_halves: bool,
+    into: &mut Lane,
+) {
     let numbers = into.wholes_mut(a.len());
     dispatch!(simd::level(), simd => match step {
         Step::Multiply if are_halves => each(simd, a, b, numbers, |a, b| i64::from(a as i32) * i64::from(b as i32)),

@@ -19,6 +19,7 @@ pub(super) struct Numbers {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Node {
+    /// By its place among the sources.
     Column(usize, Type),
     Whole(i64),
     /// The bits of a float.
@@ -76,13 +77,11 @@ impl Rows<'_> {
 pub(super) struct Room(Vec<Lane>);
 
 impl Numbers {
-    /// Adds an expression, if it can be computed here, and gives its place. Its columns, which are those that `before` names, are
-    /// told to `uses`.
+    /// Adds an expression, if it can be computed here, and gives its place. `source` gives the place of a column among the sources.
     pub(super) fn compile(
         &mut self,
         expr: &TypedExpr,
-        before: &impl Fn(usize) -> Option<usize>,
-        uses: &mut impl FnMut(usize),
+        source: &mut impl FnMut(usize) -> Option<usize>,
     ) -> Option<usize> {
         let is_float = expr.data_type == DataType::Float64;
         let node = match &expr.node {
@@ -92,9 +91,7 @@ impl Numbers {
                     other if limit(other).is_some() => Type::Whole,
                     _ => return None,
                 };
-                let index = before(*index)?;
-                uses(index);
-                Node::Column(index, kind)
+                Node::Column(source(*index)?, kind)
             }
             TypedNode::Literal(Scalar::Float64(value)) if is_float => Node::Float(value.to_bits()),
             TypedNode::Literal(Scalar::Int64(value)) if expr.data_type.is_integer() => Node::Whole(*value),
@@ -102,7 +99,9 @@ impl Numbers {
                 DataType::Decimal128(_, of) if of == scale => Node::Whole(i64::try_from(*unscaled).ok()?),
                 _ => return None,
             },
-            TypedNode::Cast(input, _) if widens(&input.data_type, &expr.data_type) => return self.compile(input, before, uses),
+            TypedNode::Cast(input, _) if widens(&input.data_type, &expr.data_type) => {
+                return self.compile(input, source);
+            }
             TypedNode::Binary(left, op, right) => {
                 let step = match op {
                     BinaryOp::Add => Step::Add,
@@ -116,7 +115,7 @@ impl Numbers {
                 if is_float && types.iter().any(|one| **one != DataType::Float64) {
                     return None;
                 }
-                let (left, right) = (self.compile(left, before, uses)?, self.compile(right, before, uses)?);
+                let (left, right) = (self.compile(left, source)?, self.compile(right, source)?);
                 if is_float {
                     Node::Floats(step, left, right)
                 } else {
@@ -154,7 +153,7 @@ impl Numbers {
     /// `between` before each step.
     pub(super) fn compute<'a>(
         &self,
-        sources: &impl Fn(usize) -> Option<Source<'a>>,
+        sources: &[Source<'a>],
         rows: Rows<'_>,
         room: &mut Room,
         mut between: impl FnMut(usize),
@@ -166,14 +165,11 @@ impl Numbers {
             let lane = &mut rest[0];
             match self.nodes[place] {
                 Node::Column(column, _) => {
-                    let most = match (sources(column), rows) {
+                    let most = match (sources[column], rows) {
                         // These are lanes as they lie there.
-                        (Some(Source::Int64(values)), Rows::Span(from, len)) => {
-                            Some(lanes::reach(&values[from..from + len]))
-                        }
-                        (Some(Source::Float64(_)), Rows::Span(..)) => Some(0),
-                        (Some(source), _) => lanes::read(source, rows, lane),
-                        (None, _) => None,
+                        (Source::Int64(values), Rows::Span(from, len)) => Some(lanes::reach(&values[from..from + len])),
+                        (Source::Float64(_), Rows::Span(..)) => Some(0),
+                        (source, _) => lanes::read(source, rows, lane),
                     };
                     most.is_some_and(|most| lane.note(most))
                 }
@@ -181,10 +177,11 @@ impl Numbers {
                 Node::Float(bits) => lane.fill_floats(f64::from_bits(bits), rows.len()),
                 Node::Wholes(step, left, right, limit) => {
                     const HALF: u64 = 1 << 31;
-                    let [(a, most_a), (b, most_b)] = [left, right].map(|one| match self.made(one.node, sources, rows, before) {
-                        Made::Wholes(numbers, most) => (numbers, most),
-                        Made::Floats(_) => (&[][..], u64::MAX),
-                    });
+                    let [(a, most_a), (b, most_b)] =
+                        [left, right].map(|one| match self.made(one.node, sources, rows, before) {
+                            Made::Wholes(numbers, most) => (numbers, most),
+                            Made::Floats(_) => (&[][..], u64::MAX),
+                        });
                     let by = |most: u64, by: u32| most.checked_mul(by.into());
                     let most = match step {
                         Step::Multiply => most_a.checked_mul(most_b),
@@ -211,25 +208,19 @@ impl Numbers {
     pub(super) fn result<'a: 'b, 'b>(
         &self,
         place: usize,
-        sources: &impl Fn(usize) -> Option<Source<'a>>,
+        sources: &[Source<'a>],
         rows: Rows<'_>,
         room: &'b Room,
     ) -> Made<'b> {
         self.made(place, sources, rows, &room.0)
     }
 
-    fn made<'a: 'b, 'b>(
-        &self,
-        place: usize,
-        sources: &impl Fn(usize) -> Option<Source<'a>>,
-        rows: Rows<'_>,
-        room: &'b [Lane],
-    ) -> Made<'b> {
+    fn made<'a: 'b, 'b>(&self, place: usize, sources: &[Source<'a>], rows: Rows<'_>, room: &'b [Lane]) -> Made<'b> {
         let (lane, len) = (&room[place], rows.len());
         if let (Node::Column(column, _), Rows::Span(from, len)) = (self.nodes[place], rows) {
-            match sources(column) {
-                Some(Source::Int64(values)) => return Made::Wholes(&values[from..from + len], lane.most),
-                Some(Source::Float64(values)) => return Made::Floats(&values[from..from + len]),
+            match sources[column] {
+                Source::Int64(values) => return Made::Wholes(&values[from..from + len], lane.most),
+                Source::Float64(values) => return Made::Floats(&values[from..from + len]),
                 _ => {}
             }
         }
@@ -252,7 +243,9 @@ fn limit(data_type: &DataType) -> Option<Limit> {
         DataType::UInt8 => u8::MAX.into(),
         DataType::UInt16 => u16::MAX.into(),
         DataType::UInt32 => u32::MAX.into(),
-        DataType::Decimal128(precision, _) => 10_u64.checked_pow((*precision).into()).map_or(u64::MAX, |bound| bound - 1),
+        DataType::Decimal128(precision, _) => {
+            10_u64.checked_pow((*precision).into()).map_or(u64::MAX, |bound| bound - 1)
+        }
         _ => return None,
     })
 }

@@ -4,7 +4,10 @@
 //! two lines of the cache, and lines that nobody asks for need not come from memory. Lines that will be asked are named some
 //! time before.
 
-#![expect(clippy::cast_possible_truncation, reason = "a tile has fewer rows than u16 can count; halves of wider numbers")]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "a tile has fewer rows than u16 can count; halves of wider numbers"
+)]
 
 use fearless_simd::{Simd, SimdBase, SimdMask, dispatch, f32x8, f64x4, i32x8, i64x4};
 use fearless_simd_macros::simd;
@@ -29,6 +32,7 @@ pub(super) struct Terms(Vec<Term>);
 /// The values of a column that are kept.
 #[derive(Debug, Clone, PartialEq)]
 struct Term {
+    /// First the column, then its place among the sources.
     column: usize,
     range: Range,
 }
@@ -53,11 +57,11 @@ struct Between<N> {
 }
 
 impl Terms {
-    /// The terms of a predicate, if that is all it is made of; columns are told to `uses`.
-    pub(super) fn compile(predicate: &TypedExpr, uses: &mut impl FnMut(usize)) -> Option<Self> {
+    /// The terms of a predicate, if that is all it is made of. `source` gives the place of a column among the sources.
+    pub(super) fn compile(predicate: &TypedExpr, source: &mut impl FnMut(usize) -> usize) -> Option<Self> {
         let mut terms = Vec::new();
         collect(predicate, &mut terms)?;
-        terms.iter().for_each(|term| uses(term.column));
+        terms.iter_mut().for_each(|term| term.column = source(term.column));
         Some(Self(terms))
     }
 
@@ -66,43 +70,35 @@ impl Terms {
         self.0.is_empty()
     }
 
-    /// The column that is asked in every row.
+    /// The place of the column that is asked in every row.
     pub(super) fn first(&self) -> Option<usize> {
         self.0.first().map(|term| term.column)
     }
 
-    /// Writes a bit for each of so many rows, set if it is kept, in bytes; gives how many are. `lines` is kept for its memory.
-    pub(super) fn ask<'a>(
-        &self,
-        sources: impl Fn(usize) -> Option<Source<'a>>,
-        rows: usize,
-        bits: &mut Vec<u8>,
-        lines: &mut Vec<u16>,
-    ) -> Option<usize> {
+    /// Writes a bit for each of so many rows, set if it is kept, in bytes; false if the sources are of other types. `lines` is
+    /// kept for its memory.
+    pub(super) fn ask(&self, sources: &[Source<'_>], rows: usize, bits: &mut Vec<u8>, lines: &mut Vec<u16>) -> bool {
         bits.clear();
         bits.resize(rows.div_ceil(64) * 8, 0);
-        let mut kept = rows;
         for (place, term) in self.0.iter().enumerate() {
             lines.clear();
             if place > 0 {
                 list(bits, lines);
+                if lines.is_empty() {
+                    break;
+                }
             }
             let asked = if place == 0 { None } else { Some(&lines[..]) };
-            let source = sources(term.column)?;
-            match (term.range, source) {
+            match (term.range, sources[term.column]) {
                 (Range::Int32(range), Source::Int32(values)) => ask(values, range, asked, bits),
                 (Range::Int64(range), Source::Int64(values)) => ask(values, range, asked, bits),
                 (Range::Decimal(range), Source::Decimal(values)) => ask(values, range, asked, bits),
                 (Range::Float32(range), Source::Float32(values)) => ask(values, range, asked, bits),
                 (Range::Float64(range), Source::Float64(values)) => ask(values, range, asked, bits),
-                _ => return None,
-            }
-            kept = bits.iter().map(|byte| byte.count_ones() as usize).sum();
-            if kept == 0 {
-                break;
+                _ => return false,
             }
         }
-        Some(kept)
+        true
     }
 }
 

@@ -10,8 +10,8 @@ use fearless_simd::{Select, Simd, SimdBase, dispatch, i64x4};
 use fearless_simd_macros::simd;
 
 use super::lane_sum::Bound;
-use super::lanes::Act;
 use super::laned::{Laned, What};
+use super::lanes::Act;
 use super::state::Ids;
 use super::{Groups, KeyedReduce};
 use crate::kernels::cpu::simd;
@@ -128,8 +128,18 @@ impl Masks {
         &self.counts
     }
 
+    /// All bits set for a row that counts, none for another; padded with none.
+    pub(super) fn keep(&self) -> &[i64] {
+        &self.keep
+    }
+
+    /// The same, if there is one group.
+    pub(super) fn of_one_group(&self) -> Option<&[[i64; PART]]> {
+        (self.groups == 1).then(|| self.keep[..self.rows.next_multiple_of(PART)].as_chunks().0)
+    }
+
     /// The masks, and for how many groups they are; see [`by_stride`].
-    pub(super) fn parts(&self) -> (&[[i64; PART]], usize) {
+    fn parts(&self) -> (&[[i64; PART]], usize) {
         let parts = if self.groups == 1 { &self.keep[..self.rows.next_multiple_of(PART)] } else { &self.parts };
         (parts.as_chunks().0, stride(self.groups))
     }
@@ -159,7 +169,6 @@ macro_rules! by_stride {
         }
     }};
 }
-pub(super) use by_stride;
 
 /// For each bit: all bits set if it is.
 #[simd]
@@ -230,7 +239,7 @@ fn sum_under<S: Simd, const GROUPS: usize>(
 
 /// Adds four numbers to the sums of their groups.
 #[inline(always)]
-pub(super) fn add_under<S: Simd, const GROUPS: usize>(
+fn add_under<S: Simd, const GROUPS: usize>(
     simd: S,
     numbers: i64x4<S>,
     masks: &[[i64; PART]; GROUPS],
@@ -261,8 +270,8 @@ impl Laned {
         self.lanes.grow(groups);
         let Self { lanes, feeds, .. } = self;
         for feed in &mut *feeds {
-            if let Some((sum, _)) = &mut feed.sum {
-                feed.sums = made(feed.place).and_then(|made| sum.sum_up(made, masks));
+            if let Some((sum, first)) = &mut feed.sum {
+                feed.sums = made(feed.place).and_then(|made| sum.sum_up(made, masks, lanes, *first));
                 if feed.sums.is_none() {
                     return false;
                 }
@@ -277,7 +286,10 @@ impl Laned {
                 let count = sum.lanes();
                 sum.make_room(sums.bound, lanes, *first);
                 for (lane, sums) in sums.lanes.iter().take(count).enumerate() {
-                    sums.iter().take(groups).enumerate().for_each(|(group, &more)| lanes.add(group, *first + lane, more));
+                    sums.iter()
+                        .take(groups)
+                        .enumerate()
+                        .for_each(|(group, &more)| lanes.add(group, *first + lane, more));
                 }
             }
         }
@@ -342,10 +354,8 @@ mod tests {
                     let number = |row: usize| (row as i64 + 3).wrapping_mul(0x5851_f42d_4c95_7f2d) >> 12;
                     let ids: Vec<u32> = (0..rows).map(|row| (number(row) as u64 >> 7) as u32 % groups as u32).collect();
                     let is_kept = |row: usize| number(row) % 7 != 0;
-                    let words: Vec<u64> = (0..rows.div_ceil(64))
-                        .map(|word| (0..64).filter(|bit| word * 64 + bit < rows && is_kept(word * 64 + bit)))
-                        .map(|bits| bits.fold(0, |word, bit| word | 1 << bit))
-                        .collect();
+                    let mut words = vec![0_u64; rows.div_ceil(64)];
+                    (0..rows).filter(|&row| is_kept(row)).for_each(|row| words[row / 64] |= 1 << (row % 64));
                     let numbers: Vec<i64> = (0..rows).map(number).collect();
                     let (mut counts, mut sums) = ([0; GROUPS_MAX], [0_i64; GROUPS_MAX]);
                     for row in (0..rows).filter(|&row| is_kept(row)) {

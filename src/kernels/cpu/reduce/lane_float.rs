@@ -217,14 +217,22 @@ impl<N: FloatNative> LaneSum for FloatLaneSum<N> {
         self.make_room(Bound::of(1 << BITS, rows), lanes, first);
     }
 
-    fn sum_up(&mut self, made: Made<'_>, masks: &Masks) -> Option<Sums> {
+    fn sum_up(&mut self, made: Made<'_>, masks: &Masks, lanes: &mut Lanes, first: usize) -> Option<Sums> {
         let Made::Floats(floats) = made else { return None };
+        let sum_up = |grid: Grid, into: &mut Self| grid.sum_up(floats, masks, (&mut into.highs, &mut into.lows));
         if self.grid.is_none() {
             (self.grid, self.rows_on_grid) = (Grid::for_values(floats), 0);
         }
-        let lanes = self.grid.unwrap_or(Grid::ANY).sum_up(floats, masks)?;
+        let grid = self.grid.unwrap_or(Grid::ANY);
+        let sums = sum_up(grid, self).or_else(|| {
+            let other = Grid::for_values(floats).filter(|&other| other != grid)?;
+            let sums = sum_up(other, self)?;
+            self.empty(lanes, first);
+            (self.grid, self.rows_on_grid) = (Some(other), 0);
+            Some(sums)
+        })?;
         self.rows_on_grid += floats.len();
-        Some(Sums { lanes, bound: Bound::of(1 << BITS, floats.len()) })
+        Some(Sums { lanes: sums, bound: Bound::of(1 << BITS, floats.len()) })
     }
 
     fn make_room(&mut self, more: Bound, lanes: &mut Lanes, first: usize) {

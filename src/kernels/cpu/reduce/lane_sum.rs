@@ -73,8 +73,9 @@ pub(super) trait LaneSum: Send + Sync + std::any::Any {
     /// Computes the numbers of up to [`ROWS`] rows. `first` is the first of its lanes.
     fn feed(&mut self, fed: &Fed<'_>, lanes: &mut Lanes, first: usize);
 
-    /// Adds up the numbers of each group, if that is possible without looking at them one by one. Nothing is taken in.
-    fn sum_up(&mut self, made: Made<'_>, masks: &Masks) -> Option<Sums>;
+    /// Adds up the numbers of each group, if that is possible without looking at them one by one. Nothing is taken in. `first` is the
+    /// first of its lanes, which may be emptied.
+    fn sum_up(&mut self, made: Made<'_>, masks: &Masks, lanes: &mut Lanes, first: usize) -> Option<Sums>;
 
     /// Makes sure that its lanes can grow by this much. `first` is the first of them.
     fn make_room(&mut self, more: Bound, lanes: &mut Lanes, first: usize);

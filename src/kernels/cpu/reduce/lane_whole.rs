@@ -172,7 +172,7 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
         self.make_room(Bound::of(bits as u64 + 1, fed.rows.len()), lanes, first);
     }
 
-    fn sum_up(&mut self, made: Made<'_>, masks: &Masks) -> Option<Sums> {
+    fn sum_up(&mut self, made: Made<'_>, masks: &Masks, _: &mut Lanes, _: usize) -> Option<Sums> {
         let Made::Wholes(numbers, most) = made else { return None };
         let bound = (most <= NUMBER_MAX).then(|| Bound::of(most, masks.rows()))?;
         Some(Sums { lanes: [sum_wholes(numbers, masks), [0; GROUPS_MAX]], bound })
