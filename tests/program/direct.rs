@@ -188,7 +188,8 @@ fn nulls_in_some_tiles_change_nothing_but_the_way() {
     let is_null = |row: usize| (17_000..17_500).contains(&row) && row % 3 == 0;
     let price = (0..count).map(|row| (!is_null(row)).then(|| i128::from(below(row, 2, 10_494_950))));
     let price: Decimal128Array = price.collect::<Decimal128Array>().with_precision_and_scale(15, 2).unwrap();
-    let day: Date32Array = (0..count).map(|row| (!is_null(row)).then(|| below(row, 7, 2526) as i32)).collect();
+    let day = |row: usize| (!is_null(row)).then(|| i32::try_from(below(row, 7, 2526)).unwrap());
+    let day: Date32Array = (0..count).map(day).collect();
     for batch in [with(&plain, "price", Arc::new(price)), with(&plain, "day", Arc::new(day))] {
         for (filter, keys) in
             [("day <= date '1976-09-02'", vec!["letter", "status"]), (Q6, vec![]), ("", vec!["letter"])]

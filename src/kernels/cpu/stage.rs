@@ -23,7 +23,7 @@ use super::reduce::reduce_with::{Folded, ReduceWith};
 use super::reduce::{Groups, KeyedReduce};
 use super::reduce_tasks::{add_cuts, combined, reduce_tasks};
 use super::repartition::{limit, repartition};
-use super::seen::{Effect, Seen};
+use super::seen::Seen;
 use super::sessions::KeptSessions;
 use super::sort::{Keyed, Sorter, merge as merge_runs, merge_keyed};
 use super::spare::Spare;
@@ -439,10 +439,10 @@ fn key_field(key: &NamedExpr) -> Field {
 pub(crate) struct CpuTask {
     pub(super) steps: Arc<[Ready]>,
     pub(super) end: Arc<Ending>,
-    direct: Option<Arc<Direct>>,
+    pub(super) direct: Option<Arc<Direct>>,
     pub(super) state: State,
-    columns: Columns,
-    scratch: Scratch,
+    pub(super) columns: Columns,
+    pub(super) scratch: Scratch,
     /// How far event time had come before the batch, in microseconds.
     pub(super) horizon: Option<i64>,
     pub(super) seen: Seen,
@@ -525,31 +525,6 @@ impl CpuTask {
     /// The groups of a keyed reduce.
     pub(super) fn groups(&mut self) -> Result<&mut Groups> {
         if let State::Reduce(groups) = &mut self.state { Ok(groups) } else { Err(foreign()) }
-    }
-
-    /// A tile behind the first picks, on the shortest way there is.
-    fn push_shortest(&mut self, steps: &[Ready], tile: RecordBatch) -> Result<()> {
-        let (Some(direct), State::Reduce(groups)) = (&self.direct, &mut self.state) else {
-            return self.push_tile(steps, tile);
-        };
-        let taken = direct.take_in(&tile, groups, &mut self.scratch);
-        if direct.filters() && taken.rows > 0 {
-            self.seen.note(Effect::Filters, taken.rows, taken.kept);
-        }
-        self.seen.flow.rows_end += taken.kept as u64;
-        let left = tile.num_rows() - taken.rows;
-        if taken.rows == 0 || left == 0 {
-            return if left == 0 { Ok(()) } else { self.push_tile(steps, tile) };
-        }
-        self.push_tile(steps, tile.slice(taken.rows, left)).map_err(|error| self.refusal(steps, &tile).unwrap_or(error))
-    }
-
-    /// Why a tile cannot be computed, in the words of the whole tile: errors tell the number of the row.
-    fn refusal(&mut self, steps: &[Ready], tile: &RecordBatch) -> Option<Error> {
-        let mut seen = Seen::default();
-        let kept = steps.iter().try_fold(tile.clone(), |tile, step| step.run(&tile, self.horizon, &mut seen));
-        let Ending::Reduce { keys, inputs, filters, .. } = self.end.as_ref() else { return None };
-        kept.and_then(|kept| self.columns.evaluate(&kept, keys, inputs, filters)).err()
     }
 
     pub(super) fn push_tile(&mut self, steps: &[Ready], mut batch: RecordBatch) -> Result<()> {

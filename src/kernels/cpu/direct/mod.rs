@@ -12,6 +12,7 @@
 mod lanes;
 mod numbers;
 mod source;
+mod task;
 mod terms;
 
 use self::numbers::{Numbers, Room, Rows};
@@ -167,7 +168,7 @@ impl Direct {
             return Taken { rows, kept };
         }
         keys.clear();
-        keys.extend(self.keys.iter().map(|&key| tile.column(key).clone()));
+        keys.extend(self.keys.iter().map(|&key| ArrayRef::clone(tile.column(key))));
         if !keys.is_empty() && !groups.find(keys) {
             keys.clear();
             return NOTHING;
@@ -258,7 +259,7 @@ fn list(words: &[u64], places: &mut Vec<u32>) {
 }
 
 #[cfg(test)]
-#[expect(clippy::cast_possible_truncation, reason = "any numbers will do")]
+#[expect(clippy::cast_possible_wrap, reason = "any numbers will do")]
 mod tests {
     use std::sync::Arc;
 

@@ -253,15 +253,15 @@ fn limit(data_type: &DataType) -> Option<Limit> {
 /// Whether a cast changes nothing but the width.
 fn widens(from: &DataType, to: &DataType) -> bool {
     use DataType::{Float32, Float64, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32};
-    match (from, to) {
-        (Float32, Float64) => true,
-        (Int8 | UInt8, Int16 | Int32 | Int64)
-        | (Int16 | UInt16, Int32 | Int64)
-        | (Int32 | UInt32, Int64)
-        | (UInt8, UInt16 | UInt32)
-        | (UInt16, UInt32) => true,
-        _ => false,
-    }
+    matches!(
+        (from, to),
+        (Float32, Float64)
+            | (Int8 | UInt8, Int16 | Int32 | Int64)
+            | (Int16 | UInt16, Int32 | Int64)
+            | (Int32 | UInt32, Int64)
+            | (UInt8, UInt16 | UInt32)
+            | (UInt16, UInt32)
+    )
 }
 
 /// What both sides are multiplied by first: by these the result is a whole number of its own unit, without being rounded.

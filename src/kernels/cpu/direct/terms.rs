@@ -280,20 +280,21 @@ macro_rules! asked {
     ($($native:ty, $vector:ident, $lanes:literal);*) => { $(impl Asked for $native {
         #[inline(always)]
         fn one(self, range: &Between<Self>) -> bool {
-            !(self < range.least) & (self <= range.most || range.has_no_most)
+            let is_below = self < range.least;
+            !is_below & (self <= range.most || range.has_no_most)
         }
 
         #[inline(always)]
         fn line<S: Simd>(simd: S, values: &[Self; LINE], range: &Between<Self>) -> u8 {
             let (least, most) = ($vector::splat(simd, range.least), $vector::splat(simd, range.most));
             let any = u8::from(range.has_no_most).wrapping_neg();
-            let (mut enough, mut not_above) = (0, 0);
+            let (mut below, mut not_above) = (0, 0);
             for (place, part) in values.as_chunks::<$lanes>().0.iter().enumerate() {
                 let part = $vector::load_array_ref(simd, part);
-                enough |= (part.simd_lt(least).to_bitmask() as u8) << (place * $lanes);
+                below |= (part.simd_lt(least).to_bitmask() as u8) << (place * $lanes);
                 not_above |= (part.simd_le(most).to_bitmask() as u8) << (place * $lanes);
             }
-            !enough & (not_above | any)
+            !below & (not_above | any)
         }
     })* };
 }
