@@ -185,7 +185,7 @@ fn keys_that_come_late_are_many_null_or_long() {
 fn nulls_in_some_tiles_change_nothing_but_the_way() {
     let count = 20_000;
     let plain = rows(count);
-    let is_null = |row: usize| (17_000..17_500).contains(&row) && row % 3 == 0;
+    let is_null = |row: usize| (17_000..17_500).contains(&row) && row.is_multiple_of(3);
     let price = (0..count).map(|row| (!is_null(row)).then(|| i128::from(below(row, 2, 10_494_950))));
     let price: Decimal128Array = price.collect::<Decimal128Array>().with_precision_and_scale(15, 2).unwrap();
     let day = |row: usize| (!is_null(row)).then(|| i32::try_from(below(row, 7, 2526)).unwrap());
