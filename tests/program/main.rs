@@ -6,6 +6,8 @@
 mod allocations;
 mod answers;
 mod chains;
+#[cfg(feature = "sql")]
+mod direct;
 #[cfg(feature = "polars")]
 mod frames;
 mod mistakes;

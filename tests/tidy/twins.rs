@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use super::TextFile;
 
 /// Parts of the CPU backend that are not operations of their own, and what they are.
-const CPU_ONLY: [(&str, &str); 26] = [
+const CPU_ONLY: [(&str, &str); 27] = [
     ("aged", "the part of keep that forgets groups"),
     ("bytes", "text and binary columns as byte strings"),
+    ("direct", "sums of numbers straight from columns, which reduce says the answers of"),
     ("elsewhere", "where the work of a device comes into the end of a stage"),
     ("eval", "expressions over whole columns; kernels::reference says what they mean"),
     ("event_time", "how far event time has come, and which rows are late"),

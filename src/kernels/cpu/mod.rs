@@ -3,6 +3,7 @@
 mod aged;
 mod bytes;
 mod count_windows;
+mod direct;
 mod drop_duplicates;
 #[cfg(feature = "gpu")]
 mod elsewhere;

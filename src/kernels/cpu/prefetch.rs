@@ -23,6 +23,21 @@ pub(super) fn prefetch<T>(values: &[T]) {
     let _ = values;
 }
 
+/// Asks for the memory of `rows` values from `from` on, counted from the first one, for a cache further away. There need not be so many: what
+/// lies behind a piece of a column is mostly more of the column.
+#[inline(always)]
+pub(super) fn prefetch_behind<T>(values: &[T], from: usize, rows: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..rows * size_of::<T>()).step_by(LINE) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        let address = values.as_ptr().wrapping_add(from).cast::<i8>().wrapping_add(line);
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, from, rows);
+}
+
 /// Asks for the `rows` values from `from` on, or for as many as there are.
 #[inline(always)]
 pub(super) fn prefetch_rows<T>(values: &[T], from: usize, rows: usize) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_schema::SortOptions;
 
 use super::count_windows::KeptCounts;
+use super::direct::{Direct, Scratch};
 use super::drop_duplicates::KeptRows;
 use super::event_time::{self, TooLate};
 use super::fold_windows::{KeptFolds, NamedFold};
@@ -45,6 +46,8 @@ use crate::plan::stage::{End, GroupFunction, NamedExpr, Registry, SortKey, Stage
 pub(crate) struct CpuStage {
     steps: Arc<[Ready]>,
     pub(super) end: Arc<Ending>,
+    /// The short way from the first picks to the end, if there is one.
+    direct: Option<Arc<Direct>>,
     /// Of the rows that reach the end.
     pub(super) end_schema: SchemaRef,
     /// Of a keyed reduce.
@@ -109,12 +112,17 @@ impl CpuStage {
             end_schema = schema;
         }
         let end = Arc::new(Ending::prepare(stage, registry)?);
-        Ok(Self { steps: steps.into(), end, end_schema, spare: Spare::default(), chosen: Mutex::default() })
+        let direct = match end.as_ref() {
+            Ending::Reduce { reduce, .. } => Direct::compile(stage, reduce).map(Arc::new),
+            _ => None,
+        };
+        Ok(Self { steps: steps.into(), end, direct, end_schema, spare: Spare::default(), chosen: Mutex::default() })
     }
 
     fn task(&self, state: State) -> Box<CpuTask> {
-        let (steps, end) = (Arc::clone(&self.steps), Arc::clone(&self.end));
-        Box::new(CpuTask { steps, end, state, columns: Columns::default(), horizon: None, seen: Seen::default() })
+        let (steps, end, direct) = (Arc::clone(&self.steps), Arc::clone(&self.end), self.direct.clone());
+        let (columns, scratch) = (Columns::default(), Scratch::default());
+        Box::new(CpuTask { steps, end, direct, state, columns, scratch, horizon: None, seen: Seen::default() })
     }
 
     /// The partial that is these groups.
@@ -431,8 +439,10 @@ fn key_field(key: &NamedExpr) -> Field {
 pub(crate) struct CpuTask {
     pub(super) steps: Arc<[Ready]>,
     pub(super) end: Arc<Ending>,
+    pub(super) direct: Option<Arc<Direct>>,
     pub(super) state: State,
-    columns: Columns,
+    pub(super) columns: Columns,
+    pub(super) scratch: Scratch,
     /// How far event time had come before the batch, in microseconds.
     pub(super) horizon: Option<i64>,
     pub(super) seen: Seen,
@@ -465,7 +475,7 @@ impl StageTask for CpuTask {
         let rows = batch.num_rows();
         self.seen.flow.rows_in += rows as u64;
         if rows <= ROWS_PER_READ_MAX || (steps.is_empty() && !matches!(self.state, State::Reduce(_))) {
-            return self.push_tile(steps, batch.into_owned());
+            return self.push_shortest(steps, batch.into_owned());
         }
         let mut start = 0;
         while start < rows {
@@ -473,7 +483,7 @@ impl StageTask for CpuTask {
             let rest = rows - start;
             let puts_off = |state: &State| matches!(state, State::Reduce(groups) if groups.puts_off(rest));
             let len = if steps.is_empty() && puts_off(&self.state) { rest } else { ROWS_PER_READ_MAX.min(rest) };
-            self.push_tile(steps, batch.slice(start, len))?;
+            self.push_shortest(steps, batch.slice(start, len))?;
             start += len;
         }
         Ok(())

@@ -125,6 +125,17 @@ impl BytesTicket {
         id
     }
 
+    /// The ids of texts of one byte at most, if that is what all are.
+    fn find_letters<T: ByteArrayType>(&self, array: &GenericByteArray<T>, ids: &mut Vec<u32>) -> bool {
+        let (bytes, offsets) = (array.value_data(), array.value_offsets());
+        let longest = || dispatch!(simd::level(), simd => longest(simd, offsets));
+        if array.null_count() > 0 || longest() > LETTER_MAX {
+            return false;
+        }
+        ids.resize(array.len(), 0);
+        !self.letters.find_all(bytes, offsets, ids)
+    }
+
     /// Some rows at a time: all are packed and hashed, then all are looked up, both without a branch that hangs on the
     /// texts. What is new, long or null comes last, in the order of the rows.
     fn offsets<T: ByteArrayType>(&mut self, array: &GenericByteArray<T>, ids: &mut Vec<u32>) {
@@ -261,6 +272,20 @@ fn pack_pairs<S: Simd, O: ArrowNativeType>(_: S, bytes: &[u8], ends: &[O], pairs
     }
 }
 
+/// The bytes of texts, if each is one.
+fn letters<T: ByteArrayType>(array: &GenericByteArray<T>) -> Option<&[u8]> {
+    #[simd]
+    fn are_letters<S: Simd, O: ArrowNativeType>(_: S, offsets: &[O]) -> bool {
+        let pairs = offsets.iter().zip(offsets.iter().skip(1));
+        pairs.fold(true, |all, (start, end)| all & (end.as_usize().wrapping_sub(start.as_usize()) == 1))
+    }
+    let offsets = array.value_offsets();
+    if array.null_count() > 0 || !dispatch!(simd::level(), simd => are_letters(simd, offsets)) {
+        return None;
+    }
+    array.value_data().get(offsets[0].as_usize()..offsets[array.len()].as_usize())
+}
+
 /// Up to 7 bytes and their number as a word, different for different bytes.
 #[inline]
 fn pack_short(value: &[u8]) -> u64 {
@@ -306,6 +331,33 @@ impl Ticket for BytesTicket {
             other => return Err(Error::internal(format!("a column of type {other} met group ids of bytes"))),
         }
         Ok(())
+    }
+
+    fn letters<'a>(&self, column: &'a ArrayRef) -> Option<&'a [u8]> {
+        match column.data_type() {
+            DataType::Utf8 => letters(column.as_string::<i32>()),
+            DataType::LargeUtf8 => letters(column.as_string::<i64>()),
+            DataType::Binary => letters(column.as_binary::<i32>()),
+            DataType::LargeBinary => letters(column.as_binary::<i64>()),
+            _ => None,
+        }
+    }
+
+    fn letter(&self, id: u32) -> Option<u8> {
+        match self.keys.get(id) {
+            &[letter] if self.null_id != Some(id) => Some(letter),
+            _ => None,
+        }
+    }
+
+    fn find(&self, column: &ArrayRef, ids: &mut Vec<u32>) -> bool {
+        match column.data_type() {
+            DataType::Utf8 => self.find_letters(column.as_string::<i32>(), ids),
+            DataType::LargeUtf8 => self.find_letters(column.as_string::<i64>(), ids),
+            DataType::Binary => self.find_letters(column.as_binary::<i32>(), ids),
+            DataType::LargeBinary => self.find_letters(column.as_binary::<i64>(), ids),
+            _ => false,
+        }
     }
 
     fn len(&self) -> usize {

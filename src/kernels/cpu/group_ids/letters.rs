@@ -42,6 +42,55 @@ fn find_each<S: Simd, O: ArrowNativeType>(
     largest == NONE
 }
 
+/// With so many groups or fewer, rows are compared with all of them.
+pub(super) const GROUPS_MAX: usize = 8;
+
+/// Appends the id of each row, which is the place of its two letters among those of the groups, none where others stand
+/// for a group; false, and anything there, if a row has other letters.
+pub(super) fn find_pairs(
+    (firsts, lasts): (&[u8], &[u8]),
+    groups: impl Iterator<Item = Option<(u8, u8)>> + Clone,
+    ids: &mut Vec<u32>,
+) -> bool {
+    let before = ids.len();
+    ids.resize(before + firsts.len(), 0);
+    let mut found = [0; PIECE];
+    let pieces = firsts.chunks(PIECE).zip(lasts.chunks(PIECE)).zip(ids[before..].chunks_mut(PIECE));
+    for ((firsts, lasts), ids) in pieces {
+        let found = &mut found[..firsts.len()];
+        found.fill(u8::MAX);
+        for (id, letters) in (0..).zip(groups.clone()) {
+            if let Some(letters) = letters {
+                dispatch!(simd::level(), simd => mark(simd, firsts, lasts, letters, id, found));
+            }
+        }
+        if !dispatch!(simd::level(), simd => widen(simd, found, ids)) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Rows that are compared at once: they stay in a first-level cache until all groups have been asked.
+const PIECE: usize = 2048;
+
+/// Writes the id where the letters stand.
+#[simd]
+fn mark<S: Simd>(_: S, firsts: &[u8], lasts: &[u8], (first, last): (u8, u8), id: u8, found: &mut [u8]) {
+    for ((found, &a), &b) in found.iter_mut().zip(firsts).zip(lasts) {
+        *found = if (a == first) & (b == last) { id } else { *found };
+    }
+}
+
+/// The ids as they are used; false if there is one that is none.
+#[simd]
+fn widen<S: Simd>(_: S, found: &[u8], ids: &mut [u32]) -> bool {
+    for (id, &found) in ids.iter_mut().zip(found) {
+        *id = found.into();
+    }
+    found.iter().fold(0, |all, &found| all | found) != u8::MAX
+}
+
 impl Letters {
     pub(super) fn new() -> Self {
         Self(Box::new([NONE; PLACES]))

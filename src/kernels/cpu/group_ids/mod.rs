@@ -35,6 +35,21 @@ pub(crate) trait Ticket: Send + Sync {
     /// Appends the id of each row; new values get the next ids in the order of their rows.
     fn assign(&mut self, column: &ArrayRef, ids: &mut Vec<u32>) -> Result<()>;
 
+    /// The bytes of the rows' texts, if each is one.
+    fn letters<'a>(&self, _column: &'a ArrayRef) -> Option<&'a [u8]> {
+        None
+    }
+
+    /// The text that has this id, if it is one byte.
+    fn letter(&self, _id: u32) -> Option<u8> {
+        None
+    }
+
+    /// Appends the id of each row; false if a value has none yet, or it takes more than a look at each.
+    fn find(&self, _column: &ArrayRef, _ids: &mut Vec<u32>) -> bool {
+        false
+    }
+
     /// How many different values there are.
     fn len(&self) -> usize;
 
@@ -199,6 +214,53 @@ impl GroupIds {
             firsts = column.groups();
         }
         Ok(())
+    }
+
+    /// Puts the id of each row into `ids`, whose content is replaced; false, and anything there, if a row's key has none yet, or it
+    /// takes more than a look at each. Nothing is remembered.
+    pub(crate) fn find(&mut self, keys: &[ArrayRef], ids: &mut Vec<u32>) -> bool {
+        ids.clear();
+        if self.find_letters(keys, ids) {
+            return true;
+        }
+        ids.clear();
+        let mut firsts = 0;
+        for (key, column) in keys.iter().zip(&self.columns) {
+            let is_found = match &column.pairs {
+                None => column.ticket.find(key, ids),
+                Some(pairs) => {
+                    self.seconds.clear();
+                    column.ticket.find(key, &mut self.seconds)
+                        && pairs.find(ids, &self.seconds, (firsts, column.ticket.len()))
+                }
+            };
+            if !is_found {
+                return false;
+            }
+            firsts = column.groups();
+        }
+        keys.len() == self.columns.len()
+    }
+
+    /// As [`GroupIds::find`], for one or two columns of single bytes and a few groups: each is compared with all rows.
+    fn find_letters<'a>(&self, keys: &'a [ArrayRef], ids: &mut Vec<u32>) -> bool {
+        let groups = self.len();
+        let (first, last) = match (&self.columns[..], keys) {
+            ([one], [key]) => ((one, key), (one, key)),
+            ([one, other], [key, other_key]) => ((one, key), (other, other_key)),
+            _ => return false,
+        };
+        let of_rows = |(column, key): (&Column, &'a ArrayRef)| column.ticket.letters(key);
+        if groups > letters::GROUPS_MAX {
+            return false;
+        }
+        let (Some(firsts), Some(lasts)) = (of_rows(first), of_rows(last)) else { return false };
+        let pairs = last.0.pairs.as_ref().map(Pairs::pairs);
+        let letters = |id: u32| {
+            let (own, other) = pairs.map_or((id, id), |pairs| pairs[id as usize]);
+            first.0.ticket.letter(own).zip(last.0.ticket.letter(other))
+        };
+        letters::find_pairs((firsts, lasts), (0..).take(groups).map(letters), ids)
     }
 
     /// How ids are found at present: for each key its own way, and the way of the pairs that it ends.

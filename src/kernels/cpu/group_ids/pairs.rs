@@ -110,6 +110,13 @@ impl Pairs {
         }
     }
 
+    /// As [`Pairs::assign`]; false, and anything there, if a pair has no id yet.
+    pub(crate) fn find(&self, ids: &mut [u32], seconds: &[u32], (firsts, of_seconds): (usize, usize)) -> bool {
+        let Index::Grid { width, ids: grid } = &self.index else { return false };
+        let covers = of_seconds << width <= grid.len() && firsts <= 1 << width;
+        covers && dispatch!(simd::level(), simd => replace(simd, ids, seconds, *width, grid))
+    }
+
     fn cover(&mut self, firsts: usize, seconds: usize) {
         let Index::Grid { width, ids } = &self.index else { return };
         if seconds << width <= ids.len() && firsts <= 1 << width {
@@ -142,6 +149,17 @@ fn look_up<S: Simd>(_: S, firsts: &[u32], seconds: &[u32], width: u32, grid: &[u
     for ((id, &first), &second) in found.iter_mut().zip(firsts).zip(seconds) {
         *id = grid[(second as usize) << width | first as usize];
         largest = largest.max(*id);
+    }
+    largest != NONE
+}
+
+/// Replaces the first part of each pair by its id; false if one has none yet.
+#[simd]
+fn replace<S: Simd>(_: S, firsts: &mut [u32], seconds: &[u32], width: u32, grid: &[u32]) -> bool {
+    let mut largest = 0;
+    for (first, &second) in firsts.iter_mut().zip(seconds) {
+        *first = grid[(second as usize) << width | *first as usize];
+        largest = largest.max(*first);
     }
     largest != NONE
 }

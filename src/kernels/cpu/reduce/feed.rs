@@ -8,6 +8,7 @@ use arrow_buffer::BooleanBuffer;
 use fearless_simd::{Simd, dispatch};
 use fearless_simd_macros::simd;
 
+use super::few::Sums;
 use super::lane_least::LaneLeast;
 use super::lane_ordered::LaneOrdered;
 use super::lane_sum::{Fed, LaneSum};
@@ -39,6 +40,8 @@ pub(super) struct Feed {
     keep: Vec<[i64; WORD_ROWS]>,
     /// Of the rows worked on: one for each that does not count.
     misses: Vec<[i64; WORD_ROWS]>,
+    /// Of rows of a few groups, until all of their sums are known.
+    pub(super) sums: Option<Sums>,
 }
 
 impl Feed {
@@ -54,6 +57,7 @@ impl Feed {
             selection: Vec::new(),
             keep: Vec::new(),
             misses: Vec::new(),
+            sums: None,
         }
     }
 

@@ -11,9 +11,10 @@
     reason = "bits of floats are read as integers; exponents fit 32 bits"
 )]
 
-use fearless_simd::{Simd, dispatch};
+use fearless_simd::{Bytes, Simd, SimdBase, SimdMask, dispatch, f64x4, i64x4, mask64x4};
 use fearless_simd_macros::simd;
 
+use super::few::{GROUPS_MAX, Masks, PART, padded, sum_wholes, totals};
 use super::lane_sum::Wide;
 use crate::kernels::cpu::simd;
 
@@ -89,6 +90,32 @@ impl Grid {
         dispatch!(simd::level(), simd => split_all(simd, self.scale(), values, highs, lows))
     }
 
+    /// The sums of the two numbers of the values of each group; none if a value of one is not on the grid. There is room for
+    /// the numbers.
+    pub(super) fn sum_up(
+        self,
+        values: &[f64],
+        masks: &Masks,
+        (highs, lows): (&mut [i64], &mut [i64]),
+    ) -> Option<[[i64; GROUPS_MAX]; 2]> {
+        let scale = self.scale();
+        let mut sums = if let Some(keep) = masks.of_one_group() {
+            dispatch!(simd::level(), simd => sum_kept(simd, scale, values, keep))?
+        } else {
+            // Sums of several groups need all registers, which leaves none for what makes the numbers.
+            let (highs, lows) = (&mut highs[..values.len()], &mut lows[..values.len()]);
+            let keep = masks.keep();
+            dispatch!(simd::level(), simd => round_kept(simd, scale, values, keep, highs, lows)).then_some(())?;
+            [sum_wholes(highs, masks), sum_wholes(lows, masks)]
+        };
+        // What was added to round each value is taken off all of them at once.
+        for (sums, rounder) in sums.iter_mut().zip([scale.high, scale.low]) {
+            let of_rounder = |rows: i64| rows.wrapping_mul(rounder.to_bits() as i64);
+            sums.iter_mut().zip(masks.counts()).for_each(|(sum, &rows)| *sum = sum.wrapping_sub(of_rounder(rows)));
+        }
+        Some(sums)
+    }
+
     fn scale(self) -> Scale {
         let (high, low) = (power(self.low + BITS as i32), power(self.low));
         Scale { high: ROUNDER * high, low: ROUNDER * low, top: TOP * high }
@@ -129,6 +156,92 @@ fn split_all<S: Simd>(_: S, scale: Scale, values: &[f64], highs: &mut [i64], low
         }
     }
     all
+}
+
+/// The sums of the bits of the rounded values that are kept; none if one is not on the grid.
+#[simd]
+fn sum_kept<S: Simd>(simd: S, scale: Scale, values: &[f64], keep: &[[i64; PART]]) -> Option<[[i64; GROUPS_MAX]; 2]> {
+    let mut round = Round::new(simd, scale);
+    let [mut highs, mut lows] = [i64x4::splat(simd, 0); 2];
+    let (whole, rest) = values.as_chunks::<PART>();
+    for (values, keep) in whole.iter().zip(keep) {
+        let keep = i64x4::load_array_ref(simd, keep);
+        let [rounded, rounded_rest] = round.numbers(f64x4::load_array_ref(simd, values), keep);
+        highs += rounded & keep;
+        lows += rounded_rest & keep;
+    }
+    if let Some(keep) = keep.get(whole.len()) {
+        let keep = i64x4::load_array_ref(simd, keep);
+        let [rounded, rounded_rest] = round.numbers(f64x4::load_array(simd, padded(rest)), keep);
+        highs += rounded & keep;
+        lows += rounded_rest & keep;
+    }
+    round.all_fit().then(|| [totals([highs]), totals([lows])])
+}
+
+/// Writes the bits of the rounded values; those that are not kept count as zeros. False if one is not on the grid.
+#[simd]
+fn round_kept<S: Simd>(
+    simd: S,
+    scale: Scale,
+    values: &[f64],
+    keep: &[i64],
+    highs: &mut [i64],
+    lows: &mut [i64],
+) -> bool {
+    let mut round = Round::new(simd, scale);
+    let ((values, rest), keep) = (values.as_chunks::<PART>(), keep.as_chunks::<PART>().0);
+    let (high_parts, high_rest) = highs.as_chunks_mut::<PART>();
+    let (low_parts, low_rest) = lows.as_chunks_mut::<PART>();
+    for (((values, keep), high), low) in values.iter().zip(keep).zip(high_parts).zip(low_parts) {
+        let keep = i64x4::load_array_ref(simd, keep);
+        let [rounded, rounded_rest] = round.numbers(f64x4::load_array_ref(simd, values), keep);
+        rounded.store_array(high);
+        rounded_rest.store_array(low);
+    }
+    if let Some(keep) = keep.get(values.len()).filter(|_| !rest.is_empty()) {
+        let keep = i64x4::load_array_ref(simd, keep);
+        let [rounded, rounded_rest] = round.numbers(f64x4::load_array(simd, padded(rest)), keep);
+        high_rest.copy_from_slice(&rounded.to_array()[..rest.len()]);
+        low_rest.copy_from_slice(&rounded_rest.to_array()[..rest.len()]);
+    }
+    round.all_fit()
+}
+
+/// As [`split`], four values at once; whether they fit is told at the end.
+struct Round<S: Simd> {
+    high: f64x4<S>,
+    low: f64x4<S>,
+    top: f64x4<S>,
+    all: mask64x4<S>,
+    /// The largest magnitudes; of what is not a number, anything.
+    largest: f64x4<S>,
+}
+
+impl<S: Simd> Round<S> {
+    #[inline(always)]
+    fn new(simd: S, scale: Scale) -> Self {
+        let [high, low, top] = [scale.high, scale.low, scale.top].map(|bound| f64x4::splat(simd, bound));
+        Self { high, low, top, all: mask64x4::splat(simd, true), largest: f64x4::splat(simd, 0.0) }
+    }
+
+    /// The bits of the rounded values and of their rounded rests; of those that are not kept, those of zeros.
+    #[inline(always)]
+    fn numbers(&mut self, values: f64x4<S>, keep: i64x4<S>) -> [i64x4<S>; 2] {
+        let values: f64x4<S> = (values.bitcast::<i64x4<S>>() & keep).bitcast();
+        let rounded = values + self.high;
+        let rest = values - (rounded - self.high);
+        let rounded_rest = rest + self.low;
+        // What is not a number equals nothing.
+        self.all &= (rounded_rest - self.low).simd_eq(rest);
+        self.largest = values.abs().max(self.largest);
+        [rounded.bitcast(), rounded_rest.bitcast()]
+    }
+
+    #[inline(always)]
+    fn all_fit(self) -> bool {
+        (self.all & self.largest.simd_lt(self.top)).all_true()
+    }
 }
 
 /// High and low number of a value, and whether they are the whole value. Five additions: what is taken off is exact, since

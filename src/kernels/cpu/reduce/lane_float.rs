@@ -21,6 +21,7 @@ use hashbrown::HashMap;
 
 #[cfg(feature = "gpu")]
 use super::absorb::{Totals, foreign_totals};
+use super::few::{Made, Masks, Sums};
 use super::float_split::{BITS, Grid};
 use super::lane_sum::{Bound, Fed, LaneSum, Total, Wide, mixed, same};
 use super::lanes::{Lanes, ROWS};
@@ -133,16 +134,6 @@ impl<N: FloatNative> FloatLaneSum<N> {
         }
     }
 
-    /// Makes sure that the lanes can grow by this much.
-    fn make_room(&mut self, more: Bound, lanes: &mut Lanes, first: usize) {
-        if !self.bound.allows(more) && !self.bound.settles(lanes, first, 2) {
-            let grid = self.grid;
-            self.empty(lanes, first);
-            self.grid = grid;
-        }
-        self.bound.0 += more.0;
-    }
-
     /// Adds the values off the grid one by one.
     fn add_misfits(&mut self, fed: &Fed<'_>, grid: Grid) {
         for (row, &value) in self.floats[..fed.rows.len()].iter().enumerate() {
@@ -224,6 +215,33 @@ impl<N: FloatNative> LaneSum for FloatLaneSum<N> {
         }
         self.rows_on_grid += rows;
         self.make_room(Bound::of(1 << BITS, rows), lanes, first);
+    }
+
+    fn sum_up(&mut self, made: Made<'_>, masks: &Masks, lanes: &mut Lanes, first: usize) -> Option<Sums> {
+        let Made::Floats(floats) = made else { return None };
+        let sum_up = |grid: Grid, into: &mut Self| grid.sum_up(floats, masks, (&mut into.highs, &mut into.lows));
+        if self.grid.is_none() {
+            (self.grid, self.rows_on_grid) = (Grid::for_values(floats), 0);
+        }
+        let grid = self.grid.unwrap_or(Grid::ANY);
+        let sums = sum_up(grid, self).or_else(|| {
+            let other = Grid::for_values(floats).filter(|&other| other != grid)?;
+            let sums = sum_up(other, self)?;
+            self.empty(lanes, first);
+            (self.grid, self.rows_on_grid) = (Some(other), 0);
+            Some(sums)
+        })?;
+        self.rows_on_grid += floats.len();
+        Some(Sums { lanes: sums, bound: Bound::of(1 << BITS, floats.len()) })
+    }
+
+    fn make_room(&mut self, more: Bound, lanes: &mut Lanes, first: usize) {
+        if !self.bound.allows(more) && !self.bound.settles(lanes, first, 2) {
+            let grid = self.grid;
+            self.empty(lanes, first);
+            self.grid = grid;
+        }
+        self.bound.0 += more.0;
     }
 
     fn numbers(&self, lane: usize, rows: Range<usize>) -> &[i64] {

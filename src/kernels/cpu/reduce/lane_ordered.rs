@@ -34,6 +34,9 @@ pub(super) trait LaneOrdered: Send + Sync {
     /// Makes the numbers of up to [`ROWS`] rows; `keep` has all bits set for a row that counts and none for another.
     fn feed(&mut self, rows: Range<usize>, keep: Option<&[i64]>);
 
+    /// Makes the numbers of floats that are at hand.
+    fn take_made(&mut self, floats: &[f64], keep: &[i64]);
+
     /// The numbers made last.
     fn numbers(&self) -> &[i64];
 
@@ -77,6 +80,11 @@ impl<N: FloatNative> LaneOrdered for OrderedLane<N> {
         let values = &self.values[rows];
         let numbers = &mut self.numbers[..values.len()];
         dispatch!(simd::level(), simd => number_all(simd, values, keep, numbers));
+    }
+
+    fn take_made(&mut self, floats: &[f64], keep: &[i64]) {
+        let numbers = &mut self.numbers[..floats.len()];
+        dispatch!(simd::level(), simd => number_all(simd, floats, Some(keep), numbers));
     }
 
     fn numbers(&self) -> &[i64] {

@@ -11,6 +11,7 @@ use arrow_array::ArrayRef;
 
 #[cfg(feature = "gpu")]
 use super::absorb::Totals;
+use super::few::{Made, Masks, Sums};
 use super::lanes::Lanes;
 use super::state::{Ids, Mapping};
 use crate::error::{Error, Result};
@@ -71,6 +72,13 @@ pub(super) trait LaneSum: Send + Sync + std::any::Any {
 
     /// Computes the numbers of up to [`ROWS`] rows. `first` is the first of its lanes.
     fn feed(&mut self, fed: &Fed<'_>, lanes: &mut Lanes, first: usize);
+
+    /// Adds up the numbers of each group, if that is possible without looking at them one by one. Nothing is taken in. `first` is the
+    /// first of its lanes, which may be emptied.
+    fn sum_up(&mut self, made: Made<'_>, masks: &Masks, lanes: &mut Lanes, first: usize) -> Option<Sums>;
+
+    /// Makes sure that its lanes can grow by this much. `first` is the first of them.
+    fn make_room(&mut self, more: Bound, lanes: &mut Lanes, first: usize);
 
     /// The numbers computed last for one of its lanes, those of the `rows` of the batch.
     fn numbers(&self, lane: usize, rows: Range<usize>) -> &[i64];

@@ -16,6 +16,7 @@ use fearless_simd_macros::simd;
 
 #[cfg(feature = "gpu")]
 use super::absorb::{Totals, foreign_totals};
+use super::few::{GROUPS_MAX, Made, Masks, NUMBER_MAX, Sums, sum_wholes};
 use super::lane_sum::{Bound, Fed, LANE_MAX, LaneSum, Total, Wide, mixed, same};
 use super::lanes::{Lanes, ROWS};
 use super::state::Mapping;
@@ -25,7 +26,7 @@ use crate::kernels::cpu::prefetch::prefetch_rows;
 use crate::kernels::cpu::simd;
 
 /// How large a number of a row may be in a lane: 2^22 of them fit.
-const NUMBER_MAX: i64 = 1 << 40;
+const IN_LANE_MAX: i64 = 1 << 40;
 
 /// A native type of whole numbers.
 pub(super) trait WholeNative: ArrowNativeType + Into<i128> {
@@ -53,7 +54,7 @@ narrow!(i8 i16 i32 u8 u16 u32);
 impl WholeNative for i64 {
     #[inline(always)]
     fn number(self) -> (i64, bool) {
-        (self, (-NUMBER_MAX..=NUMBER_MAX).contains(&self))
+        (self, (-IN_LANE_MAX..=IN_LANE_MAX).contains(&self))
     }
 
     fn plain(values: &[Self]) -> Option<&[i64]> {
@@ -80,7 +81,7 @@ fn keep_all<S: Simd>(_: S, values: &[i64], keep: &[i64], numbers: &mut [i64]) ->
 impl WholeNative for u64 {
     #[inline(always)]
     fn number(self) -> (i64, bool) {
-        (self as i64, self <= NUMBER_MAX as u64)
+        (self as i64, self <= IN_LANE_MAX as u64)
     }
 }
 
@@ -88,7 +89,7 @@ impl WholeNative for i128 {
     #[inline(always)]
     fn number(self) -> (i64, bool) {
         let low = self as i64;
-        (low, i128::from(low) == self && (-NUMBER_MAX..=NUMBER_MAX).contains(&low))
+        (low, i128::from(low) == self && (-IN_LANE_MAX..=IN_LANE_MAX).contains(&low))
     }
 }
 
@@ -107,18 +108,6 @@ impl<N: WholeNative> WholeLaneSum<N> {
     pub(super) fn new() -> Self {
         let (values, numbers) = (native::no_values(), vec![0; ROWS]);
         Self { values, numbers, is_direct: false, bound: Bound::default(), wide: Vec::new() }
-    }
-
-    /// Makes sure that the lane can grow by this much.
-    fn make_room(&mut self, more: Bound, lanes: &mut Lanes, lane: usize) {
-        if !self.bound.allows(more) && !self.bound.settles(lanes, lane, 1) {
-            for (group, number) in lanes.sums_mut(lane).enumerate() {
-                wide_of(&mut self.wide, group as u32).add_whole(i128::from(std::mem::take(number)));
-            }
-            self.bound = Bound::default();
-        }
-        // At most half of the limit and the limit itself: still below what a lane can hold.
-        self.bound.0 += more.0;
     }
 }
 
@@ -164,7 +153,7 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
             None => dispatch!(simd::level(), simd => bits_of_all(simd, plain)),
             Some(keep) => dispatch!(simd::level(), simd => keep_all(simd, plain, keep, numbers)),
         });
-        let small = bits.filter(|&bits| bits < NUMBER_MAX);
+        let small = bits.filter(|&bits| bits < IN_LANE_MAX);
         self.is_direct = small.is_some() && fed.keep.is_none();
         if let Some(bits) = small {
             return self.make_room(Bound::of(bits as u64 + 1, fed.rows.len()), lanes, first);
@@ -181,6 +170,23 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
             }
         }
         self.make_room(Bound::of(bits as u64 + 1, fed.rows.len()), lanes, first);
+    }
+
+    fn sum_up(&mut self, made: Made<'_>, masks: &Masks, _: &mut Lanes, _: usize) -> Option<Sums> {
+        let Made::Wholes(numbers, most) = made else { return None };
+        let bound = (most <= NUMBER_MAX).then(|| Bound::of(most, masks.rows()))?;
+        Some(Sums { lanes: [sum_wholes(numbers, masks), [0; GROUPS_MAX]], bound })
+    }
+
+    fn make_room(&mut self, more: Bound, lanes: &mut Lanes, first: usize) {
+        if !self.bound.allows(more) && !self.bound.settles(lanes, first, 1) {
+            for (group, number) in lanes.sums_mut(first).enumerate() {
+                wide_of(&mut self.wide, group as u32).add_whole(i128::from(std::mem::take(number)));
+            }
+            self.bound = Bound::default();
+        }
+        // At most half of the limit and the limit itself: still below what a lane can hold.
+        self.bound.0 += more.0;
     }
 
     fn numbers(&self, _: usize, rows: Range<usize>) -> &[i64] {

@@ -181,7 +181,6 @@ impl Lanes {
     }
 
     /// Adds to the adding lane of a group.
-    #[cfg(feature = "gpu")]
     pub(super) fn add(&mut self, group: usize, lane: usize, more: i64) {
         let at = group * self.width() + self.first_add() + lane;
         self.slots[at] = self.slots[at].wrapping_add(more);
