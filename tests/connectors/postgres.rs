@@ -34,7 +34,7 @@ struct Stopped(Child);
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        drop(self.0.kill());
+        drop(self.0.stdin.take());
         drop(self.0.wait());
     }
 }
@@ -77,12 +77,16 @@ fn started() -> Option<Server> {
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let process = as_nobody(&programs.join("postgres"))
+    // Nothing that is static is dropped: the server ends with the pipe that this program holds, however the program ends.
+    let process = as_nobody(Path::new("sh"))
+        .args(["-c", "\"$@\" & read -r _; kill -QUIT $!; wait", "sh"])
+        .arg(programs.join("postgres"))
         .arg("-D")
         .arg(&data)
         .args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"])
         .arg(folder.path())
         .current_dir(folder.path())
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
