@@ -215,3 +215,14 @@ fn what_is_open_at_the_end_is_given_if_that_is_wanted() {
     assert_eq!(run(OnEnd::Keep), "-5 5 1\n0 10 1");
     assert_eq!(run(OnEnd::Flush), "-5 5 1\n0 10 1\n5 15 6\n10 20 6");
 }
+
+#[test]
+fn windows_over_batches_may_begin_without_rows() {
+    for slide in [None, Some(seconds(2))] {
+        let stage =
+            Stage::new(|visits| visits.reduce_by_key_and_window([col("city")], seconds(4), slide, [col("n").sum()]));
+        assert_eq!(stage.batch(&[]), "");
+        assert_eq!(stage.batch(&[(1, "Oslo", 5)]), "Oslo 5");
+        assert_eq!((0..4).map(|_| stage.batch(&[])).last().unwrap(), "", "and may end so");
+    }
+}

@@ -76,7 +76,8 @@ impl KeyNumbers {
     /// The key of each number: a column for each key.
     pub(super) fn keys(&mut self) -> Result<&[ArrayRef]> {
         if let Some(ids) = &self.ids
-            && self.keys.0 != ids.len()
+            // Of no keys there are columns all the same.
+            && (self.keys.0 != ids.len() || self.keys.1.is_empty())
         {
             self.keys = (ids.len(), ids.keys()?);
         }
