@@ -132,6 +132,18 @@ impl BinaryOp {
         matches!(self, Self::Eq | Self::NotEq | Self::Lt | Self::LtEq | Self::Gt | Self::GtEq)
     }
 
+    /// The comparison with its sides in the other order.
+    #[must_use]
+    pub fn swapped(self) -> Self {
+        match self {
+            Self::Lt => Self::Gt,
+            Self::LtEq => Self::GtEq,
+            Self::Gt => Self::Lt,
+            Self::GtEq => Self::LtEq,
+            other => other,
+        }
+    }
+
     /// Whether this is `And` or `Or`.
     pub fn is_logical(self) -> bool {
         matches!(self, Self::And | Self::Or)

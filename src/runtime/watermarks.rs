@@ -90,6 +90,9 @@ impl EventTime {
     /// Forgets parts that nobody waits for and whose time has passed for all who ask: when one comes again, it is as if it had
     /// been remembered. So a folder an hour does not add up.
     pub(super) fn forget_idle(&mut self, watermarks: &[Watermark], now: Duration) {
+        if self.parts.is_empty() {
+            return;
+        }
         for watermark in watermarks {
             let asks = |name: &&String| name.split(',').any(|id| id == watermark.id.0.to_string());
             let horizons = self.horizons.iter().filter(|(name, _)| asks(name)).map(|(_, horizon)| *horizon);

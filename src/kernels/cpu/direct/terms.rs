@@ -122,7 +122,7 @@ fn collect(expr: &TypedExpr, terms: &mut Vec<Term>) -> Option<()> {
     }
     let (column, op, literal) = match (&left.node, &right.node) {
         (TypedNode::Column(..), TypedNode::Literal(_)) => (left, *op, right),
-        (TypedNode::Literal(_), TypedNode::Column(..)) => (right, turned(*op), left),
+        (TypedNode::Literal(_), TypedNode::Column(..)) => (right, op.swapped(), left),
         _ => return None,
     };
     let (TypedNode::Column(index, _), Some(value)) = (&column.node, literal.as_literal()) else { return None };
@@ -135,17 +135,6 @@ fn collect(expr: &TypedExpr, terms: &mut Vec<Term>) -> Option<()> {
         None => terms.push(Term { column: *index, range }),
     }
     Some(())
-}
-
-/// The comparison with its sides in the other order.
-fn turned(op: BinaryOp) -> BinaryOp {
-    match op {
-        BinaryOp::Lt => BinaryOp::Gt,
-        BinaryOp::LtEq => BinaryOp::GtEq,
-        BinaryOp::Gt => BinaryOp::Lt,
-        BinaryOp::GtEq => BinaryOp::LtEq,
-        other => other,
-    }
 }
 
 fn range(data_type: &DataType, op: BinaryOp, value: &Scalar) -> Option<Range> {

@@ -34,7 +34,7 @@ pub(super) fn compare(left: &Operand, op: BinaryOp, right: &Operand, site: &Site
     if let Some(answer) = by_dictionary(left, op, right, site)? {
         return Ok(answer);
     }
-    if let Some(answer) = by_dictionary(right, swapped(op), left, site)? {
+    if let Some(answer) = by_dictionary(right, op.swapped(), left, site)? {
         return Ok(answer);
     }
     let (left, right) = (left.decoded()?, right.decoded()?);
@@ -74,16 +74,6 @@ fn same_layout(left: &Operand, right: Operand) -> Result<Operand> {
     let (wanted, found) = (left.data_type(), right.data_type());
     let mixed = wanted != found && (is_text(wanted) && is_text(found) || is_binary(wanted) && is_binary(found));
     if mixed { Ok(right.with(cast(right.array(), wanted)?)) } else { Ok(right) }
-}
-
-fn swapped(op: BinaryOp) -> BinaryOp {
-    match op {
-        BinaryOp::Lt => BinaryOp::Gt,
-        BinaryOp::LtEq => BinaryOp::GtEq,
-        BinaryOp::Gt => BinaryOp::Lt,
-        BinaryOp::GtEq => BinaryOp::LtEq,
-        other => other,
-    }
 }
 
 fn numbers<T: ArrowPrimitiveType>(left: &Operand, op: BinaryOp, right: &Operand, site: &Site) -> Result<Operand>
