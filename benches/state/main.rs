@@ -4,7 +4,7 @@
 //! | ids | what is compared |
 //! |---|---|
 //! | `state/ads_windows` | the ad-events query (views per campaign and 10 seconds) without a checkpoint, with one, and with one that is brought to the disk |
-//! | `state/empty_batch` | a batch without rows, likewise |
+//! | `state/empty_batch` | batches without rows, likewise: a thousand in a row, and one that another thread asks for and waits for |
 //! | `state/touch` | a tenth of a million keys that are touched, of as many and of a hundred times as many that are held |
 //! | `state/recovery` | reading the state of a running aggregate from the storage and taking it in: bytes of its files a second |
 //! | `state/window` | windows of 60 seconds, one after another and one a second: of sums, and of quantiles |
@@ -67,6 +67,8 @@ fn ads_windows(criterion: &mut Criterion) {
     let ads = generator("ads", 5, &Options { late_ms: 500, ..Options::default() }).unwrap();
     let batches: Vec<RecordBatch> = (0..BATCHES).map(|batch| ads.rows((batch * each) as u64, each).unwrap()).collect();
     let mut group = group(criterion, "ads_windows");
+    // Removed at the end: where thousands of files were removed a moment ago, ext4 takes several times as long to make one.
+    let mut folders = Vec::new();
     group.throughput(Throughput::Elements((BATCHES * each) as u64));
     for (way, sync) in WAYS {
         group.bench_function(format!("{}_rows/{way}", BATCHES * each), |bencher| {
@@ -96,30 +98,51 @@ fn ads_windows(criterion: &mut Criterion) {
                 prepare,
                 |(context, folder)| {
                     assert_eq!(context.start().unwrap().await_termination().unwrap().batches, BATCHES as u64);
-                    folder
+                    folders.push(folder);
                 },
                 BatchSize::PerIteration,
             );
         });
     }
     group.finish();
+    drop(folders);
 }
 
 fn empty_batch(criterion: &mut Criterion) {
-    let mut group = group(criterion, "empty_batch");
-    for (way, sync) in WAYS {
-        let (context, _folder) = context(Trigger::Manual, sync);
-        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1]));
-        let rows = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
-        let (queue, source) = QueueSource::new(rows.schema());
-        // A window over batches moves without rows.
+    const BATCHES: usize = 1_000;
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let rows = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+    // A window over batches moves without rows.
+    let count = |context: &StreamingContext, source: QueueSource| {
         let stream = context.source("n", source).unwrap().count_by_window(Duration::from_secs(1), None);
         stream.foreach_batch(|_, _| Ok(())).unwrap();
+    };
+    let mut group = group(criterion, "empty_batch");
+    let mut folders = Vec::new();
+    for (way, sync) in WAYS {
+        group.bench_function(format!("{BATCHES}_in_a_row/{way}"), |bencher| {
+            let prepare = || {
+                let (context, folder) = context(Trigger::AvailableNow, sync);
+                let batches = std::iter::once(rows.clone()).chain(std::iter::repeat_n(rows.slice(0, 0), BATCHES - 1));
+                count(&context, QueueSource::of(rows.schema(), batches).unwrap());
+                (context, folder)
+            };
+            let run = |(context, folder): (StreamingContext, _)| {
+                assert_eq!(context.start().unwrap().await_termination().unwrap().batches, BATCHES as u64);
+                folders.push(folder);
+            };
+            bencher.iter_batched(prepare, run, BatchSize::PerIteration);
+        });
+        // From another thread: handed over and back.
+        let (context, _folder) = context(Trigger::Manual, sync);
+        let (queue, source) = QueueSource::new(rows.schema());
+        count(&context, source);
         let query = context.start().unwrap();
-        queue.push(vec![rows]).unwrap();
-        group.bench_function(way, |bencher| bencher.iter(|| query.tick().unwrap().unwrap()));
+        queue.push(vec![rows.clone()]).unwrap();
+        group.bench_function(format!("asked_for/{way}"), |bencher| bencher.iter(|| query.tick().unwrap().unwrap()));
     }
     group.finish();
+    drop(folders);
 }
 
 /// The prepared stage of a stream that keeps something, over these columns.

@@ -21,6 +21,7 @@
 mod entries;
 mod examine;
 pub mod frame;
+mod spare_files;
 mod state;
 pub mod store;
 

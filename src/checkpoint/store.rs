@@ -7,10 +7,10 @@ use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::spare_files::SpareFiles;
 use crate::error::{Error, ErrorKind, Place, Result};
 
 /// The file that is locked while a query uses a folder.
@@ -95,14 +95,14 @@ pub struct FolderStore {
     root: PathBuf,
     sync: bool,
     on_step: Option<Arc<OnStep>>,
-    /// Whether the lock has been taken: from then on the folder must be there.
-    was_locked: Arc<AtomicBool>,
+    /// Since the lock was taken; from then on the folder must be there.
+    spare_files: Arc<OnceLock<SpareFiles>>,
 }
 
 impl FolderStore {
     /// The store in this folder, which is made when first written to.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), sync: true, on_step: None, was_locked: Arc::default() }
+        Self { root: root.into(), sync: true, on_step: None, spare_files: Arc::default() }
     }
 
     /// Whether files are brought to the disk itself, and not only to the system's caches, before their write is
@@ -140,11 +140,18 @@ impl FolderStore {
 
     fn write_hidden(&self, hidden: &Path, content: &[u8]) -> io::Result<()> {
         self.step(StoreStep::Create, hidden)?;
-        let mut file = File::create(hidden)?;
-        let (first, second) = content.split_at(content.len() / 2);
+        let is_spare = self.spare_files.get().is_some_and(|spare_files| spare_files.take(hidden));
+        // An old content is written over: to cut it off first would cost a new place on the disk.
+        let mut file = File::options().write(true).create(true).truncate(!is_spare).open(hidden)?;
+        // A hook sees the file when half of it is there; without one it is written at once.
+        let first = if self.on_step.is_some() { content.len() / 2 } else { 0 };
+        let (first, second) = content.split_at(first);
         file.write_all(first)?;
         self.step(StoreStep::Write, hidden)?;
         file.write_all(second)?;
+        if is_spare {
+            file.set_len(content.len() as u64)?;
+        }
         self.step(StoreStep::Sync, hidden)?;
         if self.sync {
             file.sync_all()?;
@@ -208,7 +215,7 @@ impl Store for FolderStore {
             if error.kind() != io::ErrorKind::NotFound {
                 return Err(error);
             }
-            if self.was_locked.load(Ordering::Relaxed) && !self.root.join(LOCK).exists() {
+            if self.spare_files.get().is_some() && !self.root.join(LOCK).exists() {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "the folder of the checkpoint is gone"));
             }
             // The first file of its folder.
@@ -224,7 +231,10 @@ impl Store for FolderStore {
 
     fn delete(&self, name: &str) -> Result<()> {
         let path = self.root.join(name);
-        let removed = self.step(StoreStep::Delete, &path).and_then(|()| fs::remove_file(&path));
+        let removed = self.step(StoreStep::Delete, &path).and_then(|()| match self.spare_files.get() {
+            Some(spare_files) => spare_files.put(&path),
+            None => fs::remove_file(&path),
+        });
         match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Error::io(&path, "remove a file of the checkpoint", error))
@@ -249,8 +259,12 @@ impl Store for FolderStore {
         };
         match locked {
             Ok(()) => {
-                self.was_locked.store(true, Ordering::Relaxed);
-                Ok(Box::new(file))
+                if self.spare_files.get().is_none() {
+                    let spare_files = SpareFiles::new(&self.root).map_err(failed)?;
+                    // Another holder of this process may have been faster, which has then ended.
+                    drop(self.spare_files.set(spare_files));
+                }
+                Ok(Box::new(Lock { spare_files: Arc::clone(&self.spare_files), _file: file }))
             }
             Err(TryLockError::Error(error)) => Err(failed(error)),
             Err(TryLockError::WouldBlock) => {
@@ -263,6 +277,19 @@ impl Store for FolderStore {
 
     fn place(&self, name: &str) -> Place {
         Place::file(self.root.join(name))
+    }
+}
+
+/// The lock of a folder, while it is held.
+struct Lock {
+    spare_files: Arc<OnceLock<SpareFiles>>,
+    /// Frees the folder when it is closed, last.
+    _file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.spare_files.get().into_iter().for_each(SpareFiles::clear);
     }
 }
 

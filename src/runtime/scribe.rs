@@ -64,6 +64,9 @@ struct State {
     done: u64,
     /// Notes that were tried again, since somebody last asked.
     retries: u32,
+    /// The least number that somebody waits for: before it is written nobody is woken, who would take time from the batch
+    /// that is computed meanwhile.
+    awaited: Option<u64>,
     failed: Option<Failed>,
 }
 
@@ -115,6 +118,7 @@ impl Scribe {
             if let Some(failed) = &mut state.failed {
                 return Err(failed.error.take().unwrap_or_else(|| Error::new(failed.kind, failed.text.clone())));
             }
+            state.awaited = Some(state.awaited.map_or(number, |other| other.min(number)));
             state = self.written.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -163,7 +167,14 @@ fn write_all(mut checkpoint: Checkpoint, notes: &Receiver<Note>, written: &Writt
                 state.failed = Some(Failed { error: Some(error), kind, text });
             }
         }
-        written.changed.notify_all();
+        let is_awaited = state.awaited.is_some_and(|number| has_failed || number <= state.done);
+        if is_awaited {
+            state.awaited = None;
+        }
+        drop(state);
+        if is_awaited {
+            written.changed.notify_all();
+        }
         if has_failed {
             break;
         }

@@ -22,6 +22,7 @@ use hashbrown::HashTable;
 use self::put_away::Spread;
 pub(super) use self::put_away::{KeepsKeys, Size};
 pub(super) use self::restart::TakesBack;
+use super::prefetch::prefetch;
 use super::row_keys::canonical;
 use crate::columnar::{DataType, Field};
 use crate::error::{Error, ErrorKind, Result};
@@ -33,6 +34,12 @@ use crate::limits::GROUPS_MAX;
 const SINCE: &str = "since";
 const UNTIL: &str = "until";
 const UNTIL_EVENT: &str = "until event";
+
+/// Keys that are looked for at once.
+const AT_ONCE: usize = 32;
+
+/// Keys that fit into a cache, beside what is held of them.
+const NEAR_MAX: usize = 1 << 12;
 
 /// When something is due, in microseconds since the Unix epoch: by the time of batches, and by event time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -130,21 +137,44 @@ impl<T> HeldKeys<T> {
         let mut grouped = Grouped { slots: Vec::new(), groups: Vec::with_capacity(rows) };
         let columns = canonical(keys)?;
         let encoded = self.converter.as_ref().map(|converter| converter.convert_columns(&columns)).transpose()?;
-        for row in 0..rows {
-            let key = encoded.as_ref().map_or(&[][..], |rows| rows.row(row).data());
-            let slot = self.slot_of(key)?;
-            let place = &mut self.slots[slot as usize];
-            if place.batch != self.batch {
-                (place.batch, place.group) = (self.batch, grouped.slots.len() as u32);
-                grouped.slots.push(slot);
+        let mut hashes = [0; AT_ONCE];
+        for from in (0..rows).step_by(AT_ONCE) {
+            let hashes = &mut hashes[..AT_ONCE.min(rows - from)];
+            let key = |row: usize| encoded.as_ref().map_or(&[][..], |rows| rows.row(from + row).data());
+            hashes.iter_mut().enumerate().for_each(|(row, hash)| *hash = hash_of(key(row)));
+            if self.slots.len() > NEAR_MAX {
+                self.ask_for(hashes);
             }
-            grouped.groups.push(place.group);
+            for (row, &hash) in hashes.iter().enumerate() {
+                let slot = self.slot_of(hash, key(row))?;
+                let place = &mut self.slots[slot as usize];
+                if place.batch != self.batch {
+                    (place.batch, place.group) = (self.batch, grouped.slots.len() as u32);
+                    grouped.slots.push(slot);
+                }
+                grouped.groups.push(place.group);
+            }
         }
         Ok(grouped)
     }
 
-    fn slot_of(&mut self, key: &[u8]) -> Result<u32> {
-        let hash = hash_of(key);
+    /// Asks for the memory of keys with these hashes: a key is three places away, of which each is known by the one before,
+    /// and asked for one key at a time each would be waited for.
+    fn ask_for(&self, hashes: &[u64]) {
+        let mut slots = [0; AT_ONCE];
+        let mut count = 0;
+        for &hash in hashes {
+            if let Some(&slot) = self.table.iter_hash(hash).next() {
+                slots[count] = slot as usize;
+                count += 1;
+            }
+        }
+        let slots = &slots[..count];
+        slots.iter().for_each(|&slot| prefetch(&self.slots[slot..=slot]));
+        slots.iter().for_each(|&slot| prefetch(&self.slots[slot].key));
+    }
+
+    fn slot_of(&mut self, hash: u64, key: &[u8]) -> Result<u32> {
         let slots = &self.slots;
         if let Some(&slot) = self.table.find(hash, |&slot| *slots[slot as usize].key == *key) {
             return Ok(slot);
