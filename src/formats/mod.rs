@@ -22,6 +22,7 @@ mod csv;
 mod dates;
 mod digits;
 mod encode;
+mod floats;
 mod infer;
 mod input;
 mod json;
