@@ -242,6 +242,8 @@ struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     spilled: Option<Spilled>,
     retries: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    read_again: bool,
     fallen_back: u64,
     warnings: &'a [String],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -287,6 +289,7 @@ impl<'a> Record<'a> {
             memory: progress.memory,
             spilled: progress.spilled,
             retries: progress.retries,
+            read_again: progress.read_again,
             fallen_back: progress.fallen_back,
             warnings: &progress.warnings,
             profiles: &progress.profiles,

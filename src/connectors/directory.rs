@@ -288,15 +288,19 @@ impl DirectorySource {
         Ok(())
     }
 
-    /// Begins the next file that waits; `false` if none does. A file that cannot be begun goes on waiting.
-    fn begin(&mut self) -> Result<bool> {
+    /// Begins the next file that waits, of which there is room for so many bytes; `false` if none does. A file that cannot be
+    /// begun goes on waiting.
+    fn begin(&mut self, room: u64) -> Result<bool> {
         while let Some(((modified, name), size)) = self.waiting.first_key_value() {
             let path = self.listing.root().join(name);
             let (modified, name, size) = (*modified, name.clone(), *size);
             // Removed or emptied before its turn: as if it had not been there.
             if let Some((size, modified)) = look_at(&path)?.filter(|(size, _)| *size > 0) {
                 let target = self.split_bytes;
-                let rest = VecDeque::from(self.format.splits(&path, size, target)?);
+                // What is taken whole need not be cut yet.
+                let whole = if size <= room { self.format.believed_splits(&path, size, u64::MAX)? } else { None };
+                let splits = whole.map_or_else(|| self.format.splits(&path, size, target), Ok)?;
+                let rest = splits.into();
                 self.begun = Some(BegunFile { name: name.to_path_buf(), size, modified, target, rest, pieces: 0 })
                     .filter(|begun| !begun.rest.is_empty());
             }
@@ -314,7 +318,7 @@ impl DirectorySource {
         let mut bytes_left = limits.bytes_max.unwrap_or(u64::MAX);
         while limits.files_max.is_none_or(|files| parts.len() < files.max(1)) {
             let Some(begun) = &mut self.begun else {
-                match self.begin() {
+                match self.begin(bytes_left) {
                     Ok(true) => continue,
                     Ok(false) => break,
                     // What is planned must not be lost: it comes first, and the error when it is met again.
@@ -346,24 +350,53 @@ impl DirectorySource {
         is_reached(files, limits.files_max.map(|max| max as u64)) || is_reached(bytes, limits.bytes_max)
     }
 
-    /// The part of a file, in the pieces it was cut into.
-    fn pieces(&self, part: &FilePart) -> Result<Vec<Piece>> {
+    /// The part of a file, in the pieces it was cut into; of a whole file, these may be believed to be pieces.
+    fn pieces(&self, part: &FilePart, may_believe: bool) -> Result<Vec<Piece>> {
         let path = self.listing.root().join(&part.name);
         part.mark().check(&path)?;
         if part.is_piece || part.bytes <= part.target {
             let split = Split { path, range: part.range.clone(), bytes: part.bytes };
-            return Ok(vec![Piece { split, mark: part.mark() }]);
+            return Ok(vec![Piece { split, mark: part.mark(), is_believed: false }]);
         }
-        let splits = self.format.splits(&path, part.size, part.target)?.into_iter();
+        let may_believe = may_believe && part.range == (0..part.size);
+        let believed = if may_believe { self.format.believed_splits(&path, part.size, part.target)? } else { None };
+        let is_believed = believed.is_some();
+        let splits = believed.map_or_else(|| self.format.splits(&path, part.size, part.target), Ok)?;
         let inside: Vec<Piece> = splits
+            .into_iter()
             .filter(|split| split.range.start >= part.range.start && split.range.end <= part.range.end)
-            .map(|split| Piece { split, mark: part.mark() })
+            .map(|split| Piece { split, mark: part.mark(), is_believed })
             .collect();
         let covered = inside.first().zip(inside.last()).map(|(a, b)| a.split.range.start..b.split.range.end);
         if covered.as_ref() != Some(&part.range) {
             return Err(foreign(&path, &part.range));
         }
         Ok(inside)
+    }
+
+    /// Opens a range, and says whether anything of it is only believed.
+    fn open(
+        &self,
+        range: &OffsetRange,
+        partitions: usize,
+        may_believe: bool,
+    ) -> Result<(Vec<Box<dyn BatchReader>>, bool)> {
+        let parts = range.parse::<Vec<FilePart>>()?;
+        let pieces = parts.iter().map(|part| self.pieces(part, may_believe)).collect::<Result<Vec<_>>>()?;
+        let believes = pieces.iter().flatten().any(|piece| piece.is_believed);
+        if self.folders.is_none() {
+            let pieces = pieces.into_iter().flatten().collect();
+            return Ok((chain::readers(&self.format, pieces, partitions), believes));
+        }
+        let mut folders: BTreeMap<String, Vec<Piece>> = BTreeMap::new();
+        for (part, pieces) in parts.iter().zip(pieces) {
+            for new in &part.folders {
+                folders.entry(new.to_string_lossy().into_owned()).or_default();
+            }
+            let folder = folder_of(&part.name).to_string_lossy().into_owned();
+            folders.entry(folder).or_default().extend(pieces);
+        }
+        Ok((chain::readers_by_part(&self.format, folders, partitions), believes))
     }
 }
 
@@ -425,20 +458,11 @@ impl Source for DirectorySource {
     }
 
     fn read(&mut self, range: &OffsetRange, partitions: usize) -> Result<Vec<Box<dyn BatchReader>>> {
-        let parts = range.parse::<Vec<FilePart>>()?;
-        if self.folders.is_some() {
-            let mut folders: BTreeMap<String, Vec<Piece>> = BTreeMap::new();
-            for part in &parts {
-                for new in &part.folders {
-                    folders.entry(new.to_string_lossy().into_owned()).or_default();
-                }
-                let folder = folder_of(&part.name).to_string_lossy().into_owned();
-                folders.entry(folder).or_default().extend(self.pieces(part)?);
-            }
-            return Ok(chain::readers_by_part(&self.format, folders, partitions));
-        }
-        let pieces = parts.iter().map(|part| self.pieces(part)).collect::<Result<Vec<_>>>()?;
-        Ok(chain::readers(&self.format, pieces.into_iter().flatten().collect(), partitions))
+        self.open(range, partitions, false).map(|(readers, _)| readers)
+    }
+
+    fn read_believing(&mut self, range: &OffsetRange, partitions: usize) -> Result<(Vec<Box<dyn BatchReader>>, bool)> {
+        self.open(range, partitions, true)
     }
 
     fn commit(&mut self, _: &OffsetRange) -> Result<()> {

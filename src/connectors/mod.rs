@@ -179,6 +179,16 @@ pub trait Source: Send {
     /// Data that is gone or cannot be opened.
     fn read(&mut self, range: &OffsetRange, partitions: usize) -> Result<Vec<Box<dyn BatchReader>>>;
 
+    /// The same, but a source may believe what it would have to find out first, and says whether it does. The readers then
+    /// give the same, unless the first of them that fails does so with an error of kind `Corrupt`: it may be that nothing
+    /// counts that any of them gave, and only [`Source::read`] tells.
+    ///
+    /// # Errors
+    /// As for [`Source::read`].
+    fn read_believing(&mut self, range: &OffsetRange, partitions: usize) -> Result<(Vec<Box<dyn BatchReader>>, bool)> {
+        Ok((self.read(range, partitions)?, false))
+    }
+
     /// Says that the range's rows are safely in all sinks. Ranges are committed in order.
     ///
     /// # Errors

@@ -24,7 +24,12 @@ use crate::limits::{CODED_BYTES_MAX, CODED_TEXTS_MAX};
 const SHORT_BYTES: usize = 15;
 
 /// No code: an empty slot.
-const NONE: u32 = u32::MAX;
+const NONE: u16 = u16::MAX;
+
+const _: () = assert!(CODED_TEXTS_MAX < NONE as usize, "codes must fit slots");
+
+/// So many slots a text at least: where two texts want one slot, which of them it is cannot be foreseen.
+const SLOTS_PER_TEXT: usize = 8;
 
 /// A column of texts that grows, as codes.
 #[derive(Debug)]
@@ -44,8 +49,8 @@ struct Texts {
     all: Bytes,
     /// Of short texts, by code: the bytes and their number. Zero for others, which no text is.
     words: Vec<u128>,
-    /// Codes of short texts, by the highest bits of the hash of their words; at most half of them are used.
-    slots: Vec<u32>,
+    /// Codes of short texts, by the highest bits of the hash of their words; few of them are used.
+    slots: Vec<u16>,
     /// Which bits of a hash choose a slot: those from here on.
     shift: u32,
     /// Codes of longer texts with their hashes.
@@ -110,8 +115,8 @@ impl Texts {
             if code == NONE {
                 return Err(slot);
             }
-            if self.words[code as usize] == word {
-                return Ok(code);
+            if self.words[usize::from(code)] == word {
+                return Ok(code.into());
             }
             slot = (slot + 1) & mask;
         }
@@ -145,16 +150,16 @@ impl Texts {
         if self.words.len() == CODED_TEXTS_MAX || self.all.bytes.len() + text.len() > CODED_BYTES_MAX {
             return None;
         }
-        let code = u32::try_from(self.words.len()).ok()?;
+        let code = u16::try_from(self.words.len()).ok()?;
         self.all.push(text);
         if text.len() > SHORT_BYTES {
             let hash = self.hasher.hash_one(text);
             self.words.push(0);
-            self.long.insert_unique(hash, (hash, code), |(hash, _)| *hash);
-            return Some(code);
+            self.long.insert_unique(hash, (hash, code.into()), |(hash, _)| *hash);
+            return Some(code.into());
         }
         self.words.push(padded(text));
-        if 2 * self.words.len() > self.slots.len() {
+        if SLOTS_PER_TEXT * self.words.len() > self.slots.len() {
             self.slots = vec![NONE; 2 * self.slots.len()];
             self.shift -= 1;
             for (code, word) in (0..).zip(&self.words).filter(|(_, word)| **word != 0) {
@@ -165,7 +170,7 @@ impl Texts {
         } else if let Err(slot) = self.find(padded(text)) {
             self.slots[slot] = code;
         }
-        Some(code)
+        Some(code.into())
     }
 }
 

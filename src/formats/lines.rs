@@ -550,6 +550,10 @@ impl<D: RecordDecoder> BatchReader for RecordReader<D> {
     fn take_aside(&mut self) -> Vec<SetAside> {
         self.aside.take()
     }
+
+    fn ended_at(&self) -> Option<u64> {
+        Some(self.byte)
+    }
 }
 
 /// A text of the data as shown in errors: quoted, and cut to a length that fits a line.

@@ -22,6 +22,7 @@ mod csv;
 mod dates;
 mod digits;
 mod encode;
+mod floats;
 mod infer;
 mod input;
 mod json;
@@ -121,6 +122,17 @@ pub trait Format: Send + Sync + std::fmt::Debug {
     /// A file that cannot be opened or whose structure cannot be read.
     fn splits(&self, path: &Path, file_bytes: u64, target_bytes: u64) -> Result<Vec<Split>>;
 
+    /// The same as [`Format::splits`], if borders between records take a search that this saves: cut where records most
+    /// likely begin. Nothing if there is nothing to save, or a reason for doubt. Between such splits a border is true if the
+    /// reader of all before it, which began at a true one, has [ended](BatchReader::ended_at) there.
+    ///
+    /// # Errors
+    /// As for [`Format::splits`].
+    fn believed_splits(&self, path: &Path, file_bytes: u64, target_bytes: u64) -> Result<Option<Vec<Split>>> {
+        let _ = (path, file_bytes, target_bytes);
+        Ok(None)
+    }
+
     /// Cuts a split into smaller ones of about `target_bytes` each, in order, all of it; one, itself, if it cannot be cut.
     ///
     /// # Errors
@@ -152,6 +164,11 @@ pub trait BatchReader: Send {
     /// after each batch, so that they do not pile up.
     fn take_aside(&mut self) -> Vec<SetAside> {
         Vec::new()
+    }
+
+    /// The byte of its file at which it has ended, after its last batch, if it reads bytes.
+    fn ended_at(&self) -> Option<u64> {
+        None
     }
 
     /// The part of its source that all its rows are of, if the source has several whose event times are told apart: a name

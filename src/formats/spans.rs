@@ -25,7 +25,7 @@ pub(super) struct Spans<'a> {
 impl Spans<'_> {
     /// Where the field of a record begins and ends.
     #[inline(always)]
-    fn at(&self, row: usize) -> (usize, usize) {
+    pub(super) fn at(&self, row: usize) -> (usize, usize) {
         let place = row * self.stride + self.field;
         let (start, behind) = (self.bounds[place] as usize, self.bounds[place + 1] as usize);
         let end = behind - 1;
@@ -78,7 +78,8 @@ impl Spans<'_> {
 /// Texts that stand for null.
 pub(super) struct NullWords<'a> {
     words: &'a [Vec<u8>],
-    only_empty: bool,
+    /// Whether only the empty text does.
+    pub(super) only_empty: bool,
 }
 
 impl<'a> NullWords<'a> {
@@ -137,9 +138,7 @@ impl Column {
         match &mut self.values {
             Values::Text(values) => Some(values.push_spans(spans, from, nulls)),
             Values::Coded(codes) => Some(codes.push_spans(spans, from, nulls)),
-            Values::Float64(values) => {
-                values!(values, |start, end| cell::float64_within(bytes, start, end, &mut pointed))
-            }
+            Values::Float64(values) => Some(spans.run_floats(from, nulls, values)),
             Values::Int32(values) => integers!(values),
             Values::Int64(values) | Values::Duration(values, _) => integers!(values),
             Values::Date(values) => values!(values, |start, end| cell::date(&bytes[start..end])),

@@ -91,6 +91,8 @@ pub struct Computed {
     pub report: ReadReport,
     /// Time spent reading, the sum over all threads.
     pub reading: Duration,
+    /// Whether all of it was read once before, and nothing of that counted.
+    pub read_again: bool,
     /// Partitions that were read.
     pub partitions: usize,
     /// Trouble with devices, which changed no answer.

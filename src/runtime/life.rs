@@ -59,6 +59,8 @@ pub(super) struct Life {
     /// The latest batch, while its commit is being written down: it is in all sinks, and nobody has been told.
     unsettled: Option<Unsettled>,
     pace: Pace,
+    /// Sources, by index, that believed what may have been false: they do so no more.
+    doubted: BTreeSet<usize>,
     /// What the latest cut was allowed to take.
     allowed: Allowed,
     /// The bytes that the latest cut was allowed to take, until they are known to be fewer.
@@ -111,6 +113,7 @@ impl Life {
             to_tell: Vec::new(),
             unsettled: None,
             pace,
+            doubted: BTreeSet::new(),
             allowed: Allowed::default(),
             credit: None,
         }
@@ -385,6 +388,7 @@ impl Life {
             warnings: computed.notice.warning().into_iter().collect(),
             scheduling_delay,
             retries,
+            read_again: computed.read_again,
             late: computed.seen.late,
             rejected: computed.findings.dropped,
             rules: self.rule_counts(&computed.findings),
@@ -448,20 +452,38 @@ impl Life {
     }
 
     fn compute(&mut self, batch: &MicroBatch) -> Result<Computed> {
-        let doing = format!("batch {}", batch.id);
+        let computed = self.read_and_compute(batch);
+        let checked = computed.and_then(|computed| self.check(&computed).map(|()| computed));
+        checked.map_err(|error| error.context(format!("batch {}", batch.id)))
+    }
+
+    /// Reads a batch as its sources believe it to be, and again if that was false.
+    fn read_and_compute(&mut self, batch: &MicroBatch) -> Result<Computed> {
         let mut readers: Vec<Readers> = Vec::with_capacity(batch.ranges.len());
-        for ((name, source), range) in self.definition.sources.iter_mut().zip(&batch.ranges) {
-            readers.push(match range {
-                None => Vec::new(),
-                Some(range) => source
-                    .read(range, self.options.partitions)
-                    .map_err(|error| error.context(format!("source \"{name}\"")).context(doing.clone()))?,
-            });
+        let mut believing = Vec::new();
+        let sources = self.definition.sources.iter_mut().zip(&batch.ranges);
+        for (index, ((name, source), range)) in sources.enumerate() {
+            let opened = match range {
+                None => Ok((Vec::new(), false)),
+                Some(range) if self.doubted.contains(&index) => {
+                    source.read(range, self.options.partitions).map(|readers| (readers, false))
+                }
+                Some(range) => source.read_believing(range, self.options.partitions),
+            };
+            let (opened, believes) = opened.map_err(|error| error.context(format!("source \"{name}\"")))?;
+            readers.push(opened);
+            believing.extend(believes.then_some(index));
         }
         let (pool, clock) = (self.options.pool.as_deref(), self.options.clock.as_ref());
         let computed = self.definition.executor.run(batch, readers, pool, clock, &self.shared.abandon);
-        let checked = computed.and_then(|computed| self.check(&computed).map(|()| computed));
-        checked.map_err(|error| error.context(doing))
+        // How much may lie aside for the quarantine is bounded for all tasks together: what one of them read falsely may
+        // make another fail.
+        let may_be_false = |error: &Error| error.kind() == ErrorKind::Corrupt || self.definition.quarantine.is_some();
+        if believing.is_empty() || !computed.as_ref().is_err_and(may_be_false) || self.shared.is_abandoned() {
+            return computed;
+        }
+        self.doubted.extend(believing);
+        self.read_and_compute(batch).map(|computed| Computed { read_again: true, ..computed })
     }
 
     /// The rules of the query, and how many rows of a batch broke each.

@@ -76,6 +76,9 @@ pub struct Progress {
     pub spilled: Option<Spilled>,
     /// How often something failed and was tried again.
     pub retries: u32,
+    /// Whether the batch was read a second time, because what a source believed of it was false: that records of a CSV file
+    /// end where lines do. Nothing of the first time is counted elsewhere.
+    pub read_again: bool,
     /// Pieces of the batch that a device could not finish and that were run again on the CPU.
     pub fallen_back: u64,
     /// What should be looked at, although every answer is right.

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a failure is a panic, also in the functions that tests share")]
 
+mod believed;
 mod channel;
+#[path = "../common/mod.rs"]
+mod common;
 mod contract;
 mod directory;
 mod files;

@@ -55,6 +55,16 @@ fn an_unclosed_quote_costs_one_line_in_every_cut() {
     check_cuts(&options, bytes.as_bytes(), 1..=bytes.len() as u64);
 }
 
+#[test]
+fn a_record_behind_a_byte_order_mark_is_read_once_in_every_cut() {
+    let mut options = csv(&[("a", DataType::Int64), ("b", DataType::Utf8)]);
+    options.header = Some(false);
+    for first in ["1,x", "1,\"x\ny\"", "", "\r"] {
+        let bytes = format!("\u{feff}{first}\n2,5\" disk\n3,z\n");
+        check_cuts(&options, bytes.as_bytes(), 1..=bytes.len() as u64);
+    }
+}
+
 fn records(record: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     (prop::collection::vec((record, prop::sample::select(vec!["\n", "\r\n"])), 0..30), any::<bool>()).prop_map(
         |(records, ended)| {

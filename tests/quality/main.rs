@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic_in_result_fn, reason = "a failed step fails the test")]
 
+mod believed_borders;
 mod changed_input;
 #[path = "../common/mod.rs"]
 mod common;

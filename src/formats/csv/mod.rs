@@ -80,6 +80,15 @@ impl CsvFormat {
         layout.map(Some).map_err(|error| error.at(Place::file(path).line(1)))
     }
 
+    /// Where a file may be cut first: the header belongs to the first split, even if long comments stand before it. Nothing
+    /// if it cannot be read: a reader of the whole file says what it makes of it.
+    fn first_cut(&self, path: &Path) -> Result<Option<u64>> {
+        match self.options.header.then(|| header::first_record(path, self.options.marks)).transpose() {
+            Err(error) if error.kind() == ErrorKind::BadRecord => Ok(None),
+            header => Ok(Some(header?.flatten().map_or(0, |header| header.end))),
+        }
+    }
+
     fn reader(&self, input: Input, portion: Portion) -> Result<Box<dyn BatchReader>> {
         let layout = self.layout_at(&portion.place)?;
         let decoder = CsvDecoder::new(&self.options, &self.schema, layout);
@@ -121,17 +130,22 @@ impl Format for CsvFormat {
             return Ok(vec![input::whole_split(path, file_bytes)]);
         }
         self.cuts.of(path, file_bytes, target_bytes, || {
-            // The header belongs to the first split, even if long comments stand before it.
-            let header = match self.options.header.then(|| header::first_record(path, self.options.marks)) {
-                // Of a header that cannot be read, a reader of the whole file says what it makes.
-                Some(Err(error)) if error.kind() == ErrorKind::BadRecord => {
-                    return Ok(vec![input::whole_split(path, file_bytes)]);
-                }
-                header => header.transpose()?.flatten(),
-            };
-            let first_cut = header.map_or(0, |header| header.end);
+            let Some(first_cut) = self.first_cut(path)? else { return Ok(vec![input::whole_split(path, file_bytes)]) };
             split::split_between_records(path, file_bytes, target_bytes, first_cut, self.options.marks)
         })
+    }
+
+    fn believed_splits(&self, path: &Path, file_bytes: u64, target_bytes: u64) -> Result<Option<Vec<Split>>> {
+        let marks = self.options.marks;
+        let needs_search = marks.quote.is_some() && input::compression_of(path)?.is_none();
+        let is_cut = file_bytes > target_bytes;
+        if !needs_search || is_cut && split::begins_with_inner_lines(path, target_bytes, marks)? {
+            return Ok(None);
+        }
+        let Some(first_cut) = self.first_cut(path)? else {
+            return Ok(Some(vec![input::whole_split(path, file_bytes)]));
+        };
+        split::split_at_line_ends(path, file_bytes, target_bytes, first_cut).map(Some)
     }
 
     fn smaller(&self, split: &Split, target_bytes: u64) -> Result<Vec<Split>> {

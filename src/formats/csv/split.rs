@@ -3,6 +3,9 @@
 //! A line end inside quotes is not a border, and whether one is inside quotes is known only from the start of the file.
 //! So the file is read once, at the speed of a search for quotes: on all cores until one is found, and if there is none,
 //! every line end is a border. Else from the start again, where only the records around quotes are taken apart.
+//!
+//! That costs as much as a fifth of all the work of a query that does little with each line. Where readers of a whole file
+//! can check each other, a line end is believed to be a border, unless the first split shows one in quotes.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -74,52 +77,66 @@ pub(super) fn split_between_records(
     first_cut: u64,
     marks: Marks,
 ) -> Result<Vec<Split>> {
-    let target = target.max(1);
-    let is_plain = match marks.quote {
-        Some(quote) => !holds(path, file_bytes, quote)?,
-        None => true,
-    };
-    let mut borders = Borders::from(path, marks, 0)?;
-    let mut lines = input::open_file(path)?;
-    let mut cuts = vec![0];
-    let mut wanted = target.max(first_cut);
-    while wanted < file_bytes {
-        let border = match is_plain {
-            true => line_border(&mut lines, wanted, file_bytes).map_err(|error| Error::io(path, "read", error))?,
-            false => borders.first_from(wanted, file_bytes)?,
-        };
-        if border >= file_bytes {
-            break;
-        }
-        cuts.push(border);
-        wanted = border + target;
+    if marks.quote.map_or(Ok(false), |quote| holds(path, file_bytes, quote))? {
+        return cut_smaller(&input::whole_split(path, file_bytes), target, first_cut, marks);
     }
-    cuts.push(file_bytes);
-    Ok(between(path, &cuts))
+    split_at_line_ends(path, file_bytes, target, first_cut)
+}
+
+/// The same at line ends, whether they are in quotes or not.
+pub(super) fn split_at_line_ends(path: &Path, file_bytes: u64, target: u64, first_cut: u64) -> Result<Vec<Split>> {
+    let mut lines = input::open_file(path)?;
+    cut(&input::whole_split(path, file_bytes), target, first_cut, |wanted| {
+        line_border(&mut lines, wanted, file_bytes).map_err(|error| Error::io(path, "read", error))
+    })
 }
 
 /// Cuts a split, which begins with a record, into smaller ones of about `target` bytes, the first cut not before `first_cut`.
 pub(super) fn cut_smaller(split: &Split, target: u64, first_cut: u64, marks: Marks) -> Result<Vec<Split>> {
-    let Split { path, range, .. } = split;
-    let mut borders = Borders::from(path, marks, range.start)?;
+    let mut borders = Borders::from(&split.path, marks, split.range.start)?;
+    cut(split, target, first_cut, |wanted| borders.first_from(wanted, split.range.end))
+}
+
+/// Cuts at the first border from each wanted byte on.
+fn cut(
+    Split { path, range, .. }: &Split,
+    target: u64,
+    first_cut: u64,
+    mut border_from: impl FnMut(u64) -> Result<u64>,
+) -> Result<Vec<Split>> {
     let mut cuts = vec![range.start];
-    let mut wanted = (range.start + target.max(1)).max(first_cut);
+    let mut wanted = range.start.saturating_add(target.max(1)).max(first_cut);
     while wanted < range.end {
-        let border = borders.first_from(wanted, range.end)?;
+        let border = border_from(wanted)?;
         if border >= range.end {
             break;
         }
         cuts.push(border);
-        wanted = border + target.max(1);
+        wanted = border.saturating_add(target.max(1));
     }
     cuts.push(range.end);
-    Ok(between(path, &cuts))
+    let split = |pair: &[u64]| Split { path: path.clone(), range: pair[0]..pair[1], bytes: pair[1] - pair[0] };
+    Ok(cuts.windows(2).map(split).collect())
 }
 
-/// The splits between these cuts.
-fn between(path: &Path, cuts: &[u64]) -> Vec<Split> {
-    let split = |pair: &[u64]| Split { path: path.to_owned(), range: pair[0]..pair[1], bytes: pair[1] - pair[0] };
-    cuts.windows(2).map(split).collect()
+/// Whether a line end is inside quotes in the first `bytes` of a file, of which only so many are looked at as are soon read.
+pub(super) fn begins_with_inner_lines(path: &Path, bytes: u64, marks: Marks) -> Result<bool> {
+    let mut first = Vec::new();
+    let read = input::open_file(path)?.take(bytes.min(BLOCK_BYTES as u64)).read_to_end(&mut first);
+    read.map_err(|error| Error::io(path, "read", error))?;
+    let mut rest = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&first);
+    let mut scanner = Scanner::new(marks);
+    while let Some(at) = marks.quote.and_then(|quote| memchr::memchr(quote, rest)) {
+        // Before the first quote every line end is a border.
+        rest = &rest[memchr::memrchr(b'\n', &rest[..at]).map_or(0, |end| end + 1)..];
+        match scanner.length(rest, false) {
+            Some(length) if scanner.inner_lines == 0 => rest = &rest[length..],
+            Some(_) => return Ok(true),
+            // What is not ended there may be in quotes, and then so are the line ends behind them.
+            None => return Ok(memchr::memchr(b'\n', rest).is_some()),
+        }
+    }
+    Ok(false)
 }
 
 /// The first end of a line at or after `wanted`, which is not 0; the end of the file if there is none.
@@ -187,6 +204,8 @@ struct Borders<'a> {
     /// The place of `buffer[start]`, always a border (or inside a record too long to be one).
     byte: u64,
     in_long_line: bool,
+    /// No border is before this: the record behind a byte order mark belongs to whoever has the mark.
+    first: u64,
 }
 
 impl<'a> Borders<'a> {
@@ -204,18 +223,19 @@ impl<'a> Borders<'a> {
             drained: false,
             byte,
             in_long_line: false,
+            first: 0,
         })
     }
 
     /// The first border at or after `wanted`, which does not fall from call to call.
     fn first_from(&mut self, wanted: u64, file_bytes: u64) -> Result<u64> {
-        while self.byte < wanted || self.in_long_line {
+        while self.byte < wanted.max(self.first) || self.in_long_line {
             if self.start == self.filled {
                 if self.drained {
                     return Ok(file_bytes);
                 }
                 self.fill()?;
-            } else if !self.step(wanted) {
+            } else if !self.step(wanted.max(self.first)) {
                 self.fill()?;
             }
         }
@@ -235,6 +255,7 @@ impl<'a> Borders<'a> {
         self.filled += read;
         if self.byte == 0 && self.buffer[..self.filled].starts_with(b"\xef\xbb\xbf") {
             self.advance(3);
+            self.first = self.byte + 1;
         }
         Ok(())
     }
