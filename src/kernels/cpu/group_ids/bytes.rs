@@ -235,20 +235,15 @@ fn longest<S: Simd, O: ArrowNativeType>(_: S, ends: &[O]) -> usize {
 fn pack_words<S: Simd, O: ArrowNativeType>(_: S, bytes: &[u8], ends: &[O], words: &mut [u64]) {
     let Some((first, ends)) = ends.split_first() else { return };
     let mut start = first.as_usize();
-    // Where eight bytes may begin: none if there are not so many.
-    let starts = bytes.len().saturating_sub(7);
     for (word, end) in words.iter_mut().zip(ends) {
-        let len = end.as_usize() - start;
-        *word = if start < starts
-            && let Some(eight) = bytes[start..].first_chunk::<8>()
-        {
-            // The bits of seven bytes at most, which are shifted by 56 at most.
-            let unused = (8 * (SHORT_MAX - len)) as u32 & 63;
-            u64::from_le_bytes(*eight) & (u64::MAX >> 8 >> unused) | (len as u64) << 56
-        } else {
-            pack_short(&bytes[start..start + len])
+        let end = end.as_usize();
+        let len = end.wrapping_sub(start);
+        *word = match bytes.get(start..).and_then(<[u8]>::first_chunk::<8>) {
+            // Seven bytes at most: the shift is by 56 at most.
+            Some(eight) => u64::from_le_bytes(*eight) & !(u64::MAX << (8 * len as u32 & 63)) | (len as u64) << 56,
+            None => pack_short(&bytes[start..end]),
         };
-        start += len;
+        start = end;
     }
 }
 
