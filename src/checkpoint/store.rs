@@ -231,7 +231,9 @@ impl Store for FolderStore {
 
     fn delete(&self, name: &str) -> Result<()> {
         let path = self.root.join(name);
-        let removed = self.step(StoreStep::Delete, &path).and_then(|()| match self.spare_files.get() {
+        // After a power failure a name whose removal is not on the disk would hold what was written over it.
+        let spare_files = self.spare_files.get().filter(|_| !self.sync);
+        let removed = self.step(StoreStep::Delete, &path).and_then(|()| match spare_files {
             Some(spare_files) => spare_files.put(&path),
             None => fs::remove_file(&path),
         });
