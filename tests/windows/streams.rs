@@ -52,6 +52,24 @@ fn rows_meet_within_the_interval_and_those_that_met_nobody_come_out_once_nobody_
 }
 
 #[test]
+fn rows_meet_inside_a_window_that_is_among_their_keys() {
+    let stage = Stage::new(|visits| {
+        let (few, many) = both(visits, 5);
+        let window = |time: &str| [col(time).truncate(seconds(10)).alias("window")];
+        let (few, many) = (few.with_columns(window("time")), many.with_columns(window("seen")));
+        let on = [("city", "town"), ("window", "window")];
+        few.join_within(&many, on, ("time", "seen"), (seconds(10), seconds(10)), StreamJoinKind::Full)
+    });
+    // From 100 to 110: Oslo at 101 and 109. At 110 the next one begins.
+    let met = stage.batch(&[(101, "Oslo", 1), (109, "Oslo", 20), (110, "Oslo", 30), (105, "Rome", 2)]);
+    assert_eq!(met, "101 Oslo 1 100 109 20");
+    assert_eq!(stage.batch(&[(112, "Oslo", 3), (119, "Rome", 40)]), "112 Oslo 3 110 110 30");
+    // Rome was there in both windows, and met nobody: what was alone comes out once both streams are far enough.
+    let last = stage.batch(&[(140, "Lima", 4), (140, "Lima", 50)]);
+    assert_eq!(last, "140 Lima 4 140 140 50\n105 Rome 2 100  \n Rome  110 119 40");
+}
+
+#[test]
 fn lives_and_partitions_change_nothing() {
     for kind in KINDS {
         for seed in 0..3 {
