@@ -240,7 +240,7 @@ fn pack_words<S: Simd, O: ArrowNativeType>(_: S, bytes: &[u8], ends: &[O], words
         let len = end.wrapping_sub(start);
         *word = match bytes.get(start..).and_then(<[u8]>::first_chunk::<8>) {
             // Seven bytes at most: the shift is by 56 at most.
-            Some(eight) => u64::from_le_bytes(*eight) & !(u64::MAX << (8 * len as u32 & 63)) | (len as u64) << 56,
+            Some(eight) => u64::from_le_bytes(*eight) & !(u64::MAX << ((8 * len as u32) & 63)) | (len as u64) << 56,
             None => pack_short(&bytes[start..end]),
         };
         start = end;
