@@ -72,7 +72,6 @@ pub(super) struct Table<W> {
 }
 
 /// The id of each key that lies where its hash says, [`NONE`] for the others; says whether there are others.
-#[inline(always)]
 fn find_first<W: Word>(slots: &[(W, u32)], shift: u32, keys: &[W], ids: &mut [u32]) -> bool {
     let mask = slots.len() - 1;
     let mut largest = 0;
@@ -85,15 +84,23 @@ fn find_first<W: Word>(slots: &[(W, u32)], shift: u32, keys: &[W], ids: &mut [u3
     largest == NONE
 }
 
-/// The same for a table further away: where there are vectors that gather, eight look-ups wait together.
+/// The same for a table further away: where there are vectors that gather, eight look-ups wait together, and ids are only
+/// looked at where the key is the same.
 #[simd]
 fn find_first_afar<S: Simd, W: Word>(_: S, slots: &[(W, u32)], shift: u32, keys: &[W], ids: &mut [u32]) -> bool {
-    find_first(slots, shift, keys, ids)
+    let mask = slots.len() - 1;
+    let mut largest = 0;
+    for (id, key) in ids.iter_mut().zip(keys) {
+        let slot = &slots[(key.hash() >> shift) as usize & mask];
+        *id = if slot.0 == *key { slot.1 } else { NONE };
+        largest = largest.max(*id);
+    }
+    largest == NONE
 }
 
-/// Bytes of a table that lies in a second-level cache. There gathering costs more than it hides: 1.8 ns a key with 512 bits
-/// and 1.0 without (Zen 4); with four times as many bytes 2.6 and 4.0.
-const NEAR_BYTES: usize = 1 << 20;
+/// Bytes of a table that shares a second-level cache with the columns. There gathering costs more than it hides: 1.8 ns a key
+/// with 512 bits and 1.0 without (Zen 4, 32 KiB); of 4 MiB 2.6 and 4.0.
+const NEAR_BYTES: usize = 1 << 18;
 
 /// How many keys a table of this size may have. In a small table a second look costs more than the memory: a branch
 /// that nobody can foresee. Measured with 64 keys: 99 million rows a second at a load of a half, 471 at a sixteenth.
