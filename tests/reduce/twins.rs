@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, Decimal128Array, Int64Array, StringArray, UInt64Array};
+use arrow_array::{Array, ArrayRef, Decimal128Array, Float64Array, Int64Array, StringArray, UInt64Array};
 use pelton::columnar::{DataType, Field};
 use pelton::error::ErrorKind;
-use pelton::expr::{AggregateFunction, TypedAggregate};
+use pelton::expr::{AggregateFunction, TypedAggregate, TypedNode};
 use pelton::kernels::cpu::reduce::KeyedReduce;
 use pelton::kernels::reduce::{ReduceInput, reference};
 
@@ -111,6 +111,44 @@ fn many_groups_are_merged_on_many_threads_in_order_of_first_appearance() {
     let whole = fast(&reduce, &batch, rows, 1).unwrap();
     assert!(whole.num_rows() > 60_000);
     assert_eq!(dealt, whole);
+}
+
+#[test]
+fn values_that_turn_out_larger_than_those_before_them_are_summed_all_the_same() {
+    let rows = 6000_i64;
+    let odd_floats = [1e300, f64::NAN, -1e-300, f64::NEG_INFINITY, 1e17, 5e-324];
+    let odd_wholes = [1 << 20, -(1 << 39), 1 << 41, i64::MAX, i64::MIN, 1 << 62];
+    for every in [701, 97, 3] {
+        for odd in 0..odd_floats.len() {
+            let is_odd = |row: &i64| *row > 1000 && row % every == 0;
+            let plain = |row: i64| (row * 7919 % 100_003 - 50_000) as f64 / 8.0;
+            let float = |row| if is_odd(&row) { odd_floats[odd] } else { plain(row) };
+            let whole = |row| if is_odd(&row) && row % 2 == 0 { odd_wholes[odd] } else { row * 31 % 1013 - 500 };
+            let array = |other: i64| -> ArrayRef {
+                Arc::new(Float64Array::from_iter_values((0..rows).map(|row| float(row * other % rows))))
+            };
+            let wholes: ArrayRef = Arc::new(Int64Array::from_iter_values((0..rows).map(whole)));
+            let keys: ArrayRef = Arc::new(Int64Array::from_iter_values((0..rows).map(|row| row * row % 23)));
+            let of = |function, data_type: &DataType, column: usize| {
+                let mut one = aggregate(function, Some(data_type), DataType::Float64);
+                one.name = format!("of {column}");
+                let node = TypedNode::Column(column, one.name.clone());
+                one.input.iter_mut().for_each(|input| input.node = node.clone());
+                one
+            };
+            // The mean of whole numbers is exact, too, and cannot overflow.
+            let aggregates = [
+                of(AggregateFunction::Mean, &DataType::Int64, 0),
+                of(AggregateFunction::Mean, &DataType::Float64, 1),
+                of(AggregateFunction::Sum, &DataType::Float64, 2),
+                aggregate(AggregateFunction::Len, None, DataType::Int64),
+            ];
+            let inputs = vec![Some(wholes), Some(array(1)), Some(array(7)), None];
+            let filters = vec![None; aggregates.len()];
+            let batch = ReduceInput { keys: vec![keys], inputs, filters, rows: rows as usize };
+            check(&[Field::new("k", DataType::Int64, false)], &aggregates, &batch, &format!("{every}, {odd}"));
+        }
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use arrow_buffer::NullBuffer;
 use fearless_simd::{Simd, dispatch};
 use fearless_simd_macros::simd;
 
-use super::primitive::{KeyNative, LOOKED_UP, each_null};
+use super::primitive::{AHEAD, KeyNative, LOOKED_UP, each_null};
 use super::table::NONE;
 use crate::kernels::cpu::prefetch::prefetch_rows;
 use crate::kernels::cpu::simd;
@@ -45,7 +45,7 @@ pub(super) struct Places<N> {
 fn places_all<S: Simd, N: KeyNative>(_: S, values: &[N], low: N, first: u32, count: u32, ids: &mut [u32]) -> bool {
     let mut furthest = 0;
     for (chunk, (ids, some)) in ids.chunks_mut(LOOKED_UP).zip(values.chunks(LOOKED_UP)).enumerate() {
-        prefetch_rows(values, (chunk + 1) * LOOKED_UP, LOOKED_UP);
+        prefetch_rows(values, chunk * LOOKED_UP + AHEAD, LOOKED_UP);
         for (slot, value) in ids.iter_mut().zip(some) {
             let place = value.distance(low);
             // Distances of 64 bits are cut in the ids alone.

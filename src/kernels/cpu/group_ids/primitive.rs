@@ -116,8 +116,11 @@ hashed_key!(i128, [u64; 2], |value| value, [value as u64, (value >> 64) as u64])
 /// Rows from which on new ids pay for the move of what lies at the old ones.
 const ROWS_WORTH_RENUMBERING: usize = 1 << 17;
 
-/// Keys that are looked up while the next ones come from memory.
-pub(super) const LOOKED_UP: usize = 512;
+/// Keys that are looked up before some of those to come are asked for: few, since memory that is asked for all at once has to wait.
+pub(super) const LOOKED_UP: usize = 64;
+
+/// Keys between those that are looked up and those that are asked for.
+pub(super) const AHEAD: usize = 512;
 
 /// Keys, or pairs of them, that are looked up one by one if there is a new one among them.
 pub(super) const PIECE: usize = 2048;
@@ -308,7 +311,7 @@ fn look_up_all<S: Simd, N: KeyNative>(_: S, values: &[N], low: N, range: &[u32],
     let Some(last) = range.len().checked_sub(1) else { return false };
     let mut largest = 0;
     for (chunk, (ids, some)) in ids.chunks_mut(LOOKED_UP).zip(values.chunks(LOOKED_UP)).enumerate() {
-        prefetch_rows(values, (chunk + 1) * LOOKED_UP, LOOKED_UP);
+        prefetch_rows(values, chunk * LOOKED_UP + AHEAD, LOOKED_UP);
         for (slot, value) in ids.iter_mut().zip(some) {
             let id = range[value.distance(low).min(last)];
             largest = largest.max(id);

@@ -11,6 +11,8 @@ use fearless_simd_macros::simd;
 use super::few::Sums;
 use super::lane_least::LaneLeast;
 use super::lane_ordered::LaneOrdered;
+#[cfg(target_arch = "x86_64")]
+use super::lane_sum::Source;
 use super::lane_sum::{Fed, LaneSum};
 use super::lanes::{Lanes, ROWS};
 use super::state::{Ids, needed};
@@ -34,6 +36,8 @@ pub(super) struct Feed {
     pub(super) missed: Option<usize>,
     /// Whether rows of the present batch do not count.
     misses_rows: bool,
+    /// Whether the values of the rows worked on go to the sum's lanes as they lie.
+    is_plain: bool,
     /// A bit for each row of such a batch, set if it counts.
     selection: Vec<u64>,
     /// Of the rows worked on: all bits set for each that counts, none for another.
@@ -54,6 +58,7 @@ impl Feed {
             max: None,
             missed: None,
             misses_rows: false,
+            is_plain: false,
             selection: Vec::new(),
             keep: Vec::new(),
             misses: Vec::new(),
@@ -102,8 +107,10 @@ impl Feed {
         self.misses_rows
     }
 
-    /// Computes the numbers for up to [`ROWS`] rows from row `from` of the batch on, which is a multiple of 64.
-    pub(super) fn work(&mut self, ids: Ids<'_>, from: usize, rows: usize, lanes: &mut Lanes) {
+    /// Computes the numbers for up to [`ROWS`] rows from row `from` of the batch on, which is a multiple of 64. Those of the sum are
+    /// left where they are if they can be added as they lie, and `may_be_plain`.
+    pub(super) fn work(&mut self, ids: Ids<'_>, from: usize, rows: usize, lanes: &mut Lanes, may_be_plain: bool) {
+        self.is_plain = may_be_plain && !self.misses_rows && self.has_room_for_plain(from..from + rows, lanes);
         let keep = if self.misses_rows {
             let words = &self.selection[from / WORD_ROWS..][..rows.div_ceil(WORD_ROWS)];
             dispatch!(simd::level(), simd => expand(simd, words, &mut self.keep, &mut self.misses));
@@ -111,7 +118,7 @@ impl Feed {
         } else {
             None
         };
-        if let Some((sum, first)) = &mut self.sum {
+        if let Some((sum, first)) = self.sum.as_mut().filter(|_| !self.is_plain) {
             sum.feed(&Fed { rows: from..from + rows, ids, keep }, lanes, *first);
         }
         if let Some((ordered, _)) = &mut self.ordered {
@@ -120,6 +127,39 @@ impl Feed {
         for (least, _) in self.min.iter_mut().chain(&mut self.max) {
             least.feed(from..from + rows, keep);
         }
+    }
+
+    /// Makes room in the lanes for values as they lie; false if they cannot be added so.
+    fn has_room_for_plain(&mut self, rows: Range<usize>, lanes: &mut Lanes) -> bool {
+        let Some((sum, first)) = &mut self.sum else { return false };
+        let Some(bound) = sum.plain(rows.clone()).map(|source| source.bound(rows.len())) else { return false };
+        sum.make_room(bound, lanes, *first);
+        true
+    }
+
+    /// Whether the values of the rows worked on are to be added as they lie.
+    pub(super) fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
+    /// Those of the rows worked on that were to be added as they lie have been; if not, their numbers are computed.
+    pub(super) fn settle_plain(&mut self, are_added: bool, ids: Ids<'_>, rows: Range<usize>, lanes: &mut Lanes) {
+        if let Some((sum, first)) = self.sum.as_mut().filter(|_| self.is_plain) {
+            if are_added {
+                sum.took_plain(rows.len());
+            } else {
+                sum.feed(&Fed { rows, ids, keep: None }, lanes, *first);
+            }
+        }
+        self.is_plain = false;
+    }
+
+    /// What the lanes of the sum get from the rows worked on.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn sources(&self, rows: Range<usize>) -> impl Iterator<Item = Source<'_>> {
+        let plain = self.sum.as_ref().filter(|_| self.is_plain).and_then(|(sum, _)| sum.plain(rows.clone()));
+        let made = self.sums(rows).map(|numbers| Source::Wholes(numbers, u64::MAX));
+        plain.into_iter().chain(made.filter(move |_| plain.is_none()))
     }
 
     /// The numbers of the rows worked on, for the lanes that keep the least.

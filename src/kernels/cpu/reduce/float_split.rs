@@ -116,7 +116,8 @@ impl Grid {
         Some(sums)
     }
 
-    fn scale(self) -> Scale {
+    /// What values are split by.
+    pub(super) fn scale(self) -> Scale {
         let (high, low) = (power(self.low + BITS as i32), power(self.low));
         Scale { high: ROUNDER * high, low: ROUNDER * low, top: TOP * high }
     }
@@ -129,7 +130,7 @@ impl Grid {
 
 /// What a value is split by.
 #[derive(Clone, Copy)]
-struct Scale {
+pub(super) struct Scale {
     /// Rounds to multiples of the high unit.
     high: f64,
     /// Rounds to multiples of the low unit.
@@ -209,7 +210,7 @@ fn round_kept<S: Simd>(
 }
 
 /// As [`split`], four values at once; whether they fit is told at the end.
-struct Round<S: Simd> {
+pub(super) struct Round<S: Simd> {
     high: f64x4<S>,
     low: f64x4<S>,
     top: f64x4<S>,
@@ -220,7 +221,7 @@ struct Round<S: Simd> {
 
 impl<S: Simd> Round<S> {
     #[inline(always)]
-    fn new(simd: S, scale: Scale) -> Self {
+    pub(super) fn new(simd: S, scale: Scale) -> Self {
         let [high, low, top] = [scale.high, scale.low, scale.top].map(|bound| f64x4::splat(simd, bound));
         Self { high, low, top, all: mask64x4::splat(simd, true), largest: f64x4::splat(simd, 0.0) }
     }
@@ -228,7 +229,19 @@ impl<S: Simd> Round<S> {
     /// The bits of the rounded values and of their rounded rests; of those that are not kept, those of zeros.
     #[inline(always)]
     fn numbers(&mut self, values: f64x4<S>, keep: i64x4<S>) -> [i64x4<S>; 2] {
-        let values: f64x4<S> = (values.bitcast::<i64x4<S>>() & keep).bitcast();
+        self.rounded((values.bitcast::<i64x4<S>>() & keep).bitcast())
+    }
+
+    /// High and low numbers of the values.
+    #[inline(always)]
+    pub(super) fn split(&mut self, values: f64x4<S>) -> [i64x4<S>; 2] {
+        let [high, low] = self.rounded(values);
+        [high - self.high.bitcast::<i64x4<S>>(), low - self.low.bitcast::<i64x4<S>>()]
+    }
+
+    /// The bits of the rounded values and of their rounded rests.
+    #[inline(always)]
+    fn rounded(&mut self, values: f64x4<S>) -> [i64x4<S>; 2] {
         let rounded = values + self.high;
         let rest = values - (rounded - self.high);
         let rounded_rest = rest + self.low;
@@ -238,8 +251,9 @@ impl<S: Simd> Round<S> {
         [rounded.bitcast(), rounded_rest.bitcast()]
     }
 
+    /// Whether all were on the grid.
     #[inline(always)]
-    fn all_fit(self) -> bool {
+    pub(super) fn all_fit(self) -> bool {
         (self.all & self.largest.simd_lt(self.top)).all_true()
     }
 }

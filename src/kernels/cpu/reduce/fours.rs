@@ -67,7 +67,7 @@ fearless_simd::kernel!(
                 }
             };
         }
-        of_width!(4 6 8);
+        of_width!(4 8);
     }
 );
 
@@ -210,7 +210,13 @@ pub(super) fn scatter_fours<F: Four, const WIDTH: usize>(
 fearless_simd::kernel!(
     /// Rows of four columns.
     #[inline(always)]
-    fn turned(avx2: Avx2, a: i64x4<Avx2>, b: i64x4<Avx2>, c: i64x4<Avx2>, d: i64x4<Avx2>) -> [i64x4<Avx2>; 4] {
+    pub(super) fn turned(
+        avx2: Avx2,
+        a: i64x4<Avx2>,
+        b: i64x4<Avx2>,
+        c: i64x4<Avx2>,
+        d: i64x4<Avx2>,
+    ) -> [i64x4<Avx2>; 4] {
         use core::arch::x86_64::{_mm256_permute2x128_si256, _mm256_unpackhi_epi64, _mm256_unpacklo_epi64};
         let (even, odd) = (_mm256_unpacklo_epi64(a.into(), b.into()), _mm256_unpackhi_epi64(a.into(), b.into()));
         let (even_rest, odd_rest) =

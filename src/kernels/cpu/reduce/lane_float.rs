@@ -23,12 +23,11 @@ use hashbrown::HashMap;
 use super::absorb::{Totals, foreign_totals};
 use super::few::{Made, Masks, Sums};
 use super::float_split::{BITS, Grid};
-use super::lane_sum::{Bound, Fed, LaneSum, Total, Wide, mixed, same};
+use super::lane_sum::{Bound, Fed, LaneSum, Source, Total, Wide, mixed, same};
 use super::lanes::{Lanes, ROWS};
 use super::state::Mapping;
 use crate::error::Result;
 use crate::kernels::cpu::native;
-use crate::kernels::cpu::prefetch::prefetch_rows;
 use crate::kernels::cpu::simd;
 use crate::kernels::exact_sum::{F64_GRID, FloatTotal};
 
@@ -185,9 +184,16 @@ impl<N: FloatNative> LaneSum for FloatLaneSum<N> {
         Ok(())
     }
 
+    fn plain(&self, rows: Range<usize>) -> Option<Source<'_>> {
+        Some(Source::Floats(N::plain(&self.values[rows])?, self.grid?))
+    }
+
+    fn took_plain(&mut self, rows: usize) {
+        self.rows_on_grid += rows;
+    }
+
     fn feed(&mut self, fed: &Fed<'_>, lanes: &mut Lanes, first: usize) {
         let rows = fed.rows.len();
-        prefetch_rows(&self.values, fed.rows.end, fed.rows.len());
         if let (Some(grid), None, Some(floats)) = (self.grid, fed.keep, N::plain(&self.values[fed.rows.clone()]))
             && grid.split(floats, &mut self.highs, &mut self.lows)
         {

@@ -19,7 +19,6 @@ use super::lane_float::FloatNative;
 use super::lanes::{Lanes, ROWS};
 use crate::error::Result;
 use crate::kernels::cpu::native;
-use crate::kernels::cpu::prefetch::prefetch_rows;
 use crate::kernels::cpu::simd;
 use crate::kernels::stored::corrupt;
 
@@ -76,7 +75,6 @@ impl<N: FloatNative> LaneOrdered for OrderedLane<N> {
     }
 
     fn feed(&mut self, rows: Range<usize>, keep: Option<&[i64]>) {
-        prefetch_rows(&self.values, rows.end, rows.len());
         let values = &self.values[rows];
         let numbers = &mut self.numbers[..values.len()];
         dispatch!(simd::level(), simd => number_all(simd, values, keep, numbers));

@@ -12,6 +12,7 @@ use arrow_array::ArrayRef;
 #[cfg(feature = "gpu")]
 use super::absorb::Totals;
 use super::few::{Made, Masks, Sums};
+use super::float_split::{BITS, Grid};
 use super::lanes::Lanes;
 use super::state::{Ids, Mapping};
 use crate::error::{Error, Result};
@@ -62,6 +63,25 @@ impl Fed<'_> {
     }
 }
 
+/// What a sum gets from some rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// Whole numbers, for one lane. None has other bits than these, but for its sign, if all is well.
+    Wholes(&'a [i64], u64),
+    /// Floats on this grid, for two lanes.
+    Floats(&'a [f64], Grid),
+}
+
+impl Source<'_> {
+    /// By how much lanes grow if all is well.
+    pub(super) fn bound(&self, rows: usize) -> Bound {
+        match self {
+            Source::Wholes(_, bits) => Bound::of(bits + 1, rows),
+            Source::Floats(..) => Bound::of(1 << BITS, rows),
+        }
+    }
+}
+
 /// The sum of one column, in one or two lanes.
 pub(super) trait LaneSum: Send + Sync + std::any::Any {
     /// How many lanes it adds to.
@@ -69,6 +89,12 @@ pub(super) trait LaneSum: Send + Sync + std::any::Any {
 
     /// The values of the next batch.
     fn start(&mut self, input: &ArrayRef) -> Result<()>;
+
+    /// The values of some rows, if they need only be taken for what those before them were.
+    fn plain(&self, rows: Range<usize>) -> Option<Source<'_>>;
+
+    /// So many rows were added as they lie.
+    fn took_plain(&mut self, _rows: usize) {}
 
     /// Computes the numbers of up to [`ROWS`] rows. `first` is the first of its lanes.
     fn feed(&mut self, fed: &Fed<'_>, lanes: &mut Lanes, first: usize);

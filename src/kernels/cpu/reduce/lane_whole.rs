@@ -17,12 +17,11 @@ use fearless_simd_macros::simd;
 #[cfg(feature = "gpu")]
 use super::absorb::{Totals, foreign_totals};
 use super::few::{GROUPS_MAX, Made, Masks, NUMBER_MAX, Sums, sum_wholes};
-use super::lane_sum::{Bound, Fed, LANE_MAX, LaneSum, Total, Wide, mixed, same};
+use super::lane_sum::{Bound, Fed, LANE_MAX, LaneSum, Source, Total, Wide, mixed, same};
 use super::lanes::{Lanes, ROWS};
 use super::state::Mapping;
 use crate::error::Result;
 use crate::kernels::cpu::native;
-use crate::kernels::cpu::prefetch::prefetch_rows;
 use crate::kernels::cpu::simd;
 
 /// How large a number of a row may be in a lane: 2^22 of them fit.
@@ -99,6 +98,8 @@ pub(super) struct WholeLaneSum<N: ArrowNativeType> {
     numbers: Vec<i64>,
     /// Whether the values themselves are the numbers of the rows worked on.
     is_direct: bool,
+    /// All bits of the numbers so far and those below them, but for the signs, if these were small.
+    reach: Option<u64>,
     bound: Bound,
     /// For each group what does not lie in its lane; no groups while there is nothing.
     wide: Vec<Wide>,
@@ -107,7 +108,7 @@ pub(super) struct WholeLaneSum<N: ArrowNativeType> {
 impl<N: WholeNative> WholeLaneSum<N> {
     pub(super) fn new() -> Self {
         let (values, numbers) = (native::no_values(), vec![0; ROWS]);
-        Self { values, numbers, is_direct: false, bound: Bound::default(), wide: Vec::new() }
+        Self { values, numbers, is_direct: false, reach: None, bound: Bound::default(), wide: Vec::new() }
     }
 }
 
@@ -145,8 +146,11 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
         Ok(())
     }
 
+    fn plain(&self, rows: Range<usize>) -> Option<Source<'_>> {
+        Some(Source::Wholes(N::plain(&self.values[rows])?, self.reach?))
+    }
+
     fn feed(&mut self, fed: &Fed<'_>, lanes: &mut Lanes, first: usize) {
-        prefetch_rows(&self.values, fed.rows.end, fed.rows.len());
         let values = &self.values[fed.rows.clone()];
         let numbers = &mut self.numbers[..values.len()];
         let bits = N::plain(values).map(|plain| match fed.keep {
@@ -156,6 +160,8 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
         let small = bits.filter(|&bits| bits < IN_LANE_MAX);
         self.is_direct = small.is_some() && fed.keep.is_none();
         if let Some(bits) = small {
+            let below = u64::MAX.checked_shr((bits | 1).leading_zeros()).unwrap_or(0);
+            self.reach = Some(self.reach.unwrap_or(0) | below);
             return self.make_room(Bound::of(bits as u64 + 1, fed.rows.len()), lanes, first);
         }
         let (bits, all_fit) = dispatch!(simd::level(), simd => number_all(simd, values, numbers));
@@ -224,7 +230,7 @@ impl<N: WholeNative> LaneSum for WholeLaneSum<N> {
 
     fn clear(&mut self) {
         self.values = native::no_values();
-        self.bound = Bound::default();
+        (self.bound, self.reach) = (Bound::default(), None);
         self.wide.clear();
     }
 

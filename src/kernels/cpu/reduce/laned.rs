@@ -5,6 +5,8 @@
 //! a count, and each of them is kept once. How many values a group has is the number of its rows, one lane for
 //! everybody, less the rows that do not count, a lane of its own that is left alone while all rows do.
 
+use std::ops::Range;
+
 use arrow_array::ArrayRef;
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::DataType;
@@ -16,9 +18,13 @@ use super::lane_float::FloatLaneSum;
 use super::lane_least::{LaneLeast, LeastOf};
 use super::lane_ordered::{self, LaneOrdered, OrderedLane};
 use super::lane_sum::LaneSum;
+#[cfg(target_arch = "x86_64")]
+use super::lane_sum::Source;
 use super::lane_whole::WholeLaneSum;
 use super::lanes::{Act, Lanes, ROWS, ZEROS};
 use super::make::scale;
+#[cfg(target_arch = "x86_64")]
+use super::plain::Fours;
 use super::state::{Ids, Mapping, Refusal};
 use super::total::{is_whole_64, means, of_no_value, sums};
 use crate::error::{Error, Result};
@@ -28,6 +34,10 @@ use crate::kernels::cpu::native;
 /// What each row adds to the lane that counts rows.
 static ONES: [i64; ROWS] = [1; ROWS];
 
+/// After rows that were not what they should be so many pieces of others, of as many rows, go the other way: data that never is costs
+/// little more then.
+const DETOURS: u32 = 16;
+
 /// The aggregates in lanes.
 pub(super) struct Laned {
     pub(super) lanes: Lanes,
@@ -36,6 +46,10 @@ pub(super) struct Laned {
     pub(super) rows: Option<usize>,
     /// For each aggregate of the reduce what it is made of, if it is in lanes.
     pub(super) parts: Vec<Option<Part>>,
+    /// The feeds that have a sum, in the order of its lanes.
+    of_sums: Vec<usize>,
+    /// How many times rows go the other way before some are added as they lie again.
+    detours: u32,
 }
 
 /// What an aggregate is made of.
@@ -80,15 +94,22 @@ impl Laned {
             if let Some((_, lane)) = &mut feed.ordered {
                 *lane = next(&mut floats, 1);
             }
-            if let Some((sum, lane)) = &mut feed.sum {
-                *lane = next(&mut adds, sum.lanes());
+        }
+        // Pairs of lanes come first, so that four that lie side by side hold them as a whole.
+        let mut of_sums: Vec<usize> = (0..feeds.len()).filter(|&place| feeds[place].sum.is_some()).collect();
+        let count = |feed: &Feed| feed.sum.as_ref().map_or(0, |(sum, _)| sum.lanes());
+        of_sums.sort_by_key(|&place| std::cmp::Reverse(count(&feeds[place])));
+        for &place in &of_sums {
+            let count = count(&feeds[place]);
+            if let Some((_, lane)) = &mut feeds[place].sum {
+                *lane = next(&mut adds, count);
             }
         }
         let rows = (needs_rows && !feeds.is_empty()).then(|| next(&mut adds, 1));
         for (feed, _) in feeds.iter_mut().zip(can_miss).filter(|(_, can_miss)| *can_miss) {
             feed.missed = Some(next(&mut adds, 1));
         }
-        Self { lanes: Lanes::new(leasts, floats, adds), feeds, rows, parts }
+        Self { lanes: Lanes::new(leasts, floats, adds), feeds, rows, parts, of_sums, detours: 0 }
     }
 
     /// Whether an aggregate is kept here.
@@ -124,30 +145,55 @@ impl Laned {
         let at_once = self.lanes.rows_at_once();
         for from in (0..len).step_by(at_once) {
             let rows = at_once.min(len - from);
-            self.work(ids.slice(from, rows), from, rows);
+            self.work(ids.slice(from, len - from), from, rows);
         }
         Ok(())
     }
 
-    /// Feeds the lanes with up to [`ROWS`] rows.
-    fn work(&mut self, ids: Ids<'_>, from: usize, rows: usize) {
+    /// Feeds the lanes with up to [`ROWS`] rows: the first of those that have these groups.
+    fn work(&mut self, later: Ids<'_>, from: usize, rows: usize) {
+        let ids = later.slice(0, rows);
+        let may_be_plain = self.detours == 0 && self.lanes.take_plain(ids);
+        self.detours = self.detours.saturating_sub(1);
         for feed in &mut self.feeds {
-            feed.work(ids, from, rows, &mut self.lanes);
+            feed.work(ids, from, rows, &mut self.lanes, may_be_plain);
+        }
+        if self.feeds.iter().any(Feed::is_plain) {
+            let is_added = self.add_plain(later, from..from + rows);
+            for feed in &mut self.feeds {
+                feed.settle_plain(is_added, ids, from..from + rows, &mut self.lanes);
+            }
+            if is_added {
+                return;
+            }
+            self.detours = DETOURS;
         }
         let leasts = self.feeds.iter().flat_map(Feed::leasts).map(|numbers| &numbers[..rows]);
         let floats = self.feeds.iter().filter_map(Feed::floats).map(|numbers| &numbers[..rows]);
-        let sums = self.feeds.iter().flat_map(|feed| feed.sums(from..from + rows));
-        let sums = sums.chain(self.rows.map(|_| &ONES[..rows]));
-        // Lanes of rows that do not count are left alone while all rows do.
-        let are_missing = self.feeds.iter().any(Feed::misses_rows);
-        let misses = self.feeds.iter().filter_map(|feed| feed.misses(&ZEROS)).filter(|_| are_missing);
-        let mut sums = sums.chain(misses.map(|numbers| &numbers[..rows]));
+        let sums = self.of_sums.iter().flat_map(|&feed| self.feeds[feed].sums(from..from + rows));
+        let mut sums = sums.chain(counts_of(&self.feeds, self.rows.is_some(), rows));
         let taken = self.lanes.take_in_mixed(ids, leasts.clone().chain(floats.clone()), &mut sums);
         if taken.is_none() {
             self.lanes.take_in((Act::Least, 0), ids, leasts);
             self.lanes.take_in((Act::AddFloat, 0), ids, floats);
         }
         self.lanes.take_in((Act::Add, taken.unwrap_or(0)), ids, sums);
+    }
+
+    /// Adds the rows worked on, some of whose values lie in their columns; false, and nothing done, if those were not what they
+    /// should be.
+    #[cfg(target_arch = "x86_64")]
+    fn add_plain(&mut self, later: Ids<'_>, rows: Range<usize>) -> bool {
+        let sums = self.of_sums.iter().flat_map(|&feed| self.feeds[feed].sources(rows.clone()));
+        let counts =
+            counts_of(&self.feeds, self.rows.is_some(), rows.len()).map(|numbers| Source::Wholes(numbers, u64::MAX));
+        let Some(fours) = Fours::new(sums.chain(counts)) else { return false };
+        self.lanes.add_plain(later, rows.len(), &fours)
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn add_plain(&mut self, _: Ids<'_>, _: Range<usize>) -> bool {
+        false
     }
 
     /// Takes some groups of later lanes of the same aggregates in.
@@ -238,6 +284,14 @@ impl Laned {
             Some(missed) => rows.zip(self.lanes.sums(missed)).map(|(rows, missed)| rows - missed).collect(),
         })
     }
+}
+
+/// What rows add to the lanes that count: one that counts all, if there is one, and those of rows that do not count.
+fn counts_of(feeds: &[Feed], has_rows: bool, rows: usize) -> impl Iterator<Item = &[i64]> {
+    // Lanes of rows that do not count are left alone while all rows do.
+    let are_missing = feeds.iter().any(Feed::misses_rows);
+    let misses = feeds.iter().filter_map(|feed| feed.misses(&ZEROS)).filter(move |_| are_missing);
+    has_rows.then_some(&ONES[..]).into_iter().chain(misses).map(move |numbers| &numbers[..rows])
 }
 
 /// Whether rows may not count for this aggregate.

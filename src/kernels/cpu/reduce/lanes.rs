@@ -9,6 +9,8 @@ use fearless_simd_macros::simd;
 
 #[cfg(target_arch = "x86_64")]
 use super::fours::{Mix, scatter_fours, scatter_mixed};
+#[cfg(target_arch = "x86_64")]
+use super::plain::Fours;
 use super::state::{Ids, Mapping};
 use crate::kernels::cpu::simd;
 
@@ -104,11 +106,11 @@ impl Lanes {
         Self { leasts, floats, adds, groups: 0, slots: Vec::new() }
     }
 
-    /// Numbers a group, some of them unused where that makes rows of a size for which there is a loop.
+    /// Numbers a group, some of them unused where that makes rows of whole vectors.
     fn width(&self) -> usize {
         match self.leasts + self.floats + self.adds {
             lanes @ 0..=2 => lanes,
-            lanes => lanes.next_multiple_of(if (5..=8).contains(&lanes) { 2 } else { 4 }),
+            lanes => lanes.next_multiple_of(AT_ONCE),
         }
     }
 
@@ -257,6 +259,25 @@ impl Lanes {
         None
     }
 
+    /// Whether there are loops for these rows that look at values while they are added.
+    pub(super) fn take_plain(&self, ids: Ids<'_>) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        let is_there = simd::level().as_avx2().is_some();
+        #[cfg(not(target_arch = "x86_64"))]
+        let is_there = false;
+        let has_fours = self.first_add() == 0 && self.width().is_multiple_of(AT_ONCE);
+        is_there && has_fours && matches!(ids, Ids::Each(_))
+    }
+
+    /// Adds the first `rows` of the rows with these groups to all lanes; false, and nothing done, if values are not what they should
+    /// be.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn add_plain(&mut self, ids: Ids<'_>, rows: usize, fours: &Fours<'_>) -> bool {
+        let (Ids::Each(ids), Some(avx2)) = (ids, simd::level().as_avx2()) else { return false };
+        let (width, are_far) = (self.width(), self.slots.len() * size_of::<i64>() > FEW_BYTES);
+        fours.add(avx2, (&mut self.slots, width), ids, rows, are_far)
+    }
+
     /// All rows belong to one group: each source becomes one number first.
     fn take_in_one(&mut self, act: Act, first: usize, sources: &[&[i64]]) {
         for (slot, source) in self.slots[first..].iter_mut().zip(sources) {
@@ -287,7 +308,7 @@ impl Lanes {
                 }
             };
         }
-        of_width!(1 2 4 6 8);
+        of_width!(1 2 4 8);
     }
 
     /// Takes the groups of later lanes of the same kind in.
@@ -303,7 +324,7 @@ impl Lanes {
                 }
             };
         }
-        of_width!(1 2 4 6 8);
+        of_width!(1 2 4 8);
     }
 
     /// As [`Lanes::merge`], whatever the lanes.

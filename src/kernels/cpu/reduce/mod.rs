@@ -4,7 +4,7 @@
 //! aggregate knows nothing of keys, a key nothing of aggregates.
 //!
 //! Counts, sums, means, minima and maxima of numbers live in `laned`: `lanes` holds a row of 64-bit numbers a group
-//! (`fours` are its loops over four of them, `few` sums the rows of a few groups), `feed` knows the values under one filter, `lane_whole`, `lane_float`,
+//! (`fours` are its loops over four of them, `plain` those that look at values on the way, `few` sums the rows of a few groups), `feed` knows the values under one filter, `lane_whole`, `lane_float`,
 //! `lane_ordered` and `lane_least` say what numbers a row brings, `total` makes the results. The other aggregates have a
 //! file each, over the loop in `state`. `merge` puts the groups of partitions together, and the rows that were `deferred`, in an order that `turns` knows;
 //! `cuts` adds up ordered sums;
@@ -40,6 +40,8 @@ mod n_unique;
 mod nothing;
 mod ordered_spread;
 mod pick;
+#[cfg(target_arch = "x86_64")]
+mod plain;
 mod quantile;
 pub mod reduce_with;
 mod runs;
