@@ -71,7 +71,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// The reason, in one sentence.
     fn supports(&self, stage: &Stage) -> Result<(), String>;
 
-    /// What of a stage that it supports it leaves to the CPU, if anything.
+    /// What of a stage that it supports it leaves to the CPU, if anything, or does by the way.
     fn leaves(&self, _stage: &Stage) -> Option<String> {
         None
     }

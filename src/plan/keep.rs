@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::best::Best;
 use super::initial::Initial;
 use super::operator::{self, Operator};
 use super::stage::NamedExpr;
@@ -38,6 +39,9 @@ pub struct Keep {
     pub initial: Option<Initial>,
     /// Which rows come out.
     pub mode: OutputMode,
+    /// Which of these are taken, if not all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
     /// The watermarks that say how far event time has come.
     pub watermarks: Vec<WatermarkId>,
 }

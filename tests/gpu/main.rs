@@ -11,6 +11,7 @@
 )]
 
 mod auto;
+mod best;
 mod cached;
 #[path = "../common/mod.rs"]
 mod common;

@@ -169,8 +169,13 @@ fn leaves(stage: &Stage, tier: Tier) -> Option<String> {
         End::Emit | End::Reduce { .. } => None,
         End::Keep(_) => {
             let plan = StagePlan::of(stage, tier).ok()?;
-            let reason = plan.kept()?.err()?;
-            return Some(format!("what is kept from batch to batch on the cpu, because {reason}"));
+            return match plan.kept()? {
+                Err(reason) => Some(format!("what is kept from batch to batch on the cpu, because {reason}")),
+                Ok(kept) => kept.best.as_ref().map(|best| match best {
+                    Ok(_) => "the first groups picked there".to_owned(),
+                    Err(reason) => format!("the first groups picked on the cpu, because {reason}"),
+                }),
+            };
         }
         End::MapState(_) | End::FoldWindows(_) | End::DropDuplicates(_) | End::JoinStreams(_) => None,
         End::Sort { .. } => Some("sorting"),

@@ -31,6 +31,7 @@ const WHOLE_64_NATIVE: &str = include_str!("../../../shaders/whole_64_native.wgs
 const VALUES: &str = include_str!("../../../shaders/values.wgsl");
 const STATE_32: &str = include_str!("../../../shaders/state_32.wgsl");
 const STATE_64: &str = include_str!("../../../shaders/state_64.wgsl");
+const BEST: &str = include_str!("../../../shaders/best.wgsl");
 const SUM_FLOAT: &str = include_str!("../../../shaders/sum_float.wgsl");
 const SUM_SQUARES: &str = include_str!("../../../shaders/sum_squares.wgsl");
 
@@ -47,6 +48,10 @@ pub(super) enum Operation {
     KeepFirsts,
     KeepMerge,
     KeepRows,
+    BestRank,
+    BestDigit,
+    BestBound,
+    BestPick,
 }
 
 impl Operation {
@@ -61,6 +66,10 @@ impl Operation {
             Self::KeepFirsts => "keep_firsts",
             Self::KeepMerge => "keep_merge",
             Self::KeepRows => "keep_rows",
+            Self::BestRank => "best_rank",
+            Self::BestDigit => "best_digit",
+            Self::BestBound => "best_bound",
+            Self::BestPick => "best_pick",
         }
     }
 
@@ -75,7 +84,16 @@ impl Operation {
             Self::KeepFirsts => include_str!("../../../shaders/keep_firsts.wgsl"),
             Self::KeepMerge => include_str!("../../../shaders/keep_merge.wgsl"),
             Self::KeepRows => include_str!("../../../shaders/keep_rows.wgsl"),
+            Self::BestRank => include_str!("../../../shaders/best_rank.wgsl"),
+            Self::BestDigit => include_str!("../../../shaders/best_digit.wgsl"),
+            Self::BestBound => include_str!("../../../shaders/best_bound.wgsl"),
+            Self::BestPick => include_str!("../../../shaders/best_pick.wgsl"),
         }
+    }
+
+    /// Whether it helps to pick the best groups.
+    fn picks(self) -> bool {
+        matches!(self, Self::BestRank | Self::BestDigit | Self::BestBound | Self::BestPick)
     }
 
     /// Whether it looks at the values of rows.
@@ -130,6 +148,9 @@ impl Shader {
         }
         if self.operation == Operation::Take {
             parts.extend([if tier == Tier::Wide { STATE_64 } else { STATE_32 }, SUM_FLOAT, SUM_SQUARES]);
+        }
+        if self.operation.picks() {
+            parts.push(BEST);
         }
         parts.extend([self.functions.as_str(), self.operation.source()]);
         let is_set = |name: &str| match name {

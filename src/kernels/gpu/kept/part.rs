@@ -30,6 +30,8 @@ pub(in crate::kernels::gpu) struct Parts {
 pub(in crate::kernels::gpu) enum Part {
     Left(Left),
     Here(Groups),
+    /// Rows that were left on a device that has taken them in.
+    Rows(Vec<RecordBatch>),
 }
 
 /// Groups that lie on a device.
