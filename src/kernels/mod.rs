@@ -205,6 +205,9 @@ pub struct DeviceChoice {
     pub measured_ms: f64,
     /// Why, in one sentence: that of the latest choice.
     pub reason: String,
+    /// Where what is kept from batch to batch lies if that is chosen, and why, in one sentence.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub state: String,
 }
 
 /// What a backend wants people to know.

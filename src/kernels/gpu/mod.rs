@@ -37,6 +37,7 @@ use std::sync::Arc;
 pub use self::adapters::{AdapterInfo, Wish, adapters};
 pub use self::cached::PipelineStore;
 pub use self::calibrate::Rates;
+pub use self::kept::{StatePlace, StateWork};
 use self::plan::StagePlan;
 use self::stage::Holder;
 pub use self::stage::{GATHERED_BYTES_MAX, GpuStage, GpuTask, gathered_bytes};

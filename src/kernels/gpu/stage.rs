@@ -9,7 +9,7 @@ use arrow_array::{Array, ArrayRef};
 
 use super::adapters::{AdapterInfo, Wish, open};
 use super::device::Device;
-use super::kept::{GpuKept, LEFT_BYTES_MAX, Left, Part, Parts};
+use super::kept::{GpuKept, LEFT_BYTES_MAX, Left, Part, Parts, StatePlace};
 use super::pack::{Gathered, Packer};
 use super::pipelines::Pipelines;
 use super::plan::{StagePlan, Work};
@@ -179,6 +179,28 @@ impl GpuStage {
     /// Rows that run on the device in one submission, at most.
     pub fn rows_max(&self) -> usize {
         self.shared.holder.wish().rows_max.unwrap_or(ROWS_MAX).clamp(1, ROWS_MAX)
+    }
+
+    /// Why what the stage keeps from batch to batch does not lie on the device, in one sentence; none if it can.
+    pub fn kept_refusal(&self) -> Option<String> {
+        match self.shared.plan.kept() {
+            Some(Ok(_)) => None,
+            Some(Err(reason)) => Some(reason.clone()),
+            None => Some("it keeps no groups".to_owned()),
+        }
+    }
+
+    /// Whether only the first groups come back of those that are kept there.
+    pub fn picks_first(&self) -> bool {
+        matches!(self.shared.plan.kept(), Some(Ok(plan)) if matches!(plan.best, Some(Ok(_))))
+    }
+
+    /// What the CPU has kept so far; from now on it lies where the other says.
+    ///
+    /// # Errors
+    /// `Internal` for a stage that keeps no groups.
+    pub fn keep_placed(&self, cpu: Box<dyn Kept>, place: Box<dyn StatePlace>) -> Result<Box<dyn Kept>> {
+        Ok(Box::new(GpuKept::led_by(&self.shared, cpu, Some(place))?))
     }
 
     /// The way beside the device, which also ends what the device has begun.

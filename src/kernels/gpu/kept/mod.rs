@@ -57,6 +57,28 @@ pub(super) struct GpuKept {
     lead: Mutex<Lead>,
 }
 
+/// Says, batch by batch, whether what is kept is to lie on the device.
+pub trait StatePlace: Send {
+    /// A batch is about to be taken in: whether that is to be done on the device.
+    fn is_on_device(&mut self, work: &StateWork) -> bool;
+
+    /// It was taken in, on the device or by the CPU, without trouble.
+    fn took_in(&mut self, on_device: bool);
+}
+
+/// What there is to do for a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateWork {
+    /// Groups of the batch, those of each part by themselves.
+    pub groups: u64,
+    /// Groups that are kept.
+    pub kept: u64,
+    /// Whether all of them come out.
+    pub gives_all: bool,
+    /// Whether they lie on the device.
+    pub is_there: bool,
+}
+
 /// What does not change.
 struct KeptStage {
     shared: Arc<Shared>,
@@ -76,19 +98,27 @@ struct Lead {
     pause: Option<(u32, u32)>,
     /// Whether somebody stores what batches change, so that all of it comes back at once.
     is_stored: bool,
+    /// Who says where it is to lie; without, on the device whenever it can.
+    place: Option<Box<dyn StatePlace>>,
 }
 
 impl GpuKept {
     /// Nothing yet; none if the groups of the stage are not kept on a device.
     pub(super) fn new(shared: &Arc<Shared>) -> Result<Option<Self>> {
-        let Some((reduce, keep, schema)) = shared.cpu.kept_reduce() else { return Ok(None) };
         if !matches!(shared.plan.kept(), Some(Ok(_))) {
             return Ok(None);
         }
+        Self::led_by(shared, shared.cpu.keep()?, None).map(Some)
+    }
+
+    /// What the CPU has kept so far; it goes where the other says.
+    pub(super) fn led_by(shared: &Arc<Shared>, cpu: Box<dyn Kept>, place: Option<Box<dyn StatePlace>>) -> Result<Self> {
+        let kept = shared.cpu.kept_reduce();
+        let (reduce, keep, schema) = kept.ok_or_else(|| Error::internal("a stage without groups keeps some"))?;
         let (reduce, schema) = (reduce.clone(), Arc::clone(schema));
-        let lead = Lead { cpu: shared.cpu.keep()?, here: None, pause: Some((0, 1)), is_stored: false };
+        let lead = Lead { cpu, here: None, pause: Some((0, 1)), is_stored: false, place };
         let stage = KeptStage { shared: Arc::clone(shared), reduce, schema, mode: keep.mode };
-        Ok(Some(Self { stage, lead: Mutex::new(lead) }))
+        Ok(Self { stage, lead: Mutex::new(lead) })
     }
 
     fn both(&mut self) -> (&KeptStage, &mut Lead) {
@@ -125,9 +155,28 @@ impl Lead {
             Some((left, _)) => {
                 *left -= 1;
                 // Tasks of the next batch leave their groups on the device, if it is tried.
-                stage.shared.keeps_groups.store(*left == 0, Ordering::Relaxed);
+                stage.shared.keeps_groups.store(*left == 0 && self.place.is_none(), Ordering::Relaxed);
                 false
             }
+        }
+    }
+
+    /// Whether a batch is to be taken in on the device.
+    fn wants_device(&mut self, stage: &KeptStage, parts: &Parts) -> bool {
+        let Some(place) = &mut self.place else { return true };
+        let kept = self.here.as_ref().map_or_else(|| self.cpu.groups(), |here| here.len() as u64);
+        let groups = parts.parts.iter().map(|part| part.groups() as u64).sum();
+        let (gives_all, is_there) = (stage.mode == OutputMode::Complete, self.here.is_some());
+        place.is_on_device(&StateWork { groups, kept, gives_all, is_there })
+    }
+
+    /// A batch was taken in, without trouble.
+    fn took_in(&mut self, stage: &KeptStage) {
+        if let Some(place) = &mut self.place {
+            let on_device = self.here.is_some();
+            // Tasks of the next batch leave their groups where those are that are kept.
+            stage.shared.keeps_groups.store(on_device, Ordering::Relaxed);
+            place.took_in(on_device);
         }
     }
 
@@ -209,19 +258,31 @@ impl Kept for GpuKept {
     fn absorb(&mut self, partials: Vec<Partial>, moment: &Moment) -> Result<Partitions> {
         let (stage, lead) = self.both();
         let mut parts = Parts::of(partials)?;
-        if lead.tries_device(stage) {
+        let (tries, wants) = (lead.tries_device(stage), lead.wants_device(stage, &parts));
+        let mut is_well = true;
+        if tries && wants {
             match lead.take_in(stage, &mut parts)? {
                 Ok(()) => {
                     lead.pause = Some((0, 1));
                     stage.shared.record.took_in();
-                    return Ok(vec![vec![stage.rows(&lead.answer(stage)?)?]]);
+                    let answer = stage.rows(&lead.answer(stage)?)?;
+                    lead.took_in(stage);
+                    return Ok(vec![vec![answer]]);
                 }
                 Err(trouble) => lead.fell_back(stage, &trouble)?,
             }
+            is_well = false;
+        } else {
+            // Rather than to run again what the device has taken in.
+            lead.catch_up(stage)?;
         }
         lead.leave_to_cpu(stage)?;
         let partials = parts.parts.into_iter().map(|part| on_cpu(&stage.shared, part, &parts.moment));
-        lead.cpu.absorb(partials.collect::<Result<_>>()?, moment)
+        let answer = lead.cpu.absorb(partials.collect::<Result<_>>()?, moment)?;
+        if is_well {
+            lead.took_in(stage);
+        }
+        Ok(answer)
     }
 
     fn changes(&mut self) -> Result<Vec<RecordBatch>> {

@@ -34,6 +34,17 @@ pub(in crate::kernels::gpu) enum Part {
     Rows(Vec<RecordBatch>),
 }
 
+impl Part {
+    /// How many groups it has, as far as that is known.
+    pub(super) fn groups(&self) -> usize {
+        match self {
+            Self::Left(left) => left.groups.len(),
+            Self::Here(groups) => groups.len(),
+            Self::Rows(_) => 0,
+        }
+    }
+}
+
 /// Groups that lie on a device.
 pub(in crate::kernels::gpu) struct Left {
     pub(in crate::kernels::gpu) device: Arc<Device>,
