@@ -296,7 +296,7 @@ impl PreparedStage for AutoStage {
     }
 
     fn group_ids(&self) -> Option<String> {
-        self.shared.both.get().and_then(Option::as_ref).map_or(&*self.cpu, |both| both.gpu.beside()).group_ids()
+        self.shared.both.get().and_then(Option::as_ref).map_or(&*self.cpu, |both| &both.gpu).group_ids()
     }
 
     fn notice(&self) -> Notice {

@@ -21,6 +21,7 @@ mod kept;
 mod refusals;
 mod rows;
 mod shaders;
+mod spread;
 mod state;
 mod support;
 mod trouble;

@@ -171,6 +171,35 @@ impl Feed {
         Ok(())
     }
 
+    /// How the slots of a copy are added to those of the group at `at`, after one of the passes over all rows.
+    pub(super) fn gathers(&self, pass: usize, slot_bits: usize) -> Vec<String> {
+        let sum = |first: usize, slots: usize| format!("gather_sum(at + {first}u, at + {}u);", first + slots);
+        let floats = |number: usize| {
+            let first = format!("at + number({number}u)");
+            format!("gather_sum({first}, {first} + number({}u));", number + 1)
+        };
+        let mut lines = Vec::new();
+        if pass == 0 {
+            lines.extend((self.seen != ROWS).then(|| sum(self.seen, 1)));
+            match self.sum {
+                Some(Sum::Whole { first, limbs }) => lines.push(sum(first, limbs)),
+                Some(Sum::Float { flags, number }) => {
+                    lines.extend([format!("gather_flags(at + {flags}u);"), floats(number)]);
+                }
+                None => {}
+            }
+            match self.squares {
+                Some(Squares::Whole { first, limbs }) => lines.push(sum(first, limbs)),
+                Some(Squares::Float { odd, number }) => lines.extend([sum(odd, 1), floats(number)]),
+                None => {}
+            }
+        }
+        let slots = self.kind().map_or(0, |kind| kind.slots(slot_bits));
+        let extremes = [self.min, self.max].into_iter().flatten().flat_map(|slot| slot..slot + slots);
+        lines.extend(extremes.map(|slot| format!("gather_greatest(at + {slot}u);")));
+        lines
+    }
+
     fn write_sums(&self, writer: &mut Writer<'_>, value: &Value) {
         let Some(sum) = self.sum else { return };
         // A name, because the sign of a constant cannot always be turned.

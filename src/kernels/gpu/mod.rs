@@ -39,6 +39,7 @@ pub use self::cached::PipelineStore;
 pub use self::calibrate::Rates;
 pub use self::kept::{StatePlace, StateWork};
 use self::plan::StagePlan;
+pub use self::shader::Spread;
 use self::stage::Holder;
 pub use self::stage::{GATHERED_BYTES_MAX, GpuStage, GpuTask, gathered_bytes};
 pub use self::stopwatch::Stopwatch;

@@ -6,13 +6,15 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of rows and places in buffers are words of 32 bits")]
 
+use std::fmt;
+
 use super::feed::{Squares, Sum};
 use super::groups::{GroupPlan, Take};
 use super::pack::Gathered;
 use super::pipelines::Pipelines;
 use super::plan::StagePlan;
 use super::reduction::{FloatSlots, Limbs, Reduction};
-use super::shader::{Shader, TILE, number};
+use super::shader::{Shader, Spread, TILE, number, table_slots};
 use super::trouble::Trouble;
 use super::worker::{Role, Status, Wanted, Worker};
 
@@ -25,24 +27,119 @@ const NUMBERS_MAX: usize = 1 << 16;
 /// Workgroups that walk over the rows of a batch.
 const WORKGROUPS_MAX: usize = 4096;
 
-/// How many groups to expect.
+/// Rows that a group must have on average if it is worth it to add it up in more than one place.
+const ROWS_OF_COPY_MIN: usize = 8;
+
+/// Copies of what groups hold in the memory of a workgroup, at most: neighbouring rows add to different ones.
+const LOCAL_COPIES_MAX: usize = 16;
+
+/// Copies of what groups hold that workgroups share, at most, and the bytes of all: they stay in a device's cache.
+const COPIES_MAX: usize = 32;
+const COPIED_BYTES_MAX: usize = 16 << 20;
+
+/// How many groups to expect, and what became of the latest batch.
 #[derive(Debug)]
-pub(super) struct Room(usize);
+pub(super) struct Room {
+    groups: usize,
+    spread: Option<Spread>,
+    /// Groups of the latest batch that was found by hashing.
+    found: Option<usize>,
+    pub(super) latest: Option<Added>,
+}
 
 impl Room {
-    /// For so many groups, or as many as usual.
-    pub(super) fn new(first: Option<usize>) -> Self {
-        Self(first.unwrap_or(GROUPS_FIRST).max(1))
+    /// For so many groups, or as many as usual; added up there, or wherever suits them.
+    pub(super) fn new(first: Option<usize>, spread: Option<Spread>) -> Self {
+        Self { groups: first.unwrap_or(GROUPS_FIRST).max(1), spread, found: None, latest: None }
     }
 
-    /// At least as many groups as others have found.
-    pub(super) fn learn(&mut self, others: usize) {
-        self.0 = self.0.max(others);
+    /// At least as many groups as others have found; and how many they found the last time.
+    pub(super) fn learn(&mut self, others: usize, latest: Option<Added>) {
+        self.groups = self.groups.max(others);
+        self.found = latest.filter(|added| !added.by_number).map(|added| added.groups);
     }
 
     /// Groups that there is room for.
     pub(super) fn groups(&self) -> usize {
-        self.0
+        self.groups
+    }
+}
+
+/// How the groups of a batch were found, and where they were added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Added {
+    pub(super) groups: usize,
+    pub(super) by_number: bool,
+    pub(super) spread: Spread,
+    pub(super) copies: usize,
+}
+
+impl fmt::Display for Added {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { groups, copies, .. } = self;
+        let way = if self.by_number { "by number" } else { "by hashing" };
+        write!(f, "{groups} groups {way}, added up ")?;
+        match self.spread {
+            Spread::One => f.write_str("in one table"),
+            Spread::Local => write!(f, "in the memory of workgroups, {copies} copies each"),
+            Spread::Copied => write!(f, "in {copies} copies of a table"),
+        }
+    }
+}
+
+/// Where groups are added up, in so many copies, of which the first so many groups have one.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    spread: Spread,
+    copies: usize,
+    groups: usize,
+}
+
+impl Places {
+    /// For so many groups that are expected, of so many slots, beside so many rows; `room` groups have a place.
+    fn of(
+        wish: Option<Spread>,
+        (expected, room): (usize, usize),
+        stride: usize,
+        slot_bits: usize,
+        rows: usize,
+    ) -> Self {
+        let (slots, bytes) = (table_slots(slot_bits), stride * slot_bits / 8);
+        let local = (slots / stride).min(expected.max(1));
+        let most = (COPIED_BYTES_MAX / bytes.saturating_mul(room).max(1)).min(COPIES_MAX);
+        let copies = most.min(rows / (ROWS_OF_COPY_MIN * expected).max(1));
+        let is_worth_it = rows >= ROWS_OF_COPY_MIN * expected;
+        let spread = wish.unwrap_or(match () {
+            () if is_worth_it && expected <= local => Spread::Local,
+            () if copies > 1 => Spread::Copied,
+            () => Spread::One,
+        });
+        match spread {
+            Spread::Local if local > 0 => {
+                let copies = (slots / (local * stride)).clamp(1, LOCAL_COPIES_MAX);
+                Self { spread, copies, groups: local }
+            }
+            Spread::Copied if most > 1 => Self { spread, copies: copies.max(2), groups: room },
+            _ => Self { spread: Spread::One, copies: 1, groups: 0 },
+        }
+    }
+
+    /// Notes it in the header; gives the slots of all copies that are not those of workgroups.
+    fn note(&self, numbers: &mut [u32], (groups, stride): (usize, usize)) -> usize {
+        let local = if self.spread == Spread::Local { self.groups } else { 0 };
+        let size = if self.spread == Spread::Local { local } else { groups } * stride;
+        numbers[number::LOCAL_GROUPS] = local as u32;
+        (numbers[number::COPIES], numbers[number::TABLE_SIZE]) = (self.copies as u32, size as u32);
+        if self.spread == Spread::Copied { self.copies * size } else { groups * stride }
+    }
+
+    /// Workgroups that take in so many rows: each gives its table out once.
+    fn workgroups(&self, rows: usize) -> u32 {
+        let most = rows.div_ceil(TILE).min(WORKGROUPS_MAX);
+        match self.spread {
+            Spread::Local => most.min((rows / (ROWS_OF_COPY_MIN * self.groups).max(1)).max(1)) as u32,
+            _ => most as u32,
+        }
     }
 }
 
@@ -131,8 +228,12 @@ fn find(
     let ((words, status), groups, count) = match way(plan, gathered, &mut numbers) {
         Way::Number { take, groups } => {
             numbers[number::GROUPS_MAX] = groups as u32;
-            let bytes = groups * stride * slot_bits / 8;
-            let words = by_number((take, firsts), worker, pipelines, gathered, &numbers, (groups, bytes))?;
+            let places = Places::of(room.spread, (groups, groups), stride, slot_bits, gathered.rows);
+            let slots = places.note(&mut numbers, (groups, stride));
+            let bytes = [slots, groups * stride].map(|slots| (slots * slot_bits / 8) as u64);
+            let words = by_number((take, firsts, places), worker, pipelines, gathered, &numbers, (groups, bytes))?;
+            let Places { spread, copies, .. } = places;
+            room.latest = Some(Added { groups, by_number: true, spread, copies });
             (words, groups, groups)
         }
         Way::Hash => by_hash((plan, firsts), worker, pipelines, gathered, &mut numbers, room)?,
@@ -191,20 +292,20 @@ fn way<'a>(plan: &'a GroupPlan, gathered: &Gathered, numbers: &mut [u32]) -> Way
 }
 
 fn by_number(
-    (take, firsts): (&Take, Option<&Shader>),
+    (take, firsts, places): (&Take, Option<&Shader>, Places),
     worker: &mut Worker,
     pipelines: &Pipelines,
     gathered: &Gathered,
     numbers: &[u32],
-    (groups, bytes): (usize, usize),
+    (groups, [all, bytes]): (usize, [u64; 2]),
 ) -> Result<Answer, Trouble> {
     worker.upload(gathered, &gathered.place(numbers))?;
-    worker.room(Role::State, bytes as u64)?;
+    worker.room(Role::State, all)?;
     let mut encoder = worker.begin()?;
-    worker.clear(&mut encoder, Role::State, bytes as u64)?;
-    run_take(take, worker, pipelines, gathered, &mut encoder)?;
+    worker.clear(&mut encoder, Role::State, all)?;
+    run_take((take, places, groups), worker, pipelines, gathered, &mut encoder)?;
     let wanted = match firsts {
-        None => (Role::State, 0, bytes as u64),
+        None => (Role::State, 0, bytes),
         Some(firsts) => run_firsts(firsts, worker, pipelines, groups, &mut encoder)?,
     };
     let (status, mut parts) = worker.finish(encoder, &[wanted])?;
@@ -233,14 +334,21 @@ fn run_firsts(
 }
 
 fn run_take(
-    take: &Take,
+    (take, places, groups): (&Take, Places, usize),
     worker: &Worker,
     pipelines: &Pipelines,
     gathered: &Gathered,
     encoder: &mut wgpu::CommandEncoder,
 ) -> Result<(), Trouble> {
-    let workgroups = gathered.rows.div_ceil(TILE).min(WORKGROUPS_MAX) as u32;
-    take.passes.iter().try_for_each(|shader| worker.run(encoder, &pipelines.get(shader)?, workgroups))
+    let workgroups = places.workgroups(gathered.rows);
+    for (shader, fold) in take.passes(places.spread).iter().zip(&take.fold) {
+        worker.run(encoder, &pipelines.get(shader)?, workgroups)?;
+        if places.spread == Spread::Copied {
+            let workgroups = groups.div_ceil(TILE).clamp(1, WORKGROUPS_MAX) as u32;
+            worker.run(encoder, &pipelines.get(fold)?, workgroups)?;
+        }
+    }
+    Ok(())
 }
 
 /// Finds groups by hashing, with more room each time it was not enough. Gives the slots, the room, and the groups.
@@ -261,22 +369,31 @@ fn by_hash(
     worker.room(Role::MaskOrKeys, 4 * rows * plan.key_words as u64)?;
     worker.room(Role::TilesOrTickets, 4 * rows)?;
     loop {
-        let groups = room.0.min(gathered.rows.max(1));
+        let groups = room.groups.min(gathered.rows.max(1));
+        let places = Places::of(
+            room.spread,
+            (room.found.unwrap_or(groups).min(groups), groups),
+            stride,
+            8 * slot_bytes,
+            gathered.rows,
+        );
         // Half of the slots stay empty.
         let table = (2 * groups).next_power_of_two();
         (numbers[number::TABLE_SLOTS], numbers[number::GROUPS_MAX]) = (table as u32, groups as u32);
+        let slots = places.note(numbers, (groups, stride));
         let (table_bytes, bytes) = (4 * table as u64, (groups * stride * slot_bytes) as u64);
+        let all = (slots * slot_bytes) as u64;
         worker.upload(gathered, &gathered.place(numbers))?;
         worker.room(Role::OutputOrTable, table_bytes)?;
         worker.room(Role::Groups, table_bytes)?;
-        worker.room(Role::State, bytes)?;
+        worker.room(Role::State, all)?;
         let mut encoder = worker.begin()?;
         worker.clear(&mut encoder, Role::OutputOrTable, table_bytes)?;
-        worker.clear(&mut encoder, Role::State, bytes)?;
+        worker.clear(&mut encoder, Role::State, all)?;
         for shader in [keys, ticket] {
             worker.run(&mut encoder, &pipelines.get(shader)?, workgroups)?;
         }
-        run_take(take, worker, pipelines, gathered, &mut encoder)?;
+        run_take((take, places, groups), worker, pipelines, gathered, &mut encoder)?;
         let wanted = match firsts {
             None => (Role::State, 0, bytes),
             Some(firsts) => run_firsts(firsts, worker, pipelines, groups, &mut encoder)?,
@@ -287,12 +404,15 @@ fn by_hash(
         }
         if status.full == 0 {
             let count = status.groups as usize;
-            room.0 = room.0.max(count + count / 4);
+            room.groups = room.groups.max(count + count / 4);
+            room.found = Some(count);
+            let Places { spread, copies, .. } = places;
+            room.latest = Some(Added { groups: count, by_number: false, spread, copies });
             return Ok(((parts.pop().unwrap_or_default(), status), groups, count));
         }
         if groups == gathered.rows.max(1) && table >= 16 * groups {
             return Err(Trouble::Rejected("the table of groups is full although it has room".to_owned()));
         }
-        room.0 = (4 * groups).max(status.groups as usize);
+        room.groups = (4 * groups).max(status.groups as usize);
     }
 }

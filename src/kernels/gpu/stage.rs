@@ -13,7 +13,7 @@ use super::kept::{GpuKept, LEFT_BYTES_MAX, Left, Part, Parts, StatePlace};
 use super::pack::{Gathered, Packer};
 use super::pipelines::Pipelines;
 use super::plan::{StagePlan, Work};
-use super::reduce::{self, Room, Scratch};
+use super::reduce::{self, Added, Room, Scratch};
 use super::reduction::{Reduction, rows_at};
 use super::rows::{self, Assembler, Guess};
 use super::stopwatch::Stopwatch;
@@ -97,6 +97,8 @@ pub(super) struct Shared {
     pipelines: Mutex<Option<Arc<Pipelines>>>,
     /// Groups that some task had to make room for: the next one need not find out.
     groups: AtomicUsize,
+    /// How the groups of the latest batch were added up.
+    added: Mutex<Option<Added>>,
     /// Buffers that wait for the next batch: the first use of a new one is dear.
     workers: Mutex<Vec<Worker>>,
     /// Buffers of groups that have been taken in where they are kept, for those of the next batch.
@@ -140,6 +142,7 @@ impl GpuStage {
                 times,
                 pipelines,
                 groups,
+                added: Mutex::default(),
                 workers: Mutex::default(),
                 slots: Mutex::default(),
                 keeps_groups: AtomicBool::new(false),
@@ -154,8 +157,9 @@ impl GpuStage {
     /// As [`PreparedStage::begin`].
     pub fn begin_task(&self, moment: &Moment) -> Result<Box<GpuTask>> {
         let shared = Arc::clone(&self.shared);
-        let mut room = Room::new(shared.holder.wish().groups_first);
-        room.learn(shared.groups.load(Ordering::Relaxed));
+        let wish = shared.holder.wish();
+        let mut room = Room::new(wish.groups_first, wish.spread);
+        room.learn(shared.groups.load(Ordering::Relaxed), shared.added());
         let cpu = shared.cpu.begin_task(moment)?;
         let (rows_max, pieces) = (self.rows_max(), Vec::new());
         let guess = Guess::default();
@@ -225,6 +229,10 @@ impl Shared {
             );
         }
         Ok(())
+    }
+
+    fn added(&self) -> Option<Added> {
+        *self.added.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Buffers on this device, of an earlier task if there are some.
@@ -301,6 +309,16 @@ impl PreparedStage for GpuStage {
 
     fn restore(&self, batch: &RecordBatch) -> Result<Partial> {
         self.shared.cpu.restore(batch)
+    }
+
+    fn group_ids(&self) -> Option<String> {
+        let beside = self.shared.cpu.group_ids();
+        match self.shared.added() {
+            Some(added) => {
+                Some(format!("on the gpu {added}{}", beside.map(|text| format!("; {text}")).unwrap_or_default()))
+            }
+            None => beside,
+        }
     }
 
     fn notice(&self) -> Notice {
@@ -490,6 +508,7 @@ impl GpuTask {
                     }
                 };
                 self.shared.groups.fetch_max(self.room.groups(), Ordering::Relaxed);
+                *self.shared.added.lock().unwrap_or_else(PoisonError::into_inner) = self.room.latest;
                 Ok(given)
             }
         }
