@@ -44,7 +44,6 @@ fn main(
 #if LOCAL
     // All invocations come by here.
     workgroupBarrier();
-    is_local = false;
     for (var group = local; group < number(LOCAL_GROUPS); group += TILE) {
         gather(group * number(STRIDE));
     }

@@ -18,6 +18,7 @@ mod common;
 mod engine;
 mod groups;
 mod kept;
+mod moving;
 mod refusals;
 mod rows;
 mod shaders;

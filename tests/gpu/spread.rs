@@ -70,7 +70,7 @@ fn of_values() -> Vec<Aggregate> {
 }
 
 #[test]
-fn groups_that_have_no_room_near_by_are_added_to_the_others() {
+fn groups_that_have_no_room_near_by_are_added_up_elsewhere() {
     let mut random = Random::new(5);
     let batch = skewed(&mut random, 30_000, 9000);
     // The keys are numbers of a small range, and no column at all.

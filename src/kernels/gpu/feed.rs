@@ -47,6 +47,18 @@ pub(super) enum Squares {
     Float { odd: usize, number: usize },
 }
 
+/// What becomes of slots when copies are added together, as `shaders/state_place.wgsl` reads it: what, the first, and how many.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gather(pub(super) u32, pub(super) usize, pub(super) usize);
+
+impl Gather {
+    pub(super) const SUM: u32 = 0;
+    /// The numbers of the header that say which slots.
+    pub(super) const FLOAT_SUM: u32 = 1;
+    pub(super) const MOST: u32 = 2;
+    pub(super) const FLAGS: u32 = 3;
+}
+
 /// What an aggregate takes from its feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
@@ -171,33 +183,29 @@ impl Feed {
         Ok(())
     }
 
-    /// How the slots of a copy are added to those of the group at `at`, after one of the passes over all rows.
-    pub(super) fn gathers(&self, pass: usize, slot_bits: usize) -> Vec<String> {
-        let sum = |first: usize, slots: usize| format!("gather_sum(at + {first}u, at + {}u);", first + slots);
-        let floats = |number: usize| {
-            let first = format!("at + number({number}u)");
-            format!("gather_sum({first}, {first} + number({}u));", number + 1)
-        };
-        let mut lines = Vec::new();
+    /// What becomes of the slots of copies when they are added together, after one of the passes over all rows.
+    pub(super) fn gathers(&self, pass: usize, slot_bits: usize) -> Vec<Gather> {
+        let mut all = Vec::new();
         if pass == 0 {
-            lines.extend((self.seen != ROWS).then(|| sum(self.seen, 1)));
+            all.extend((self.seen != ROWS).then_some(Gather(Gather::SUM, self.seen, 1)));
             match self.sum {
-                Some(Sum::Whole { first, limbs }) => lines.push(sum(first, limbs)),
+                Some(Sum::Whole { first, limbs }) => all.push(Gather(Gather::SUM, first, limbs)),
                 Some(Sum::Float { flags, number }) => {
-                    lines.extend([format!("gather_flags(at + {flags}u);"), floats(number)]);
+                    all.extend([Gather(Gather::FLAGS, flags, 1), Gather(Gather::FLOAT_SUM, number, number + 1)]);
                 }
                 None => {}
             }
             match self.squares {
-                Some(Squares::Whole { first, limbs }) => lines.push(sum(first, limbs)),
-                Some(Squares::Float { odd, number }) => lines.extend([sum(odd, 1), floats(number)]),
+                Some(Squares::Whole { first, limbs }) => all.push(Gather(Gather::SUM, first, limbs)),
+                Some(Squares::Float { odd, number }) => {
+                    all.extend([Gather(Gather::SUM, odd, 1), Gather(Gather::FLOAT_SUM, number, number + 1)]);
+                }
                 None => {}
             }
         }
         let slots = self.kind().map_or(0, |kind| kind.slots(slot_bits));
-        let extremes = [self.min, self.max].into_iter().flatten().flat_map(|slot| slot..slot + slots);
-        lines.extend(extremes.map(|slot| format!("gather_greatest(at + {slot}u);")));
-        lines
+        all.extend([self.min, self.max].into_iter().flatten().map(|first| Gather(Gather::MOST, first, slots)));
+        all
     }
 
     fn write_sums(&self, writer: &mut Writer<'_>, value: &Value) {

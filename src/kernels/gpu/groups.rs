@@ -7,7 +7,7 @@
 
 use super::code::{Refusal, Value, Writer};
 use super::columns::{Columns, Source};
-use super::feed::{Feed, Part, Squares, Sum, part};
+use super::feed::{Feed, Gather, Part, Squares, Sum, part};
 use super::kept::KeptPlan;
 use super::kind::Kind;
 use super::plan::{key_value, words_of};
@@ -194,7 +194,7 @@ impl GroupPlan {
         let mut take = |spread: Spread| -> Result<Vec<Shader>, Refusal> {
             let shader = |pass| -> Result<Shader, Refusal> {
                 let code = self.take_code(stage, columns, (hashed, spread), (pass, tier))?;
-                let functions = code + &self.gather_code(pass, tier);
+                let functions = if spread == Spread::One { code } else { code + &self.gather_code(pass, tier) };
                 let bindings = if hashed { vec![3, 5, 6] } else { vec![6] };
                 Ok(Shader { operation: Operation::Take, bindings, hashed, spread, functions, ..Shader::default() })
             };
@@ -208,19 +208,19 @@ impl GroupPlan {
         Ok(Take { one, local, copied, fold: (0..passes).map(fold).collect() })
     }
 
-    /// The code that adds what copies have of the group at a place to it, after one of the passes.
+    /// What becomes of slots when copies are added together, after one of the passes.
     fn gather_code(&self, pass: usize, tier: Tier) -> String {
-        let mut lines = Vec::new();
+        let mut all = Vec::new();
         if pass == 0 {
-            lines.extend([
-                format!("gather_greatest(at + {FIRST}u);"),
-                format!("gather_sum(at + {ROWS}u, at + {}u);", ROWS + 1),
-            ]);
+            all.extend([Gather(Gather::MOST, FIRST, 1), Gather(Gather::SUM, ROWS, 1)]);
         }
         for feed in self.feeds.iter().filter(|feed| pass < feed.passes(tier.slot_bits())) {
-            lines.extend(feed.gathers(pass, tier.slot_bits()));
+            all.extend(feed.gathers(pass, tier.slot_bits()));
         }
-        format!("fn gather(at: u32) {{\n    {}\n}}\n", lines.join("\n    "))
+        let text = |&Gather(what, first, count): &Gather| format!("vec3<u32>({what}u, {first}u, {count}u)");
+        let (count, all) = (all.len(), all.iter().map(text).collect::<Vec<_>>().join(", "));
+        let array = format!("array<vec3<u32>, {count}>");
+        format!("const GATHERS: u32 = {count}u;\nvar<private> gathers: {array} = {array}({all});\n")
     }
 
     /// The code that takes a row into its group, in one of the passes over all rows.
@@ -237,11 +237,9 @@ impl GroupPlan {
             Some(keys) if !hashed => write_number(&mut writer, stage, keys)?,
             _ => "found".to_owned(),
         };
-        writer.line(&format!("if {group} >= number(GROUPS_MAX) {{ atomicStore(&status[FULL], 1u); return; }}"));
+        let most = if spread == Spread::Local { "LOCAL_GROUPS" } else { "GROUPS_MAX" };
+        writer.line(&format!("if {group} >= number({most}) {{ atomicStore(&status[FULL], 1u); return; }}"));
         writer.line(&format!("let at = {group} * number(STRIDE);"));
-        if spread == Spread::Local {
-            writer.line(&format!("is_local = {group} < number(LOCAL_GROUPS);"));
-        }
         if pass == 0 {
             writer.line(&format!("keep_32(at + {FIRST}u, ~row);"));
             writer.line(&format!("count(at + {ROWS}u);"));

@@ -7,7 +7,8 @@ use super::on_cpu;
 use super::part::{LEFT_BYTES_MAX, Part, Parts};
 use crate::error::Result;
 use crate::kernels::Kept;
-use crate::kernels::gpu::stage::{Shared, gathered_bytes};
+use crate::kernels::gpu::stage::Shared;
+use crate::kernels::gpu::task::gathered_bytes;
 
 /// Bytes that a batch counts as at least: what it takes to run it again is not only its rows.
 const BATCH_BYTES_MIN: u64 = 64 << 10;
