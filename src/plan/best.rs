@@ -1,25 +1,9 @@
 //! What of groups that are kept is looked at: where the first few by an order are all that anybody takes of them, the rest
 //! need not come out.
 
-use serde::{Deserialize, Serialize};
-
 use super::QueryPlan;
-use super::keep::Span;
+use super::keep::{Best, Span};
 use super::stage::{End, SortKey, Stage, StageId, StageInput, Step};
-
-/// The rows of a stage that are taken: the first by an order, of which this is what is compared first. To give others, too,
-/// does no harm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Best {
-    /// How many are taken.
-    pub rows: usize,
-    /// The column that is compared first, by index.
-    pub column: usize,
-    /// Largest first.
-    pub descending: bool,
-    /// Nulls before all values; else after them.
-    pub nulls_first: bool,
-}
 
 /// Tells stages that keep groups for good when only the first few of these are taken.
 pub(super) fn tell(plan: &mut QueryPlan) {

@@ -4,10 +4,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::best::Best;
 use super::fuse::QueryPlan;
 use super::initial::Initial;
-use super::keep::Keep;
+use super::keep::{Best, Keep};
 use super::logical::{FoldWindowsDescribed, LogicalPlan, MapInput, Over, Remember};
 use super::operator::{Memory, Operator};
 use super::stage::{End, Join, JoinKind, NamedExpr, Registry, SortKey, Stage, StageInput, Step};

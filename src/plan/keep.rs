@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::best::Best;
 use super::initial::Initial;
 use super::operator::{self, Operator};
 use super::stage::NamedExpr;
@@ -44,6 +43,20 @@ pub struct Keep {
     pub best: Option<Best>,
     /// The watermarks that say how far event time has come.
     pub watermarks: Vec<WatermarkId>,
+}
+
+/// The rows of a stage that are taken: the first by an order, of which this is what is compared first. To give others, too,
+/// does no harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Best {
+    /// How many are taken.
+    pub rows: usize,
+    /// The column that is compared first, by index.
+    pub column: usize,
+    /// Largest first.
+    pub descending: bool,
+    /// Nulls before all values; else after them.
+    pub nulls_first: bool,
 }
 
 impl Keep {

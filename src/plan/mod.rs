@@ -13,7 +13,7 @@ mod analyze_keep;
 mod analyze_state;
 mod analyze_streams;
 pub mod asof;
-pub mod best;
+mod best;
 mod bounds;
 pub mod codes;
 pub mod explain;

@@ -3,7 +3,7 @@
 use pelton::expr::{Aggregate, col, len};
 use pelton::kernels::cpu::CpuBackend;
 use pelton::kernels::gpu::{Fault, Faults, GpuBackend, Tier, Wish};
-use pelton::kernels::{Backend, StageTask};
+use pelton::kernels::{Backend, Moment, StageTask};
 use pelton::plan::stage::{Registry, Stage};
 
 use crate::common::{Range, assert_batches_equal, ranged_batch};
@@ -64,8 +64,7 @@ fn rows_that_are_on_their_way_are_waited_for_before_anything_is_told() {
     let gpu = GpuBackend::open(Wish { rows_max: Some(100), ..wish(&adapter, Tier::Portable) }).unwrap().strict();
     let batch = ranged_batch(3, 1050, &narrow_schema(&NAMES), 0.1, Range::Tame);
     for stage in stages() {
-        let mut task =
-            gpu.prepare_stage(&stage, &Registry::default()).unwrap().begin_task(&Default::default()).unwrap();
+        let mut task = gpu.prepare_stage(&stage, &Registry::default()).unwrap().begin_task(&Moment::default()).unwrap();
         task.push(&batch).unwrap();
         assert_eq!(task.flow(), None, "some rows are on their way");
         // The CPU takes rows in behind them.

@@ -54,12 +54,23 @@ pub struct GpuTask {
     cpu_has_rows: bool,
 }
 
-/// A batch on its way.
-struct Flight {
+/// Rows that were submitted.
+struct Submitted {
     worker: Worker,
     pipelines: Arc<Pipelines>,
     gathered: Gathered,
     begun: Begun,
+}
+
+/// Rows that were not, and the device that is in trouble.
+struct Failed {
+    trouble: Trouble,
+    device: Option<Arc<Device>>,
+}
+
+/// A batch on its way.
+struct Flight {
+    submitted: Submitted,
     pieces: Vec<RecordBatch>,
     bytes: u64,
     way: OnItsWay,
@@ -211,8 +222,7 @@ impl GpuTask {
             }
         };
         let mut submitted = self.submit(&pieces, bytes);
-        if let (Err((_, Some(device))), false) = (&submitted, self.flights.is_empty()) {
-            let device = Arc::clone(device);
+        if let (Err(Failed { device: Some(device), .. }), false) = (&submitted, self.flights.is_empty()) {
             self.land_all()?;
             // The trouble may have been that of a batch before.
             if device.is_lost() {
@@ -220,11 +230,11 @@ impl GpuTask {
             }
         }
         match submitted {
-            Ok((worker, pipelines, gathered, begun)) => {
-                self.flights.push_back(Flight { worker, pipelines, gathered, begun, pieces, bytes, way });
+            Ok(submitted) => {
+                self.flights.push_back(Flight { submitted, pieces, bytes, way });
                 Ok(())
             }
-            Err((trouble, device)) => {
+            Err(Failed { trouble, device }) => {
                 drop(way);
                 self.land_all()?;
                 self.fall_back(&trouble, device.as_deref(), &pieces)
@@ -232,22 +242,17 @@ impl GpuTask {
         }
     }
 
-    /// Packs rows and submits them. In trouble, it tells on which device.
-    #[expect(clippy::type_complexity, reason = "the parts of a flight, and of its failing")]
-    fn submit(
-        &mut self,
-        pieces: &[RecordBatch],
-        bytes: u64,
-    ) -> Result<(Worker, Arc<Pipelines>, Gathered, Begun), (Trouble, Option<Arc<Device>>)> {
+    /// Packs rows and submits them.
+    fn submit(&mut self, pieces: &[RecordBatch], bytes: u64) -> Result<Submitted, Failed> {
         let pipelines = self.shared.pipelines();
         let device = Arc::clone(pipelines.device());
         if device.is_lost() {
-            return Err((Trouble::Lost("and no other could be opened".to_owned()), None));
+            return Err(Failed { trouble: Trouble::Lost("and no other could be opened".to_owned()), device: None });
         }
         let mut worker = self.shared.worker(&device);
         match self.begin(&mut worker, &pipelines, pieces, bytes) {
-            Ok((gathered, begun)) => Ok((worker, pipelines, gathered, begun)),
-            Err(trouble) => Err((trouble, Some(device))),
+            Ok((gathered, begun)) => Ok(Submitted { worker, pipelines, gathered, begun }),
+            Err(trouble) => Err(Failed { trouble, device: Some(device) }),
         }
     }
 
@@ -298,7 +303,8 @@ impl GpuTask {
     /// Waits for the first batch that is on its way, and hands it over.
     fn land(&mut self) -> Result<()> {
         let Some(flight) = self.flights.pop_front() else { return Ok(()) };
-        let Flight { mut worker, pipelines, gathered, begun, pieces, bytes, way } = flight;
+        let Flight { submitted, pieces, bytes, way } = flight;
+        let Submitted { mut worker, pipelines, gathered, begun } = submitted;
         let given = self.end(&mut worker, &pipelines, &gathered, begun);
         drop(way);
         match given {

@@ -1,5 +1,5 @@
 //! The best groups of those that are kept, picked on the device, where the reader of a stage takes no others
-//! ([`crate::plan::best`]): which value they are ranked by, what the shaders are asked, and what comes back.
+//! (`plan/best.rs`): which value they are ranked by, what the shaders are asked, and what comes back.
 //!
 //! Ranks are no finer than the order of what comes out, so that ties are in, and the host's sort tells them apart as ever.
 //! If a total could be out of range, or too many groups are equal, nothing is picked and all groups come back.
@@ -14,8 +14,7 @@ use crate::kernels::gpu::feed::{Part, Sum};
 use crate::kernels::gpu::groups::ROWS;
 use crate::kernels::gpu::kind::Kind;
 use crate::kernels::gpu::shader::{Operation, Shader};
-use crate::plan::best::Best;
-use crate::plan::keep::Keep;
+use crate::plan::keep::{Best, Keep};
 
 /// Groups that are picked at most: what is more had better come back as a whole.
 const ROWS_MAX: usize = 1 << 16;
@@ -146,8 +145,8 @@ impl BestPlan {
                     slots.map_or((ROWS, 0, 1), |slots| (slots.sum.first, slots.sum.limbs, slots.grid));
                 (FLOAT, first, 2 * limbs, [word(flags), INFINITE.saturating_sub(grid)])
             }
-            (Part::Min, _) => self.extreme(feed.min, feed.kind(), true),
-            (Part::Max, _) => self.extreme(feed.max, feed.kind(), false),
+            (Part::Min, _) => extreme(feed.min, feed.kind(), true),
+            (Part::Max, _) => extreme(feed.max, feed.kind(), false),
             _ => (COUNT, feed.seen, 2, [0, 0]),
         };
         let seen = if what == COUNT || feed.seen == ROWS { NEVER_NULL } else { word(feed.seen) };
@@ -166,17 +165,17 @@ impl BestPlan {
         }
         Question { head, items, room, words: layout.words() }
     }
+}
 
-    /// What, first slot, words, and what else there is to know of an extreme.
-    fn extreme(&self, slot: Option<usize>, kind: Option<Kind>, is_least: bool) -> (u32, usize, usize, [u32; 2]) {
-        let float = match kind {
-            Some(Kind::F32) => 1,
-            Some(Kind::F64) => 2,
-            _ => 0,
-        };
-        let words = kind.map_or(1, Kind::words);
-        (EXTREME, slot.unwrap_or(ROWS), words, [u32::from(is_least), float])
-    }
+/// What, first slot, words, and what else there is to know of an extreme.
+fn extreme(slot: Option<usize>, kind: Option<Kind>, is_least: bool) -> (u32, usize, usize, [u32; 2]) {
+    let float = match kind {
+        Some(Kind::F32) => 1,
+        Some(Kind::F64) => 2,
+        _ => 0,
+    };
+    let words = kind.map_or(1, Kind::words);
+    (EXTREME, slot.unwrap_or(ROWS), words, [u32::from(is_least), float])
 }
 
 /// Bits, with the sign, that a sum may take and fits its type for certain.
