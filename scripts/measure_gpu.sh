@@ -22,7 +22,7 @@ build() {
     mkdir -p "$folder"
     # What is measured is built of what Pelton is built of.
     cp Cargo.lock crates/measure_gpu/
-    cargo build --manifest-path "$manifest" --profile "$profile" --bins
+    # Programs are built with tests.
     cargo test --manifest-path "$manifest" --profile "$profile" --no-run --message-format=json-render-diagnostics \
         > "$folder/built.json"
     built=$(sed -n 's/.*"name":"gpu".*"executable":"\([^"]*\)".*/\1/p' "$folder/built.json" | tail -1)
