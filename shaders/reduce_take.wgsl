@@ -1,7 +1,7 @@
 // Keyed reduce, last step: each row is added to what its group holds.
 //
 // Bindings: 3 `tickets`, 5 `groups` of the steps before (only if groups are found by hashing); 6 `state`: what the groups
-//           hold, group by group.
+//           hold, group by group (`state_place`).
 // Tier: all.
 
 #if HASHED
@@ -12,14 +12,22 @@
 @compute @workgroup_size(TILE)
 fn main(
     @builtin(global_invocation_id) global: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
 #if HASHED
-    if atomicLoad(&status[FULL]) != 0u {
-        return;
-    }
+    let end = select(rows(), 0u, atomicLoad(&status[FULL]) != 0u);
+#else
+    let end = rows();
 #endif
-    for (var row = global.x; row < rows(); row += workgroups.x * TILE) {
+#if LOCAL
+    copy_at = (local % number(COPIES)) * number(TABLE_SIZE);
+#endif
+#if COPIED
+    copy_at = (workgroup.x % number(COPIES)) * number(TABLE_SIZE);
+#endif
+    for (var row = global.x; row < end; row += workgroups.x * TILE) {
 #if HASHED
         let slot = tickets[row];
         if slot != NO_GROUP {
@@ -33,4 +41,11 @@ fn main(
             failed = false;
         }
     }
+#if LOCAL
+    // All invocations come by here.
+    workgroupBarrier();
+    for (var group = local; group < number(LOCAL_GROUPS); group += TILE) {
+        gather(group * number(STRIDE));
+    }
+#endif
 }

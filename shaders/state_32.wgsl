@@ -1,12 +1,11 @@
 // What groups hold, in slots of 32 bits: sums as limbs with carries, and the largest number met.
 //
-// Bindings: 6 `state`: all zero before the first row; the slots of a group lie side by side.
 // Tier: those without 64-bit atomics.
 // Algorithm: each limb is added by itself; what wraps is carried on, so that the limbs together are the sum modulo a
 // power of two, in whatever order the rows come. Minima are kept as the largest complement. A number of more than one
 // word needs one pass a word over all rows: the largest high word first, then the largest of the next one beside it.
 
-@group(0) @binding(6) var<storage, read_write> state: array<atomic<u32>>;
+alias Slot = u32;
 
 // Slots of a number of 64 bits.
 const SLOTS_OF_64: u32 = 2u;
@@ -16,7 +15,7 @@ fn add_word(first: u32, end: u32, word: u32) {
     var at = first;
     var add = word;
     while add != 0u && at < end {
-        let old = atomicAdd(&state[at], add);
+        let old = slot_add(at, add);
         add = select(0u, 1u, old + add < old);
         at++;
     }
@@ -26,27 +25,27 @@ fn take_word(first: u32, end: u32, word: u32) {
     var at = first;
     var less = word;
     while less != 0u && at < end {
-        let old = atomicSub(&state[at], less);
+        let old = slot_take(at, less);
         less = select(0u, 1u, old < less);
         at++;
     }
 }
 
 fn count(at: u32) {
-    atomicAdd(&state[at], 1u);
+    slot_add(at, 1u);
 }
 
 // The largest of numbers of one word.
 fn keep_32(at: u32, rank: u32) {
-    atomicMax(&state[at], rank);
+    slot_max(at, rank);
 }
 
 // The same for more words, the highest one in the first slot: each pass knows those of the passes before.
 fn keep_64(at: u32, rank: vec2<u32>, pass_number: u32) {
     if pass_number == 0u {
-        atomicMax(&state[at], rank.y);
+        slot_max(at, rank.y);
     } else if atomicLoad(&state[at]) == rank.y {
-        atomicMax(&state[at + 1u], rank.x);
+        slot_max(at + 1u, rank.x);
     }
 }
 
@@ -88,5 +87,5 @@ fn sum_shifted(first: u32, end: u32, magnitude: vec2<u32>, shift: u32, negative:
 }
 
 fn flag(at: u32, bits: u32) {
-    atomicOr(&state[at], bits);
+    slot_or(at, bits);
 }

@@ -1,9 +1,8 @@
 // What groups hold, in slots of 64 bits: the twin of `state_32.wgsl`, with half as many additions and passes.
 //
-// Bindings: 6 `state`: all zero before the first row; the slots of a group lie side by side.
 // Tier: 64-bit integers and atomics.
 
-@group(0) @binding(6) var<storage, read_write> state: array<atomic<u64>>;
+alias Slot = u64;
 
 // Slots of a number of 64 bits.
 const SLOTS_OF_64: u32 = 1u;
@@ -12,7 +11,7 @@ fn add_word(first: u32, end: u32, word: u64) {
     var at = first;
     var add = word;
     while add != 0lu && at < end {
-        let old = atomicAdd(&state[at], add);
+        let old = slot_add(at, add);
         add = select(0lu, 1lu, old + add < old);
         at++;
     }
@@ -22,31 +21,31 @@ fn take_word(first: u32, end: u32, word: u64) {
     var at = first;
     var less = word;
     while less != 0lu && at < end {
-        let old = atomicSub(&state[at], less);
+        let old = slot_take(at, less);
         less = select(0lu, 1lu, old < less);
         at++;
     }
 }
 
 fn count(at: u32) {
-    atomicAdd(&state[at], 1lu);
+    slot_add(at, 1lu);
 }
 
 fn keep_32(at: u32, rank: u32) {
-    atomicMax(&state[at], u64(rank));
+    slot_max(at, u64(rank));
 }
 
 fn keep_64(at: u32, rank: vec2<u32>, pass_number: u32) {
     if pass_number == 0u {
-        atomicMax(&state[at], wide(rank));
+        slot_max(at, wide(rank));
     }
 }
 
 fn keep_128(at: u32, rank: vec4<u32>, pass_number: u32) {
     if pass_number == 0u {
-        atomicMax(&state[at], wide(rank.zw));
+        slot_max(at, wide(rank.zw));
     } else if atomicLoad(&state[at]) == wide(rank.zw) {
-        atomicMax(&state[at + 1u], wide(rank.xy));
+        slot_max(at + 1u, wide(rank.xy));
     }
 }
 
@@ -82,5 +81,5 @@ fn sum_shifted(first: u32, end: u32, magnitude: vec2<u32>, shift: u32, negative:
 }
 
 fn flag(at: u32, bits: u32) {
-    atomicOr(&state[at], u64(bits));
+    slot_or(at, u64(bits));
 }

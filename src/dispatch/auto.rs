@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::auto_state::{AutoKept, StateChooser};
 use super::chooser::{Choice, Chooser, Costs, Side, Work};
 use super::search::{Machine, Search};
 use crate::clock::{Clock, SystemClock};
@@ -19,7 +20,7 @@ use crate::kernels::{
     AddedCuts, Backend, DeviceChoice, Findings, Flow, Kept, Moment, Notice, Partial, Partitions, PreparedStage,
     Sighting, StageTask,
 };
-use crate::plan::stage::{Registry, Stage};
+use crate::plan::stage::{End, Registry, Stage};
 
 /// The backend's name.
 pub(super) const NAME: &str = "cpu or gpu";
@@ -41,7 +42,7 @@ impl AutoBackend {
         Self { search }
     }
 
-    fn stage(&self, stage: &Stage, registry: &Registry) -> Result<AutoStage> {
+    pub(super) fn stage(&self, stage: &Stage, registry: &Registry) -> Result<AutoStage> {
         let shared = Shared {
             stage: stage.clone(),
             registry: registry.clone(),
@@ -66,7 +67,14 @@ impl AutoBackend {
         let both = Both::new(prepared, machine);
         let adapter = machine.backend.adapter();
         let is_faster = |&size: &u32| both.lock().peek(both.work(1 << size)).side == Side::Gpu;
-        match SIZES_TOLD.into_iter().find(is_faster) {
+        let kept = match (&stage.end, both.gpu.kept_refusal()) {
+            (End::Keep(_), Some(reason)) => {
+                format!("; what is kept from batch to batch is on the cpu, because {reason}")
+            }
+            (End::Keep(_), None) => "; what is kept from batch to batch is where that is faster".to_owned(),
+            _ => String::new(),
+        };
+        let outlook = match SIZES_TOLD.into_iter().find(is_faster) {
             Some(size) => format!(
                 "whichever is faster: by calibrated rates {adapter} is from about {} rows a piece on, and what is measured counts more",
                 1_u64 << size
@@ -74,7 +82,8 @@ impl AutoBackend {
             None => format!(
                 "whichever is faster: by calibrated rates {adapter} is not, however many rows there are, and what is measured counts more"
             ),
-        }
+        };
+        outlook + &kept
     }
 }
 
@@ -93,17 +102,17 @@ impl Backend for AutoBackend {
 }
 
 /// A stage that may run on either.
-struct AutoStage {
+pub(super) struct AutoStage {
     /// What there is as long as no GPU has been found.
     cpu: Arc<dyn PreparedStage>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     stage: Stage,
     registry: Registry,
     search: Search,
-    clock: SystemClock,
+    pub(super) clock: SystemClock,
     /// Rows that came before a GPU was looked for.
     rows: AtomicU64,
     /// None inside if there is no GPU, or none that runs the stage.
@@ -112,10 +121,12 @@ struct Shared {
 }
 
 /// The stage on the device that was found, which has the CPU beside it.
-struct Both {
-    gpu: GpuStage,
+pub(super) struct Both {
+    pub(super) gpu: GpuStage,
     bits: u64,
     chooser: Mutex<Chooser>,
+    /// Where what is kept is to lie.
+    pub(super) state: Mutex<StateChooser>,
     /// Rows of the task that was done last, at most one span; 0 before there was one.
     expected: AtomicUsize,
     /// Whether the device has run the stage: the first time, shaders are compiled.
@@ -127,11 +138,12 @@ impl Both {
         let traffic = gpu.traffic();
         let (cpu, device) = costs(&traffic, machine);
         let chooser = Mutex::new(Chooser::new(cpu, device));
+        let state = Mutex::new(StateChooser::new(machine, gpu.picks_first()));
         let (expected, is_warm) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { gpu, bits: traffic.bits_up, chooser, expected, is_warm }
+        Self { gpu, bits: traffic.bits_up, chooser, state, expected, is_warm }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Chooser> {
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Chooser> {
         self.chooser.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -160,7 +172,7 @@ fn costs(traffic: &Traffic, machine: &Machine) -> (Costs, Costs) {
 
 impl Shared {
     /// Both devices, once there are both.
-    fn both(&self) -> Option<&Both> {
+    pub(super) fn both(&self) -> Option<&Both> {
         if self.both.get().is_none() {
             let found = self.search.found()?;
             let prepare = |machine: &Machine| {
@@ -190,6 +202,11 @@ impl Shared {
         told.predicted_ms += 1e3 * choice.expected_of(choice.side);
         told.measured_ms += 1e3 * seconds;
         told.reason = reason(choice, work);
+    }
+
+    /// What is kept lies on this side.
+    pub(super) fn tell_state(&self, text: String) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).state = text;
     }
 
     /// The stage that makes one of what tasks gave: any can, but the one that began them has their tables back.
@@ -255,7 +272,7 @@ impl PreparedStage for AutoStage {
     }
 
     fn keep(&self) -> Result<Box<dyn Kept>> {
-        self.cpu.keep()
+        Ok(Box::new(AutoKept::new(self.cpu.keep()?, Arc::clone(&self.shared))))
     }
 
     fn merge(&self, partials: Vec<Partial>) -> Result<Partitions> {
@@ -279,7 +296,7 @@ impl PreparedStage for AutoStage {
     }
 
     fn group_ids(&self) -> Option<String> {
-        self.shared.both.get().and_then(Option::as_ref).map_or(&*self.cpu, |both| both.gpu.beside()).group_ids()
+        self.shared.both.get().and_then(Option::as_ref).map_or(&*self.cpu, |both| &both.gpu).group_ids()
     }
 
     fn notice(&self) -> Notice {

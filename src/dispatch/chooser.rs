@@ -160,6 +160,11 @@ impl Chooser {
         Choice { side, expected, measured, is_trial, class }
     }
 
+    /// What is known of a piece of work that this device is given, whatever would be chosen.
+    pub(super) fn given(&self, side: Side, work: Work) -> Choice {
+        Choice { side, is_trial: false, ..self.peek(work) }
+    }
+
     /// Chooses for a piece of work that is done next; [`Chooser::learn`] has to be told what came of it.
     pub(super) fn choose(&mut self, work: Work) -> Choice {
         let choice = self.peek(work);

@@ -7,6 +7,8 @@
 #[cfg(feature = "gpu")]
 mod auto;
 #[cfg(feature = "gpu")]
+mod auto_state;
+#[cfg(feature = "gpu")]
 mod calibration;
 #[cfg(feature = "gpu")]
 mod chooser;

@@ -13,6 +13,8 @@ use super::calibration::{self, Calibration};
 use super::pipelines;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Result;
+#[cfg(test)]
+use crate::kernels::gpu::Faults;
 use crate::kernels::gpu::{AdapterInfo, GpuBackend, Wish};
 
 /// A GPU, with what it can do.
@@ -59,9 +61,17 @@ impl Search {
     /// One that has found this adapter, on which pieces have few rows.
     #[cfg(test)]
     pub(super) fn found_for_test(adapter: String, rows_max: usize) -> Option<Self> {
+        Self::faulty_for_test(adapter, rows_max, Faults::default())
+    }
+
+    /// The same, with trouble made on purpose.
+    #[cfg(test)]
+    pub(super) fn faulty_for_test(adapter: String, rows_max: usize, faults: Faults) -> Option<Self> {
         let wish = Wish { adapter: Some(adapter), rows_max: Some(rows_max), ..Wish::default() };
         let search = Self::alone(None, false);
-        search.0.found.get_or_init(|| machine(wish, false).map_err(|error| error.to_string())).is_ok().then_some(search)
+        let faulty = |machine: Machine| Machine { backend: machine.backend.with_faults(faults), ..machine };
+        let found = || machine(wish, false).map(faulty).map_err(|error| error.to_string());
+        search.0.found.get_or_init(found).is_ok().then_some(search)
     }
 
     /// One that nobody has begun.

@@ -71,7 +71,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// The reason, in one sentence.
     fn supports(&self, stage: &Stage) -> Result<(), String>;
 
-    /// What of a stage that it supports it leaves to the CPU, if anything.
+    /// What of a stage that it supports it leaves to the CPU, if anything, or does by the way.
     fn leaves(&self, _stage: &Stage) -> Option<String> {
         None
     }
@@ -205,6 +205,9 @@ pub struct DeviceChoice {
     pub measured_ms: f64,
     /// Why, in one sentence: that of the latest choice.
     pub reason: String,
+    /// Where what is kept from batch to batch lies if that is chosen, and why, in one sentence.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub state: String,
 }
 
 /// What a backend wants people to know.

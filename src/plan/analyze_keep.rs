@@ -188,7 +188,7 @@ pub(super) fn keep(
         Span::Rows(_) => "rows",
     };
     let name = operator_name(name, kind, given)?;
-    let keep = Keep { name, keys, aggregates, span, ttl, initial, mode, watermarks };
+    let keep = Keep { name, keys, aggregates, span, ttl, initial, mode, best: None, watermarks };
     Ok(Node { op: Op::Keep { input, keep }, schema: Arc::new(Schema::new(fields)) })
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::fuse::QueryPlan;
 use super::initial::Initial;
+use super::keep::{Best, Keep};
 use super::logical::{FoldWindowsDescribed, LogicalPlan, MapInput, Over, Remember};
 use super::operator::{Memory, Operator};
 use super::stage::{End, Join, JoinKind, NamedExpr, Registry, SortKey, Stage, StageInput, Step};
@@ -164,14 +165,15 @@ fn describe_end(stage: &Stage, registry: &Registry) -> String {
         End::Reduce { keys, aggregates } if aggregates.is_empty() => format!("reduce by [{}]", named(keys)),
         End::Reduce { keys, aggregates } => format!("reduce by [{}] to {}", named(keys), list(aggregates)),
         End::Keep(keep) => format!(
-            "keep \"{}\" by [{}]: {} {}{}{}, {}",
+            "keep \"{}\" by [{}]: {} {}{}{}, {}{}",
             keep.name,
             named(&keep.keys),
             list(&keep.aggregates),
             keep.span,
             keep.ttl.map(|ttl| format!(", for {ttl:?} without rows")).unwrap_or_default(),
             begins(keep.initial.as_ref(), registry),
-            keep.mode
+            keep.mode,
+            taken(keep, &stage.output_schema)
         ),
         End::MapState(map) => {
             let name = registry.state_function(map.function).map_or("?", |(name, _)| name);
@@ -220,6 +222,14 @@ fn describe_end(stage: &Stage, registry: &Registry) -> String {
             format!("transform by {name}, a closure on the whole batch: runs on the CPU")
         }
     }
+}
+
+/// Which rows are taken, if not all are.
+fn taken(keep: &Keep, schema: &Schema) -> String {
+    let column = |best: &Best| schema.fields().get(best.column).map_or("?", |field| field.name().as_str()).to_owned();
+    let text =
+        |best: &Best| format!(", first {} by {}", best.rows, order(&column(best), best.descending, best.nulls_first));
+    keep.best.as_ref().map(text).unwrap_or_default()
 }
 
 /// What state begins with.

@@ -38,8 +38,25 @@ pub struct Keep {
     pub initial: Option<Initial>,
     /// Which rows come out.
     pub mode: OutputMode,
+    /// Which of these are taken, if not all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
     /// The watermarks that say how far event time has come.
     pub watermarks: Vec<WatermarkId>,
+}
+
+/// The rows of a stage that are taken: the first by an order, of which this is what is compared first. To give others, too,
+/// does no harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Best {
+    /// How many are taken.
+    pub rows: usize,
+    /// The column that is compared first, by index.
+    pub column: usize,
+    /// Largest first.
+    pub descending: bool,
+    /// Nulls before all values; else after them.
+    pub nulls_first: bool,
 }
 
 impl Keep {

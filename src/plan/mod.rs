@@ -13,6 +13,7 @@ mod analyze_keep;
 mod analyze_state;
 mod analyze_streams;
 pub mod asof;
+mod best;
 mod bounds;
 pub mod codes;
 pub mod explain;
@@ -43,5 +44,7 @@ use crate::error::Result;
 pub fn plan(outputs: &[Arc<LogicalPlan>]) -> Result<QueryPlan> {
     let nodes = analyze::analyze_all(outputs)?;
     let nodes = optimize::optimize(&share::shared_once(&nodes));
-    Ok(fuse::fuse(&nodes))
+    let mut plan = fuse::fuse(&nodes);
+    best::tell(&mut plan);
+    Ok(plan)
 }

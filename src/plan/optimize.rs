@@ -2,9 +2,10 @@
 //!
 //! 1. `push_filters`: a filter moves below a projection whose columns it does not need, so that fewer rows are
 //!    projected. Rows that are filtered out can then no longer raise an error in that projection.
-//! 2. `prune`: columns that nobody looks at are left behind at the source, so that filters and joins do not copy them.
+//! 2. `first_of_sorted`: the first rows of all rows in order are found without putting the others in order.
+//! 3. `prune`: columns that nobody looks at are left behind at the source, so that filters and joins do not copy them.
 //!
-//! Sources and caches are shared between branches and stay so: both rewrites stop there.
+//! Sources and caches are shared between branches and stay so: all rewrites stop there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub fn optimize(outputs: &[Arc<Node>]) -> Vec<Arc<Node>> {
 /// lives.
 type Rewritten = BTreeMap<*const Node, (Arc<Node>, Arc<Node>)>;
 
-/// Moves filters below projections. `done` keeps shared nodes shared.
+/// Moves filters below projections, and limits into sorts. `done` keeps shared nodes shared.
 fn push_filters(node: &Arc<Node>, done: &mut Rewritten) -> Arc<Node> {
     if let Some((_, rewritten)) = done.get(&Arc::as_ptr(node)) {
         return Arc::clone(rewritten);
@@ -40,7 +41,7 @@ fn push_filters(node: &Arc<Node>, done: &mut Rewritten) -> Arc<Node> {
         let below = rebuilt(node, &mut |input| push_filters(input, done));
         match swapped(&below) {
             Some(swapped) => push_filters(&Arc::new(swapped), done),
-            None => Arc::new(below),
+            None => Arc::new(first_of_sorted(below)),
         }
     };
     // What has been rewritten is met again below a filter that moved, and must not become another node.
@@ -66,6 +67,14 @@ fn swapped(node: &Node) -> Option<Node> {
         op: Op::Project { input: Arc::new(filter), columns: columns.clone() },
         schema: Arc::clone(&node.schema),
     })
+}
+
+/// `limit(sort(rows))` as a sort that keeps the first rows; anything else as it is.
+fn first_of_sorted(node: Node) -> Node {
+    let Op::Limit { input, rows } = &node.op else { return node };
+    let Op::Sort { input, by, limit } = &input.op else { return node };
+    let limit = Some(limit.map_or(*rows, |limit| limit.min(*rows)));
+    Node { op: Op::Sort { input: Arc::clone(input), by: by.clone(), limit }, schema: Arc::clone(&node.schema) }
 }
 
 /// The same operation over other inputs of the same schema.

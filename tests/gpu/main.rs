@@ -11,15 +11,18 @@
 )]
 
 mod auto;
+mod best;
 mod cached;
 #[path = "../common/mod.rs"]
 mod common;
 mod engine;
 mod groups;
 mod kept;
+mod moving;
 mod refusals;
 mod rows;
 mod shaders;
+mod spread;
 mod state;
 mod support;
 mod trouble;

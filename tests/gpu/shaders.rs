@@ -4,7 +4,7 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use pelton::expr::{col, len, lit};
 use pelton::kernels::gpu::{Tier, shaders};
 use pelton::plan::keep::OutputMode;
-use pelton::plan::logical::Over;
+use pelton::plan::logical::{Over, SortBy};
 use pelton::plan::stage::Stage;
 
 use crate::rows::{conditions, projections};
@@ -78,5 +78,10 @@ fn what_is_kept_on_a_device_is_valid() {
         for name in ["keep_firsts", "keep_merge", "keep_rows"] {
             assert_eq!(names.iter().filter(|one| **one == name).count(), Tier::ALL.len(), "{name}");
         }
+    }
+    let kept = Chain::new(&schema()).kept([col("u8")], aggregates, Over::Always, OutputMode::Complete);
+    let names = all_are_valid(&kept.first(3, [SortBy::from(col("f"))]).stages()[0]);
+    for name in ["best_rank", "best_digit", "best_bound", "best_pick"] {
+        assert!(names.contains(&name), "{name}");
     }
 }

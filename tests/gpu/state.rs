@@ -67,15 +67,15 @@ fn batches(rows: &[usize], seed: u64) -> Vec<RecordBatch> {
 }
 
 /// A stage with what it keeps.
-struct Life {
+pub(crate) struct Life {
     stage: Stage,
     prepared: Arc<dyn PreparedStage>,
-    kept: Box<dyn Kept>,
+    pub(crate) kept: Box<dyn Kept>,
     moment: Moment,
 }
 
 impl Life {
-    fn new(backend: &dyn Backend, stage: &Stage) -> Self {
+    pub(crate) fn new(backend: &dyn Backend, stage: &Stage) -> Self {
         backend.supports(stage).unwrap_or_else(|reason| panic!("{} refuses: {reason}", backend.name()));
         let prepared = backend.prepare(stage, &Registry::default()).unwrap();
         let kept = prepared.keep().unwrap();
@@ -83,7 +83,7 @@ impl Life {
     }
 
     /// What a batch gives.
-    fn run(&mut self, partitions: &[Vec<RecordBatch>]) -> Result<RecordBatch> {
+    pub(crate) fn run(&mut self, partitions: &[Vec<RecordBatch>]) -> Result<RecordBatch> {
         let time = self.moment.time + Duration::from_secs(1);
         self.moment = Moment { time, previous: Some(self.moment.time), ..self.moment };
         let mut partials = Vec::new();
@@ -128,7 +128,7 @@ fn same(one: &mut Life, other: &mut Life, partitions: &[Vec<RecordBatch>], what:
     }
 }
 
-fn tiny(wish: Wish) -> Wish {
+pub(crate) fn tiny(wish: Wish) -> Wish {
     Wish { rows_max: Some(150), groups_first: Some(1), ..wish }
 }
 

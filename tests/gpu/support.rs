@@ -12,7 +12,7 @@ use pelton::kernels::cpu::CpuBackend;
 use pelton::kernels::gpu::{GpuBackend, Tier, Wish, adapters};
 use pelton::kernels::reference_stage::ReferenceBackend;
 use pelton::plan::keep::OutputMode;
-use pelton::plan::logical::Over;
+use pelton::plan::logical::{Over, SortBy};
 use pelton::plan::stage::{Registry, SourceId, Stage};
 use pelton::plan::{LogicalPlan, plan};
 
@@ -36,6 +36,7 @@ pub(crate) fn wish(adapter: &str, tier: Tier) -> Wish {
 }
 
 /// A plan above rows of this schema.
+#[derive(Clone)]
 pub(crate) struct Chain(Arc<LogicalPlan>);
 
 impl Chain {
@@ -78,11 +79,27 @@ impl Chain {
         Self(Arc::new(LogicalPlan::Keep { input, name: None, keys, aggregates, over, ttl: None, initial: None, mode }))
     }
 
+    /// The first rows by an order.
+    pub(crate) fn first(self, rows: usize, by: impl IntoIterator<Item = SortBy>) -> Self {
+        Self(Arc::new(LogicalPlan::Sort { input: self.0, by: by.into_iter().collect(), limit: Some(rows) }))
+    }
+
+    /// All rows by an order, and the first of them.
+    pub(crate) fn sorted_first(self, rows: usize, by: impl IntoIterator<Item = SortBy>) -> Self {
+        let sorted = Arc::new(LogicalPlan::Sort { input: self.0, by: by.into_iter().collect(), limit: None });
+        Self(Arc::new(LogicalPlan::Limit { input: sorted, rows }))
+    }
+
+    /// All stages of the plan, in order.
+    pub(crate) fn stages(self) -> Vec<Stage> {
+        plan(&[self.0]).unwrap_or_else(|error| panic!("{error}")).stages
+    }
+
     /// The only stage of the plan.
     pub(crate) fn stage(self) -> Stage {
-        let mut plan = plan(&[self.0]).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(plan.stages.len(), 1);
-        plan.stages.remove(0)
+        let mut stages = self.stages();
+        assert_eq!(stages.len(), 1);
+        stages.remove(0)
     }
 }
 

@@ -10,6 +10,7 @@ use wgpu::{Backends, DeviceType, InstanceDescriptor, InstanceFlags};
 
 use super::cached::PipelineStore;
 use super::device::Device;
+use super::shader::Spread;
 use super::tier::Tier;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -110,6 +111,8 @@ pub struct Wish {
     /// Bytes of rows and groups that a task leaves with a device until they are taken into what is kept, if not as many as
     /// usual.
     pub left_bytes: Option<u64>,
+    /// Where what groups hold is added up, if not where it suits their number.
+    pub spread: Option<Spread>,
     /// Where compiled shaders are kept from run to run, if they are.
     pub pipelines: Option<Arc<dyn PipelineStore>>,
 }

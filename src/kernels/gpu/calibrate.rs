@@ -103,7 +103,7 @@ impl Bench<'_> {
             times.push(self.time(|| {
                 let mut encoder = self.encoder();
                 encoder.copy_buffer_to_buffer(&source, 0, &target, 0, 64);
-                self.device.submit_and_read(encoder, &target, 64, None).map(drop)
+                self.device.submit_and_read(encoder, &target, 64).map(drop)
             })?);
         }
         times.sort_unstable();
@@ -145,7 +145,7 @@ impl Bench<'_> {
             drop(view);
             let mut encoder = self.encoder();
             encoder.copy_buffer_to_buffer(&target, bytes - 4, &answer, 0, 4);
-            self.device.submit_and_read(encoder, &answer, 4, None).map(drop)
+            self.device.submit_and_read(encoder, &answer, 4).map(drop)
         })?;
         Ok((bytes, times))
     }
@@ -157,7 +157,7 @@ impl Bench<'_> {
         let times = self.times(|| {
             let mut encoder = self.encoder();
             encoder.copy_buffer_to_buffer(&source, 0, &answer, 0, bytes);
-            self.device.submit_and_read(encoder, &answer, bytes, None).map(drop)
+            self.device.submit_and_read(encoder, &answer, bytes).map(drop)
         })?;
         Ok((bytes, times))
     }
@@ -173,7 +173,7 @@ impl Bench<'_> {
                 encoder.copy_buffer_to_buffer(&source, 0, &target, 0, bytes);
             }
             encoder.copy_buffer_to_buffer(&target, 0, &answer, 0, 4);
-            self.device.submit_and_read(encoder, &answer, 4, None).map(drop)
+            self.device.submit_and_read(encoder, &answer, 4).map(drop)
         })?;
         Ok((2 * COPIES * bytes, times))
     }

@@ -51,6 +51,15 @@ pub(super) struct Pipeline {
     pub(super) bindings: Vec<u32>,
 }
 
+/// What has been submitted.
+#[derive(Debug)]
+pub(super) struct Submitted {
+    submission: wgpu::SubmissionIndex,
+    /// Whether buffers could be mapped, one after the other.
+    heard: Receiver<bool>,
+    mapped: usize,
+}
+
 impl Device {
     pub(super) fn open(
         adapter: &wgpu::Adapter,
@@ -133,33 +142,62 @@ impl Device {
         self.cached.iter().for_each(Cached::keep);
     }
 
-    /// Submits what has been recorded and waits until the buffer can be read; gives its first bytes as words.
-    pub(super) fn submit_and_read(
+    /// Submits what has been recorded; the first bytes of the answer are to be read when it is done, and whatever was sent may
+    /// be written anew.
+    pub(super) fn submit(
         &self,
         encoder: CommandEncoder,
-        buffer: &wgpu::Buffer,
-        bytes: u64,
-        time: Option<Duration>,
-    ) -> Result<Vec<u32>, Trouble> {
+        answer: (&wgpu::Buffer, u64),
+        sent: Option<&wgpu::Buffer>,
+    ) -> Submitted {
         let (told, heard) = channel();
-        encoder.map_buffer_on_submit(buffer, MapMode::Read, ..bytes, move |result| {
+        let sent_told = told.clone();
+        encoder.map_buffer_on_submit(answer.0, MapMode::Read, ..answer.1, move |result| {
             // Nobody may listen any more.
             let _ = told.send(result.is_ok());
         });
+        if let Some(sent) = sent {
+            encoder.map_buffer_on_submit(sent, MapMode::Write, .., move |result| {
+                let _ = sent_told.send(result.is_ok());
+            });
+        }
         let submission = self.queue.submit([encoder.finish()]);
-        let wait =
-            PollType::Wait { submission_index: Some(submission), timeout: Some(time.unwrap_or(ANSWER_TIME_MAX)) };
+        Submitted { submission, heard, mapped: 1 + usize::from(sent.is_some()) }
+    }
+
+    /// Waits until a submission is done; gives the first bytes of the answer as words.
+    pub(super) fn read(
+        &self,
+        submitted: &Submitted,
+        (buffer, bytes): (&wgpu::Buffer, u64),
+        time: Option<Duration>,
+    ) -> Result<Vec<u32>, Trouble> {
+        let submission_index = Some(submitted.submission.clone());
+        let wait = PollType::Wait { submission_index, timeout: Some(time.unwrap_or(ANSWER_TIME_MAX)) };
         if let Err(error) = self.device.poll(wait) {
             return Err(Trouble::Late(error.to_string()));
         }
         self.check()?;
-        self.mapped(&heard)?;
+        for _ in 0..submitted.mapped {
+            self.mapped(&submitted.heard)?;
+        }
         let words = {
             let view = buffer.get_mapped_range(..bytes).map_err(|error| Trouble::Rejected(error.to_string()))?;
             bytemuck::cast_slice::<u8, u32>(&view).to_vec()
         };
         buffer.unmap();
         Ok(words)
+    }
+
+    /// Submits what has been recorded and waits until the first bytes of a buffer can be read.
+    pub(super) fn submit_and_read(
+        &self,
+        encoder: CommandEncoder,
+        buffer: &wgpu::Buffer,
+        bytes: u64,
+    ) -> Result<Vec<u32>, Trouble> {
+        let submitted = self.submit(encoder, (buffer, bytes), None);
+        self.read(&submitted, (buffer, bytes), None)
     }
 
     /// Waits until all that was sent is there.

@@ -47,6 +47,18 @@ pub(super) enum Squares {
     Float { odd: usize, number: usize },
 }
 
+/// What becomes of slots when copies are added together, as `shaders/state_place.wgsl` reads it: what, the first, and how many.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gather(pub(super) u32, pub(super) usize, pub(super) usize);
+
+impl Gather {
+    pub(super) const SUM: u32 = 0;
+    /// The numbers of the header that say which slots.
+    pub(super) const FLOAT_SUM: u32 = 1;
+    pub(super) const MOST: u32 = 2;
+    pub(super) const FLAGS: u32 = 3;
+}
+
 /// What an aggregate takes from its feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
@@ -169,6 +181,31 @@ impl Feed {
         }
         writer.line("}");
         Ok(())
+    }
+
+    /// What becomes of the slots of copies when they are added together, after one of the passes over all rows.
+    pub(super) fn gathers(&self, pass: usize, slot_bits: usize) -> Vec<Gather> {
+        let mut all = Vec::new();
+        if pass == 0 {
+            all.extend((self.seen != ROWS).then_some(Gather(Gather::SUM, self.seen, 1)));
+            match self.sum {
+                Some(Sum::Whole { first, limbs }) => all.push(Gather(Gather::SUM, first, limbs)),
+                Some(Sum::Float { flags, number }) => {
+                    all.extend([Gather(Gather::FLAGS, flags, 1), Gather(Gather::FLOAT_SUM, number, number + 1)]);
+                }
+                None => {}
+            }
+            match self.squares {
+                Some(Squares::Whole { first, limbs }) => all.push(Gather(Gather::SUM, first, limbs)),
+                Some(Squares::Float { odd, number }) => {
+                    all.extend([Gather(Gather::SUM, odd, 1), Gather(Gather::FLOAT_SUM, number, number + 1)]);
+                }
+                None => {}
+            }
+        }
+        let slots = self.kind().map_or(0, |kind| kind.slots(slot_bits));
+        all.extend([self.min, self.max].into_iter().flatten().map(|first| Gather(Gather::MOST, first, slots)));
+        all
     }
 
     fn write_sums(&self, writer: &mut Writer<'_>, value: &Value) {

@@ -7,11 +7,11 @@
 
 use super::code::{Refusal, Value, Writer};
 use super::columns::{Columns, Source};
-use super::feed::{Feed, Part, Squares, Sum, part};
+use super::feed::{Feed, Gather, Part, Squares, Sum, part};
 use super::kept::KeptPlan;
 use super::kind::Kind;
 use super::plan::{key_value, words_of};
-use super::shader::{Operation, Shader, number};
+use super::shader::{Operation, Shader, Spread, number};
 use super::tier::Tier;
 use crate::expr::{TypedAggregate, TypedExpr};
 use crate::plan::stage::{End, NamedExpr, Stage};
@@ -44,10 +44,31 @@ pub(super) struct GroupPlan {
     pub(super) key_words: usize,
 }
 
-/// The shaders that take rows in: all of them once, and again for the lower words of minima and maxima.
+/// The shaders that take rows in: all of them once, and again for the lower words of minima and maxima; for each of the
+/// places where what groups hold may be added up.
 #[derive(Debug, Clone)]
 pub(super) struct Take {
-    pub(super) passes: Vec<Shader>,
+    one: Vec<Shader>,
+    local: Vec<Shader>,
+    copied: Vec<Shader>,
+    /// After each pass, if there are copies.
+    pub(super) fold: Vec<Shader>,
+}
+
+impl Take {
+    /// Those that add up there.
+    pub(super) fn passes(&self, spread: Spread) -> &[Shader] {
+        match spread {
+            Spread::One => &self.one,
+            Spread::Local => &self.local,
+            Spread::Copied => &self.copied,
+        }
+    }
+
+    fn shaders(&mut self) -> impl Iterator<Item = &mut Shader> {
+        let Self { one, local, copied, fold } = self;
+        one.iter_mut().chain(local).chain(copied).chain(fold)
+    }
 }
 
 /// A key whose values are whole numbers as they lie in a column.
@@ -120,7 +141,7 @@ impl GroupPlan {
             takes.push(take);
         }
         for take in takes {
-            shaders.extend(&mut take.passes);
+            shaders.extend(take.shaders());
         }
         if let Some(Ok(kept)) = &mut self.kept {
             shaders.extend(kept.shaders());
@@ -170,12 +191,36 @@ impl GroupPlan {
         passes: usize,
         tier: Tier,
     ) -> Result<Take, Refusal> {
-        let shader = |pass| -> Result<Shader, Refusal> {
-            let functions = self.take_code(stage, columns, hashed, (pass, tier))?;
-            let bindings = if hashed { vec![3, 5, 6] } else { vec![6] };
-            Ok(Shader { operation: Operation::Take, bindings, hashed, functions, ..Shader::default() })
+        let mut take = |spread: Spread| -> Result<Vec<Shader>, Refusal> {
+            let shader = |pass| -> Result<Shader, Refusal> {
+                let code = self.take_code(stage, columns, (hashed, spread), (pass, tier))?;
+                let functions = if spread == Spread::One { code } else { code + &self.gather_code(pass, tier) };
+                let bindings = if hashed { vec![3, 5, 6] } else { vec![6] };
+                Ok(Shader { operation: Operation::Take, bindings, hashed, spread, functions, ..Shader::default() })
+            };
+            (0..passes).map(shader).collect()
         };
-        Ok(Take { passes: (0..passes).map(shader).collect::<Result<_, _>>()? })
+        let (one, local, copied) = (take(Spread::One)?, take(Spread::Local)?, take(Spread::Copied)?);
+        let fold = |pass| {
+            let (operation, bindings, spread) = (Operation::Fold, vec![6], Spread::Copied);
+            Shader { operation, bindings, spread, functions: self.gather_code(pass, tier), ..Shader::default() }
+        };
+        Ok(Take { one, local, copied, fold: (0..passes).map(fold).collect() })
+    }
+
+    /// What becomes of slots when copies are added together, after one of the passes.
+    fn gather_code(&self, pass: usize, tier: Tier) -> String {
+        let mut all = Vec::new();
+        if pass == 0 {
+            all.extend([Gather(Gather::MOST, FIRST, 1), Gather(Gather::SUM, ROWS, 1)]);
+        }
+        for feed in self.feeds.iter().filter(|feed| pass < feed.passes(tier.slot_bits())) {
+            all.extend(feed.gathers(pass, tier.slot_bits()));
+        }
+        let text = |&Gather(what, first, count): &Gather| format!("vec3<u32>({what}u, {first}u, {count}u)");
+        let (count, all) = (all.len(), all.iter().map(text).collect::<Vec<_>>().join(", "));
+        let array = format!("array<vec3<u32>, {count}>");
+        format!("const GATHERS: u32 = {count}u;\nvar<private> gathers: {array} = {array}({all});\n")
     }
 
     /// The code that takes a row into its group, in one of the passes over all rows.
@@ -183,7 +228,7 @@ impl GroupPlan {
         &self,
         stage: &Stage,
         columns: &mut Columns,
-        hashed: bool,
+        (hashed, spread): (bool, Spread),
         (pass, tier): (usize, Tier),
     ) -> Result<String, Refusal> {
         let mut writer = Writer::new(&stage.input_schema, columns, "");
@@ -192,7 +237,8 @@ impl GroupPlan {
             Some(keys) if !hashed => write_number(&mut writer, stage, keys)?,
             _ => "found".to_owned(),
         };
-        writer.line(&format!("if {group} >= number(GROUPS_MAX) {{ atomicStore(&status[FULL], 1u); return; }}"));
+        let most = if spread == Spread::Local { "LOCAL_GROUPS" } else { "GROUPS_MAX" };
+        writer.line(&format!("if {group} >= number({most}) {{ atomicStore(&status[FULL], 1u); return; }}"));
         writer.line(&format!("let at = {group} * number(STRIDE);"));
         if pass == 0 {
             writer.line(&format!("keep_32(at + {FIRST}u, ~row);"));

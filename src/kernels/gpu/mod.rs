@@ -27,6 +27,7 @@ mod rows;
 mod shader;
 mod stage;
 mod stopwatch;
+mod task;
 mod tier;
 mod traffic;
 mod trouble;
@@ -37,10 +38,13 @@ use std::sync::Arc;
 pub use self::adapters::{AdapterInfo, Wish, adapters};
 pub use self::cached::PipelineStore;
 pub use self::calibrate::Rates;
+pub use self::kept::{StatePlace, StateWork};
 use self::plan::StagePlan;
+pub use self::shader::Spread;
+pub use self::stage::GpuStage;
 use self::stage::Holder;
-pub use self::stage::{GATHERED_BYTES_MAX, GpuStage, GpuTask, gathered_bytes};
 pub use self::stopwatch::Stopwatch;
+pub use self::task::{GATHERED_BYTES_MAX, GpuTask, gathered_bytes};
 pub use self::tier::Tier;
 pub use self::traffic::Traffic;
 use self::trouble::Record;
@@ -169,8 +173,13 @@ fn leaves(stage: &Stage, tier: Tier) -> Option<String> {
         End::Emit | End::Reduce { .. } => None,
         End::Keep(_) => {
             let plan = StagePlan::of(stage, tier).ok()?;
-            let reason = plan.kept()?.err()?;
-            return Some(format!("what is kept from batch to batch on the cpu, because {reason}"));
+            return match plan.kept()? {
+                Err(reason) => Some(format!("what is kept from batch to batch on the cpu, because {reason}")),
+                Ok(kept) => kept.best.as_ref().map(|best| match best {
+                    Ok(_) => "the first groups picked there".to_owned(),
+                    Err(reason) => format!("the first groups picked on the cpu, because {reason}"),
+                }),
+            };
         }
         End::MapState(_) | End::FoldWindows(_) | End::DropDuplicates(_) | End::JoinStreams(_) => None,
         End::Sort { .. } => Some("sorting"),

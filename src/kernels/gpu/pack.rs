@@ -12,6 +12,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, BooleanBufferBuilder};
 use arrow_ord::sort::sort_to_indices;
 use arrow_select::take::take;
+use rayon::prelude::*;
 
 use super::columns::{Column, Columns, Source};
 use super::grid::Span;
@@ -191,28 +192,81 @@ impl Gathered {
         Packed { header, places, bytes }
     }
 
-    /// Writes everything, in order.
-    pub(super) fn write(&self, packed: &Packed, target: &mut wgpu::QueueWriteBufferView) {
-        target.slice(..4 * packed.header.len()).copy_from_slice(bytemuck::cast_slice(&packed.header));
+    /// Writes everything into mapped memory, by several threads if it is much.
+    pub(super) fn write(&self, packed: &Packed, target: &wgpu::Buffer) -> Result<(), wgpu::MapRangeError> {
+        let mut parts = vec![Part { at: 0, bytes: 4 * packed.header.len(), source: Lies::Header(&packed.header) }];
         for (column, &(values, validity)) in self.columns.iter().zip(&packed.places) {
-            if column.kind == Kind::Bool {
-                let bits = column.pieces.iter().map(|piece| Ok(piece.as_boolean().values().clone()));
-                write_bits(bits, self.rows, values, target);
-            } else {
-                let mut at = values;
+            let width = column.kind.bits() / 8;
+            match column.kind {
+                Kind::Bool => parts.push(Part { at: values, bytes: self.rows.div_ceil(8), source: Lies::Bits(column) }),
+                _ => parts.extend((0..self.rows * width).step_by(PART_BYTES).map(|from| Part {
+                    at: values + from,
+                    bytes: PART_BYTES.min(self.rows * width - from),
+                    source: Lies::Values { column, from },
+                })),
+            }
+            if let Some(at) = validity {
+                parts.push(Part { at, bytes: self.rows.div_ceil(8), source: Lies::Validity(column) });
+            }
+        }
+        let write = |part: Part<'_>| part.write(self.rows, target);
+        match packed.bytes >= 2 * PART_BYTES && rayon::current_num_threads() > 1 {
+            true => parts.into_par_iter().try_for_each(write),
+            false => parts.into_iter().try_for_each(write),
+        }
+    }
+}
+
+/// Bytes that a thread writes in a row: a multiple of what mapped memory is cut by.
+const PART_BYTES: usize = 1 << 20;
+
+/// A part of a packed batch: where it begins, and how many bytes it has.
+struct Part<'a> {
+    at: usize,
+    bytes: usize,
+    source: Lies<'a>,
+}
+
+/// Where the bytes of a part lie.
+enum Lies<'a> {
+    Header(&'a [u32]),
+    /// The values of a column, from this byte of all on.
+    Values {
+        column: &'a GatheredColumn,
+        from: usize,
+    },
+    Bits(&'a GatheredColumn),
+    Validity(&'a GatheredColumn),
+}
+
+impl Part<'_> {
+    fn write(self, rows: usize, target: &wgpu::Buffer) -> Result<(), wgpu::MapRangeError> {
+        // Parts begin at multiples of this, and behind each there is room up to the next one.
+        let end = self.at + self.bytes.next_multiple_of(8);
+        let mut view = target.get_mapped_range_mut(self.at as u64..end as u64)?;
+        match self.source {
+            Lies::Header(header) => view.slice(..self.bytes).copy_from_slice(bytemuck::cast_slice(header)),
+            Lies::Bits(column) => {
+                write_bits(column.pieces.iter().map(|piece| Ok(piece.as_boolean().values().clone())), rows, &mut view);
+            }
+            Lies::Validity(column) => {
+                let bits = |piece: &ArrayRef| piece.nulls().map(|nulls| nulls.inner().clone()).ok_or(piece.len());
+                write_bits(column.pieces.iter().map(bits), rows, &mut view);
+            }
+            Lies::Values { column, from } => {
+                let (width, mut at) = (column.kind.bits() / 8, 0);
                 for piece in &column.pieces {
                     let data = piece.to_data();
-                    let width = column.kind.bits() / 8;
                     let bytes = &data.buffers()[0].as_slice()[data.offset() * width..][..data.len() * width];
-                    target.slice(at..at + bytes.len()).copy_from_slice(bytes);
+                    let (first, last) = (from.max(at), (from + self.bytes).min(at + bytes.len()));
+                    if first < last {
+                        view.slice(first - from..last - from).copy_from_slice(&bytes[first - at..last - at]);
+                    }
                     at += bytes.len();
                 }
             }
-            if let Some(validity) = validity {
-                let bits = |piece: &ArrayRef| piece.nulls().map(|nulls| nulls.inner().clone()).ok_or(piece.len());
-                write_bits(column.pieces.iter().map(bits), self.rows, validity, target);
-            }
         }
+        Ok(())
     }
 }
 
@@ -220,8 +274,7 @@ impl Gathered {
 fn write_bits(
     pieces: impl Iterator<Item = Result<BooleanBuffer, usize>>,
     rows: usize,
-    at: usize,
-    target: &mut wgpu::QueueWriteBufferView,
+    target: &mut wgpu::BufferViewMut,
 ) {
     let mut all = BooleanBufferBuilder::new(rows);
     for piece in pieces {
@@ -230,7 +283,7 @@ fn write_bits(
             Err(len) => all.append_n(len, true),
         }
     }
-    target.slice(at..at + all.as_slice().len()).copy_from_slice(all.as_slice());
+    target.slice(..all.as_slice().len()).copy_from_slice(all.as_slice());
 }
 
 /// The least and the greatest value of a column of whole numbers; those under nulls may count.

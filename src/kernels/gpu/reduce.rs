@@ -6,15 +6,17 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of rows and places in buffers are words of 32 bits")]
 
-use super::feed::{Squares, Sum};
+use std::fmt;
+
+use super::feed::{Feed, Squares, Sum};
 use super::groups::{GroupPlan, Take};
 use super::pack::Gathered;
 use super::pipelines::Pipelines;
 use super::plan::StagePlan;
 use super::reduction::{FloatSlots, Limbs, Reduction};
-use super::shader::{Shader, TILE, number};
+use super::shader::{Shader, Spread, TILE, number, table_slots};
 use super::trouble::Trouble;
-use super::worker::{Role, Status, Wanted, Worker};
+use super::worker::{Role, Sent, Wanted, Worker};
 
 /// Groups that there is room for at first.
 pub(super) const GROUPS_FIRST: usize = 4096;
@@ -25,24 +27,128 @@ const NUMBERS_MAX: usize = 1 << 16;
 /// Workgroups that walk over the rows of a batch.
 const WORKGROUPS_MAX: usize = 4096;
 
-/// How many groups to expect.
+/// Rows that a group must have on average if it is worth it to add it up in more than one place.
+const ROWS_OF_COPY_MIN: usize = 8;
+
+/// Copies of what groups hold in the memory of a workgroup, at most: neighbouring rows add to different ones.
+const LOCAL_COPIES_MAX: usize = 16;
+
+/// Copies of what groups hold that workgroups share, at most, and the bytes of all: they stay in a device's cache.
+const COPIES_MAX: usize = 32;
+const COPIED_BYTES_MAX: usize = 16 << 20;
+
+/// How many groups to expect, and what became of the latest batch.
 #[derive(Debug)]
-pub(super) struct Room(usize);
+pub(super) struct Room {
+    groups: usize,
+    spread: Option<Spread>,
+    /// Groups of the latest batch that was found by hashing.
+    found: Option<usize>,
+    /// Whether the batch at hand had more groups than the memory of workgroups has room for.
+    was_crowded: bool,
+    pub(super) latest: Option<Added>,
+}
 
 impl Room {
-    /// For so many groups, or as many as usual.
-    pub(super) fn new(first: Option<usize>) -> Self {
-        Self(first.unwrap_or(GROUPS_FIRST).max(1))
+    /// For so many groups, or as many as usual; added up there, or wherever suits them.
+    pub(super) fn new(first: Option<usize>, spread: Option<Spread>) -> Self {
+        Self { groups: first.unwrap_or(GROUPS_FIRST).max(1), spread, found: None, was_crowded: false, latest: None }
     }
 
-    /// At least as many groups as others have found.
-    pub(super) fn learn(&mut self, others: usize) {
-        self.0 = self.0.max(others);
+    /// At least as many groups as others have found; and how many they found the last time.
+    pub(super) fn learn(&mut self, others: usize, latest: Option<Added>) {
+        self.groups = self.groups.max(others);
+        self.found = latest.filter(|added| !added.by_number).map(|added| added.groups);
     }
 
     /// Groups that there is room for.
     pub(super) fn groups(&self) -> usize {
-        self.0
+        self.groups
+    }
+}
+
+/// How the groups of a batch were found, and where they were added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Added {
+    pub(super) groups: usize,
+    pub(super) by_number: bool,
+    pub(super) spread: Spread,
+    pub(super) copies: usize,
+}
+
+impl fmt::Display for Added {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { groups, copies, .. } = self;
+        let way = if self.by_number { "by number" } else { "by hashing" };
+        write!(f, "{groups} groups {way}, added up ")?;
+        match self.spread {
+            Spread::One => f.write_str("in one table"),
+            Spread::Local => write!(f, "in the memory of workgroups, {copies} copies each"),
+            Spread::Copied => write!(f, "in {copies} copies of a table"),
+        }
+    }
+}
+
+/// Where groups are added up, in so many copies; in the memory of workgroups so many groups have a place.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    spread: Spread,
+    copies: usize,
+    local: usize,
+}
+
+/// What there is to be known of a batch whose groups are to be added up.
+#[derive(Debug, Clone, Copy)]
+struct Crowd {
+    rows: usize,
+    /// How many groups are expected, and how many there are at most.
+    expected: usize,
+    most: usize,
+    /// Slots of a group, and their bits.
+    stride: usize,
+    slot_bits: usize,
+}
+
+impl Places {
+    fn of(crowd: Crowd, room: &Room) -> Self {
+        let Crowd { rows, expected, most, stride, slot_bits } = crowd;
+        let slots = table_slots(slot_bits);
+        // A few more than the last time.
+        let local = (expected + expected / 4).clamp(1, most.max(1));
+        let has_room = local * stride <= slots && !room.was_crowded;
+        let copies_max = (8 * COPIED_BYTES_MAX / (stride * slot_bits).saturating_mul(most).max(1)).min(COPIES_MAX);
+        let copies = copies_max.min(rows / (ROWS_OF_COPY_MIN * expected).max(1));
+        let spread = room.spread.unwrap_or(match () {
+            () if has_room && rows >= ROWS_OF_COPY_MIN * expected => Spread::Local,
+            () if copies > 1 => Spread::Copied,
+            () => Spread::One,
+        });
+        match spread {
+            Spread::Local if has_room => {
+                let copies = (slots / (local * stride)).clamp(1, LOCAL_COPIES_MAX);
+                Self { spread, copies, local }
+            }
+            Spread::Copied if copies_max > 1 => Self { spread, copies: copies.max(2), local: 0 },
+            _ => Self { spread: Spread::One, copies: 1, local: 0 },
+        }
+    }
+
+    /// Notes it in the header; gives the bytes of all copies that are not those of workgroups, and of one.
+    fn bytes(&self, numbers: &mut [u32], (groups, stride): (usize, usize), slot_bits: usize) -> [u64; 2] {
+        let size = if self.spread == Spread::Local { self.local } else { groups } * stride;
+        numbers[number::LOCAL_GROUPS] = self.local as u32;
+        (numbers[number::COPIES], numbers[number::TABLE_SIZE]) = (self.copies as u32, size as u32);
+        let copies = if self.spread == Spread::Copied { self.copies } else { 1 };
+        [copies, 1].map(|copies| (copies * groups * stride * slot_bits / 8) as u64)
+    }
+
+    /// Workgroups that take in so many rows: each gives its table out once.
+    fn workgroups(&self, rows: usize) -> u32 {
+        let most = rows.div_ceil(TILE).min(WORKGROUPS_MAX);
+        match self.spread {
+            Spread::Local => most.min((rows / (ROWS_OF_COPY_MIN * self.local).max(1)).max(1)) as u32,
+            _ => most as u32,
+        }
     }
 }
 
@@ -65,43 +171,194 @@ pub(super) struct Scratch {
     pub(super) rows: usize,
 }
 
-/// Runs a batch; all that the groups hold comes back.
-pub(super) fn run(
-    stage: &StagePlan,
-    plan: &GroupPlan,
-    worker: &mut Worker,
-    pipelines: &Pipelines,
-    gathered: &Gathered,
-    room: &mut Room,
-) -> Result<Reduction, Trouble> {
-    let found = find(stage, plan, worker, (pipelines, None), gathered, room)?;
-    let words = worker.device.tier.slot_bits() / 32;
-    let slots = found.words.get(..found.count.min(found.groups) * found.stride * words).unwrap_or(&found.words);
-    let texts = plan.feeds.iter().map(|feed| gathered.values(feed.ranks(&stage.columns)?).cloned()).collect();
-    Ok(Reduction::new(slots, (found.stride, words), found.floats, texts))
+/// What runs a batch: the plan, the pipelines of a device, and if groups stay there, the shader that tells of them.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub(super) stage: &'a StagePlan,
+    pub(super) plan: &'a GroupPlan,
+    pub(super) pipelines: &'a Pipelines,
+    pub(super) firsts: Option<&'a Shader>,
 }
 
-/// Runs a batch whose groups stay on the device; `firsts` tells of them.
-pub(super) fn leave(
-    stage: &StagePlan,
-    plan: &GroupPlan,
-    worker: &mut Worker,
-    (pipelines, firsts): (&Pipelines, &Shader),
-    gathered: &Gathered,
-    room: &mut Room,
-) -> Result<Scratch, Trouble> {
-    let found = find(stage, plan, worker, (pipelines, Some(firsts)), gathered, room)?;
-    // The complement of the first row's number.
-    let with_rows = found.words.iter().zip(0_u32..).filter(|(first, _)| **first != 0);
-    let mut groups = with_rows.map(|(&first, group)| ((!first) as usize, group)).collect::<Vec<_>>();
-    groups.sort_unstable();
-    let (first_rows, groups) = groups.into_iter().unzip();
-    let slots = worker.take(Role::State).ok_or_else(|| Trouble::Rejected("groups are not there".to_owned()))?;
-    Ok(Scratch { slots, stride: found.stride, floats: found.floats, groups, first_rows, rows: found.rows })
+/// A batch that was submitted.
+pub(super) struct Begun {
+    floats: Vec<FloatSlots>,
+    stride: usize,
+    /// How many groups there is room for.
+    groups: usize,
+    /// Slots of the table, if groups are found by hashing.
+    table: Option<usize>,
+    places: Places,
+    sent: Sent,
 }
 
-/// Words that came back, and what the host looks at first.
-type Answer = (Vec<u32>, Status);
+impl Run<'_> {
+    /// Submits a batch.
+    pub(super) fn begin(self, worker: &mut Worker, gathered: &Gathered, room: &Room) -> Result<Begun, Trouble> {
+        let slot_bits = worker.device.tier.slot_bits();
+        let mut numbers = vec![0_u32; self.plan.numbers];
+        let (floats, stride) = place_floats(self.stage, self.plan, gathered, slot_bits, &mut numbers);
+        numbers[number::STRIDE] = stride as u32;
+        let rows = gathered.rows;
+        match way(self.plan, gathered, &mut numbers) {
+            Way::Number { take, groups } => {
+                numbers[number::GROUPS_MAX] = groups as u32;
+                let places = Places::of(Crowd { rows, expected: groups, most: groups, stride, slot_bits }, room);
+                let bytes = places.bytes(&mut numbers, (groups, stride), slot_bits);
+                let sent = self.by_number((take, places), worker, gathered, &numbers, (groups, bytes))?;
+                Ok(Begun { floats, stride, groups, table: None, places, sent })
+            }
+            Way::Hash => {
+                let groups = room.groups.min(rows.max(1));
+                // Half of the slots stay empty.
+                let table = (2 * groups).next_power_of_two();
+                (numbers[number::TABLE_SLOTS], numbers[number::GROUPS_MAX]) = (table as u32, groups as u32);
+                let expected = room.found.unwrap_or(groups).min(groups);
+                let places = Places::of(Crowd { rows, expected, most: groups, stride, slot_bits }, room);
+                let bytes = places.bytes(&mut numbers, (groups, stride), slot_bits);
+                let sent = self.by_hash(places, worker, gathered, &numbers, (groups, table, bytes))?;
+                Ok(Begun { floats, stride, groups, table: Some(table), places, sent })
+            }
+        }
+    }
+
+    /// Waits for a batch; all that the groups hold comes back.
+    pub(super) fn reduction(
+        self,
+        begun: Begun,
+        worker: &mut Worker,
+        gathered: &Gathered,
+        room: &mut Room,
+    ) -> Result<Reduction, Trouble> {
+        let found = self.end(begun, worker, gathered, room)?;
+        let words = worker.device.tier.slot_bits() / 32;
+        let slots = found.words.get(..found.count.min(found.groups) * found.stride * words).unwrap_or(&found.words);
+        let texts = |feed: &Feed| gathered.values(feed.ranks(&self.stage.columns)?).cloned();
+        let texts = self.plan.feeds.iter().map(texts).collect();
+        Ok(Reduction::new(slots, (found.stride, words), found.floats, texts))
+    }
+
+    /// Waits for a batch whose groups stay on the device.
+    pub(super) fn leave(
+        self,
+        begun: Begun,
+        worker: &mut Worker,
+        gathered: &Gathered,
+        room: &mut Room,
+    ) -> Result<Scratch, Trouble> {
+        let found = self.end(begun, worker, gathered, room)?;
+        // The complement of the first row's number.
+        let with_rows = found.words.iter().zip(0_u32..).filter(|(first, _)| **first != 0);
+        let mut groups = with_rows.map(|(&first, group)| ((!first) as usize, group)).collect::<Vec<_>>();
+        groups.sort_unstable();
+        let (first_rows, groups) = groups.into_iter().unzip();
+        let slots = worker.take(Role::State).ok_or_else(|| Trouble::Rejected("groups are not there".to_owned()))?;
+        Ok(Scratch { slots, stride: found.stride, floats: found.floats, groups, first_rows, rows: found.rows })
+    }
+
+    /// Waits for a batch; if there was too little room for its groups, it runs again with more.
+    fn end(
+        self,
+        mut begun: Begun,
+        worker: &mut Worker,
+        gathered: &Gathered,
+        room: &mut Room,
+    ) -> Result<Found, Trouble> {
+        loop {
+            let (status, mut parts) = worker.receive(&begun.sent)?;
+            if status.failed > 0 {
+                return Err(Trouble::Value);
+            }
+            let Begun { groups, places: Places { spread, copies, .. }, .. } = begun;
+            let count = if begun.table.is_some() { status.groups as usize } else { groups };
+            if status.full == 0 {
+                let by_number = begun.table.is_none();
+                room.latest = Some(Added { groups: count, by_number, spread, copies });
+                room.was_crowded = false;
+                if !by_number {
+                    room.groups = room.groups.max(count + count / 4);
+                    room.found = Some(count);
+                }
+                let (words, rows) = (parts.pop().unwrap_or_default(), status.kept as usize);
+                return Ok(Found { words, stride: begun.stride, floats: begun.floats, groups, count, rows });
+            }
+            let Some(table) = begun.table else {
+                return Err(Trouble::Rejected("a group has a number out of range".to_owned()));
+            };
+            if spread == Spread::Local && !room.was_crowded {
+                // Perhaps only the memory of workgroups was too small.
+                room.was_crowded = true;
+            } else {
+                if groups == gathered.rows.max(1) && table >= 16 * groups {
+                    return Err(Trouble::Rejected("the table of groups is full although it has room".to_owned()));
+                }
+                room.groups = (4 * groups).max(count).max(room.groups);
+            }
+            begun = self.begin(worker, gathered, room)?;
+        }
+    }
+
+    fn by_number(
+        self,
+        (take, places): (&Take, Places),
+        worker: &mut Worker,
+        gathered: &Gathered,
+        numbers: &[u32],
+        (groups, [all, bytes]): (usize, [u64; 2]),
+    ) -> Result<Sent, Trouble> {
+        worker.upload(gathered, &gathered.place(numbers))?;
+        worker.room(Role::State, all)?;
+        let mut encoder = worker.begin()?;
+        worker.clear(&mut encoder, Role::State, all)?;
+        run_take((take, places, groups), worker, self.pipelines, gathered, &mut encoder)?;
+        let wanted = self.wanted(worker, (groups, bytes), &mut encoder)?;
+        worker.submit(encoder, &[wanted])
+    }
+
+    fn by_hash(
+        self,
+        places: Places,
+        worker: &mut Worker,
+        gathered: &Gathered,
+        numbers: &[u32],
+        (groups, table, [all, bytes]): (usize, usize, [u64; 2]),
+    ) -> Result<Sent, Trouble> {
+        let Some(([keys, ticket], take)) = &self.plan.by_hash else {
+            return Err(Trouble::Rejected("the keys are not in small ranges".to_owned()));
+        };
+        let (rows, table_bytes) = (gathered.rows as u64, 4 * table as u64);
+        worker.room(Role::MaskOrKeys, 4 * rows * self.plan.key_words as u64)?;
+        worker.room(Role::TilesOrTickets, 4 * rows)?;
+        worker.upload(gathered, &gathered.place(numbers))?;
+        worker.room(Role::OutputOrTable, table_bytes)?;
+        worker.room(Role::Groups, table_bytes)?;
+        worker.room(Role::State, all)?;
+        let mut encoder = worker.begin()?;
+        worker.clear(&mut encoder, Role::OutputOrTable, table_bytes)?;
+        worker.clear(&mut encoder, Role::State, all)?;
+        for shader in [keys, ticket] {
+            worker.run(&mut encoder, &self.pipelines.get(shader)?, gathered.rows.div_ceil(TILE) as u32)?;
+        }
+        run_take((take, places, groups), worker, self.pipelines, gathered, &mut encoder)?;
+        let wanted = self.wanted(worker, (groups, bytes), &mut encoder)?;
+        worker.submit(encoder, &[wanted])
+    }
+
+    /// What comes back: what groups hold, or only where each that stays on the device begins.
+    fn wanted(
+        self,
+        worker: &mut Worker,
+        (groups, bytes): (usize, u64),
+        encoder: &mut wgpu::CommandEncoder,
+    ) -> Result<Wanted, Trouble> {
+        let Some(firsts) = self.firsts else { return Ok((Role::State, 0, bytes)) };
+        let bytes = 4 * groups as u64;
+        worker.room(Role::OutputOrTable, bytes)?;
+        let workgroups = groups.div_ceil(TILE).min(WORKGROUPS_MAX) as u32;
+        worker.run(encoder, &self.pipelines.get(firsts)?, workgroups)?;
+        Ok((Role::OutputOrTable, 0, bytes))
+    }
+}
 
 /// What was found.
 struct Found {
@@ -114,30 +371,6 @@ struct Found {
     count: usize,
     /// Rows of groups that stay.
     rows: usize,
-}
-
-fn find(
-    stage: &StagePlan,
-    plan: &GroupPlan,
-    worker: &mut Worker,
-    (pipelines, firsts): (&Pipelines, Option<&Shader>),
-    gathered: &Gathered,
-    room: &mut Room,
-) -> Result<Found, Trouble> {
-    let slot_bits = worker.device.tier.slot_bits();
-    let mut numbers = vec![0_u32; plan.numbers];
-    let (floats, stride) = place_floats(stage, plan, gathered, slot_bits, &mut numbers);
-    numbers[number::STRIDE] = stride as u32;
-    let ((words, status), groups, count) = match way(plan, gathered, &mut numbers) {
-        Way::Number { take, groups } => {
-            numbers[number::GROUPS_MAX] = groups as u32;
-            let bytes = groups * stride * slot_bits / 8;
-            let words = by_number((take, firsts), worker, pipelines, gathered, &numbers, (groups, bytes))?;
-            (words, groups, groups)
-        }
-        Way::Hash => by_hash((plan, firsts), worker, pipelines, gathered, &mut numbers, room)?,
-    };
-    Ok(Found { words, stride, floats, groups, count, rows: status.kept as usize })
 }
 
 /// Gives float sums their limbs, behind all other slots; gives the slots of a group.
@@ -190,109 +423,20 @@ fn way<'a>(plan: &'a GroupPlan, gathered: &Gathered, numbers: &mut [u32]) -> Way
     Way::Number { take, groups }
 }
 
-fn by_number(
-    (take, firsts): (&Take, Option<&Shader>),
-    worker: &mut Worker,
-    pipelines: &Pipelines,
-    gathered: &Gathered,
-    numbers: &[u32],
-    (groups, bytes): (usize, usize),
-) -> Result<Answer, Trouble> {
-    worker.upload(gathered, &gathered.place(numbers))?;
-    worker.room(Role::State, bytes as u64)?;
-    let mut encoder = worker.begin()?;
-    worker.clear(&mut encoder, Role::State, bytes as u64)?;
-    run_take(take, worker, pipelines, gathered, &mut encoder)?;
-    let wanted = match firsts {
-        None => (Role::State, 0, bytes as u64),
-        Some(firsts) => run_firsts(firsts, worker, pipelines, groups, &mut encoder)?,
-    };
-    let (status, mut parts) = worker.finish(encoder, &[wanted])?;
-    if status.failed > 0 {
-        return Err(Trouble::Value);
-    }
-    if status.full > 0 {
-        return Err(Trouble::Rejected("a group has a number out of range".to_owned()));
-    }
-    Ok((parts.pop().unwrap_or_default(), status))
-}
-
-/// Has groups told of that stay on the device; gives where.
-fn run_firsts(
-    firsts: &Shader,
-    worker: &mut Worker,
-    pipelines: &Pipelines,
-    groups: usize,
-    encoder: &mut wgpu::CommandEncoder,
-) -> Result<Wanted, Trouble> {
-    let bytes = 4 * groups as u64;
-    worker.room(Role::OutputOrTable, bytes)?;
-    let workgroups = groups.div_ceil(TILE).min(WORKGROUPS_MAX) as u32;
-    worker.run(encoder, &pipelines.get(firsts)?, workgroups)?;
-    Ok((Role::OutputOrTable, 0, bytes))
-}
-
 fn run_take(
-    take: &Take,
+    (take, places, groups): (&Take, Places, usize),
     worker: &Worker,
     pipelines: &Pipelines,
     gathered: &Gathered,
     encoder: &mut wgpu::CommandEncoder,
 ) -> Result<(), Trouble> {
-    let workgroups = gathered.rows.div_ceil(TILE).min(WORKGROUPS_MAX) as u32;
-    take.passes.iter().try_for_each(|shader| worker.run(encoder, &pipelines.get(shader)?, workgroups))
-}
-
-/// Finds groups by hashing, with more room each time it was not enough. Gives the slots, the room, and the groups.
-fn by_hash(
-    (plan, firsts): (&GroupPlan, Option<&Shader>),
-    worker: &mut Worker,
-    pipelines: &Pipelines,
-    gathered: &Gathered,
-    numbers: &mut [u32],
-    room: &mut Room,
-) -> Result<(Answer, usize, usize), Trouble> {
-    let Some(([keys, ticket], take)) = &plan.by_hash else {
-        return Err(Trouble::Rejected("the keys are not in small ranges".to_owned()));
-    };
-    let (rows, slot_bytes) = (gathered.rows as u64, worker.device.tier.slot_bits() / 8);
-    let workgroups = gathered.rows.div_ceil(TILE) as u32;
-    let stride = numbers[number::STRIDE] as usize;
-    worker.room(Role::MaskOrKeys, 4 * rows * plan.key_words as u64)?;
-    worker.room(Role::TilesOrTickets, 4 * rows)?;
-    loop {
-        let groups = room.0.min(gathered.rows.max(1));
-        // Half of the slots stay empty.
-        let table = (2 * groups).next_power_of_two();
-        (numbers[number::TABLE_SLOTS], numbers[number::GROUPS_MAX]) = (table as u32, groups as u32);
-        let (table_bytes, bytes) = (4 * table as u64, (groups * stride * slot_bytes) as u64);
-        worker.upload(gathered, &gathered.place(numbers))?;
-        worker.room(Role::OutputOrTable, table_bytes)?;
-        worker.room(Role::Groups, table_bytes)?;
-        worker.room(Role::State, bytes)?;
-        let mut encoder = worker.begin()?;
-        worker.clear(&mut encoder, Role::OutputOrTable, table_bytes)?;
-        worker.clear(&mut encoder, Role::State, bytes)?;
-        for shader in [keys, ticket] {
-            worker.run(&mut encoder, &pipelines.get(shader)?, workgroups)?;
+    let workgroups = places.workgroups(gathered.rows);
+    for (shader, fold) in take.passes(places.spread).iter().zip(&take.fold) {
+        worker.run(encoder, &pipelines.get(shader)?, workgroups)?;
+        if places.spread == Spread::Copied {
+            let workgroups = groups.div_ceil(TILE).clamp(1, WORKGROUPS_MAX) as u32;
+            worker.run(encoder, &pipelines.get(fold)?, workgroups)?;
         }
-        run_take(take, worker, pipelines, gathered, &mut encoder)?;
-        let wanted = match firsts {
-            None => (Role::State, 0, bytes),
-            Some(firsts) => run_firsts(firsts, worker, pipelines, groups, &mut encoder)?,
-        };
-        let (status, mut parts) = worker.finish(encoder, &[wanted])?;
-        if status.failed > 0 {
-            return Err(Trouble::Value);
-        }
-        if status.full == 0 {
-            let count = status.groups as usize;
-            room.0 = room.0.max(count + count / 4);
-            return Ok(((parts.pop().unwrap_or_default(), status), groups, count));
-        }
-        if groups == gathered.rows.max(1) && table >= 16 * groups {
-            return Err(Trouble::Rejected("the table of groups is full although it has room".to_owned()));
-        }
-        room.0 = (4 * groups).max(status.groups as usize);
     }
+    Ok(())
 }

@@ -17,7 +17,7 @@ use super::pipelines::Pipelines;
 use super::plan::{Output, RowPlan, Written, truth_bit};
 use super::shader::{TILE, number};
 use super::trouble::Trouble;
-use super::worker::{Role, Wanted, Worker};
+use super::worker::{Role, Sent, Wanted, Worker};
 use crate::columnar::SchemaRef;
 use crate::error::{Error, Result};
 use crate::kernels::cpu::filter::Mask;
@@ -48,14 +48,23 @@ impl Guess {
     }
 }
 
-/// Runs a batch.
-pub(super) fn run(
+/// A batch that was submitted.
+pub(super) struct Begun {
+    sent: Sent,
+    /// Where the flags of rows, and then each written column, begin, and how many bytes a row has there.
+    places: Vec<(u64, u64)>,
+    /// Rows that come back at once.
+    guessed: usize,
+}
+
+/// Submits a batch.
+pub(super) fn begin(
     plan: &RowPlan,
     worker: &mut Worker,
     pipelines: &Pipelines,
     gathered: &Gathered,
-    guess: &mut Guess,
-) -> Result<Made, Trouble> {
+    guess: &Guess,
+) -> Result<Begun, Trouble> {
     let rows = gathered.rows;
     // First the word of flags of each row, then the columns one after the other.
     let mut numbers = vec![0; number::WRITTEN];
@@ -77,6 +86,8 @@ pub(super) fn run(
     }
     if plan.write.is_some() {
         worker.room(Role::OutputOrTable, 4 * words as u64)?;
+    } else {
+        places.clear();
     }
     let mut encoder = worker.begin()?;
     if let Some([mark, scan]) = &plan.mark {
@@ -87,25 +98,36 @@ pub(super) fn run(
         worker.run(&mut encoder, &pipelines.get(write)?, workgroups)?;
     }
     let guessed = if plan.mark.is_some() { guess.of(rows) } else { rows };
-    let written = if plan.write.is_some() { places.as_slice() } else { &[] };
-    let part = |from: usize, count: usize| {
-        let part = move |&(place, width): &(u64, u64)| {
-            (Role::OutputOrTable, place + width * from as u64, width * count as u64)
-        };
-        written.iter().map(part).collect::<Vec<Wanted>>()
-    };
-    let mut wanted = part(0, guessed);
+    let mut wanted = wanted(&places, 0, guessed);
     if plan.mark.is_some() {
         wanted.push((Role::MaskOrKeys, 0, mask_bytes));
     }
-    let (status, mut parts) = worker.finish(encoder, &wanted)?;
+    Ok(Begun { sent: worker.submit(encoder, &wanted)?, places, guessed })
+}
+
+/// So many rows of what was written, from one on.
+fn wanted(places: &[(u64, u64)], from: usize, count: usize) -> Vec<Wanted> {
+    let part = |&(place, width): &(u64, u64)| (Role::OutputOrTable, place + width * from as u64, width * count as u64);
+    places.iter().map(part).collect()
+}
+
+/// Waits for a batch.
+pub(super) fn end(
+    begun: &Begun,
+    plan: &RowPlan,
+    worker: &mut Worker,
+    gathered: &Gathered,
+    guess: &mut Guess,
+) -> Result<Made, Trouble> {
+    let (rows, Begun { sent, places, guessed }) = (gathered.rows, begun);
+    let (status, mut parts) = worker.receive(sent)?;
     if status.failed > 0 {
         return Err(Trouble::Value);
     }
     let kept = if plan.mark.is_some() { status.kept as usize } else { rows };
     let mask = plan.mark.as_ref().and_then(|_| parts.pop());
-    if kept > guessed && !written.is_empty() {
-        let more = worker.read(&part(guessed, kept - guessed))?;
+    if kept > *guessed && !places.is_empty() {
+        let more = worker.read(&wanted(places, *guessed, kept - guessed))?;
         parts.iter_mut().zip(more).for_each(|(part, more)| part.extend(more));
     }
     (guess.kept, guess.rows) = (kept, rows);

@@ -8,6 +8,14 @@ use super::tier::Tier;
 /// Rows a workgroup works on: every device can run so many invocations together.
 pub(super) const TILE: usize = 256;
 
+/// Bytes of the memory of a workgroup that every device has.
+const WORKGROUP_BYTES: usize = 16 << 10;
+
+/// Slots of so many bits that a table in the memory of a workgroup has.
+pub(super) const fn table_slots(slot_bits: usize) -> usize {
+    8 * WORKGROUP_BYTES / slot_bits
+}
+
 /// Slots that a row may look at before a table counts as full.
 pub(super) const PROBES_MAX: usize = 512;
 
@@ -21,16 +29,23 @@ pub(super) mod number {
     pub(in crate::kernels::gpu) const STRIDE: usize = 2;
     /// Where the flags of written rows begin; then those of each written column.
     pub(in crate::kernels::gpu) const WRITTEN: usize = 3;
+    /// Groups that have a place in the tables of workgroups.
+    pub(in crate::kernels::gpu) const LOCAL_GROUPS: usize = 3;
+    /// Copies of what groups hold, each of so many slots.
+    pub(in crate::kernels::gpu) const COPIES: usize = 4;
+    pub(in crate::kernels::gpu) const TABLE_SIZE: usize = 5;
     /// The first of those that a stage's own code asks for.
-    pub(in crate::kernels::gpu) const OWN: usize = 3;
+    pub(in crate::kernels::gpu) const OWN: usize = 6;
 }
 
 const PRELUDE: &str = include_str!("../../../shaders/prelude.wgsl");
 const WHOLE_64: &str = include_str!("../../../shaders/whole_64.wgsl");
 const WHOLE_64_NATIVE: &str = include_str!("../../../shaders/whole_64_native.wgsl");
 const VALUES: &str = include_str!("../../../shaders/values.wgsl");
+const STATE_PLACE: &str = include_str!("../../../shaders/state_place.wgsl");
 const STATE_32: &str = include_str!("../../../shaders/state_32.wgsl");
 const STATE_64: &str = include_str!("../../../shaders/state_64.wgsl");
+const BEST: &str = include_str!("../../../shaders/best.wgsl");
 const SUM_FLOAT: &str = include_str!("../../../shaders/sum_float.wgsl");
 const SUM_SQUARES: &str = include_str!("../../../shaders/sum_squares.wgsl");
 
@@ -44,9 +59,14 @@ pub(super) enum Operation {
     Keys,
     Ticket,
     Take,
+    Fold,
     KeepFirsts,
     KeepMerge,
     KeepRows,
+    BestRank,
+    BestDigit,
+    BestBound,
+    BestPick,
 }
 
 impl Operation {
@@ -58,9 +78,14 @@ impl Operation {
             Self::Keys => "reduce_keys",
             Self::Ticket => "reduce_ticket",
             Self::Take => "reduce_take",
+            Self::Fold => "reduce_fold",
             Self::KeepFirsts => "keep_firsts",
             Self::KeepMerge => "keep_merge",
             Self::KeepRows => "keep_rows",
+            Self::BestRank => "best_rank",
+            Self::BestDigit => "best_digit",
+            Self::BestBound => "best_bound",
+            Self::BestPick => "best_pick",
         }
     }
 
@@ -72,16 +97,43 @@ impl Operation {
             Self::Keys => include_str!("../../../shaders/reduce_keys.wgsl"),
             Self::Ticket => include_str!("../../../shaders/reduce_ticket.wgsl"),
             Self::Take => include_str!("../../../shaders/reduce_take.wgsl"),
+            Self::Fold => include_str!("../../../shaders/reduce_fold.wgsl"),
             Self::KeepFirsts => include_str!("../../../shaders/keep_firsts.wgsl"),
             Self::KeepMerge => include_str!("../../../shaders/keep_merge.wgsl"),
             Self::KeepRows => include_str!("../../../shaders/keep_rows.wgsl"),
+            Self::BestRank => include_str!("../../../shaders/best_rank.wgsl"),
+            Self::BestDigit => include_str!("../../../shaders/best_digit.wgsl"),
+            Self::BestBound => include_str!("../../../shaders/best_bound.wgsl"),
+            Self::BestPick => include_str!("../../../shaders/best_pick.wgsl"),
         }
+    }
+
+    /// Whether it helps to pick the best groups.
+    fn picks(self) -> bool {
+        matches!(self, Self::BestRank | Self::BestDigit | Self::BestBound | Self::BestPick)
     }
 
     /// Whether it looks at the values of rows.
     fn sees_values(self) -> bool {
-        matches!(self, Self::Mark | Self::Scatter | Self::Keys | Self::Take)
+        matches!(self, Self::Mark | Self::Scatter | Self::Keys | Self::Take | Self::Fold)
     }
+
+    /// Whether it adds to what groups hold.
+    fn sees_groups(self) -> bool {
+        matches!(self, Self::Take | Self::Fold)
+    }
+}
+
+/// Where what groups hold is added up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Spread {
+    /// In one table that all workgroups share.
+    #[default]
+    One,
+    /// Near by: in the memory of each workgroup, as many groups as have room.
+    Local,
+    /// In several tables that the workgroups share, which are added together in the end.
+    Copied,
 }
 
 /// A shader of a stage.
@@ -94,6 +146,8 @@ pub(super) struct Shader {
     pub(super) filtered: bool,
     /// Whether groups are found by hashing.
     pub(super) hashed: bool,
+    /// Where what groups hold is added up.
+    pub(super) spread: Spread,
     /// Words of a key.
     pub(super) key_words: usize,
     /// The functions made of the user's expressions.
@@ -114,6 +168,8 @@ impl Shader {
              const NO_GROUP: u32 = 0xffffffffu;\nconst SLOT_WORDS: u32 = {}u;\n\
              const KEY_WORDS: u32 = {}u;\nconst NUMBERS: u32 = {}u;\n\
              const TABLE_SLOTS: u32 = {}u;\nconst GROUPS_MAX: u32 = {}u;\nconst STRIDE: u32 = {}u;\n\
+             const LOCAL_GROUPS: u32 = {}u;\nconst COPIES: u32 = {}u;\nconst TABLE_SIZE: u32 = {}u;\n\
+             const TABLE_MAX: u32 = {}u;\nconst FIRST_COPY: u32 = {}u;\n\
              \n// A number of the header.\nfn number(place: u32) -> u32 {{\n    return batch[NUMBERS + place];\n}}\n",
             TILE / 32,
             tier.slot_bits() / 32,
@@ -122,20 +178,32 @@ impl Shader {
             number::TABLE_SLOTS,
             number::GROUPS_MAX,
             number::STRIDE,
+            number::LOCAL_GROUPS,
+            number::COPIES,
+            number::TABLE_SIZE,
+            table_slots(tier.slot_bits()),
+            u32::from(self.spread == Spread::Copied),
         );
         let whole = if tier == Tier::Wide { WHOLE_64_NATIVE } else { WHOLE_64 };
         let mut parts = vec![PRELUDE, &constants];
         if self.operation.sees_values() {
             parts.extend([whole, VALUES]);
         }
-        if self.operation == Operation::Take {
-            parts.extend([if tier == Tier::Wide { STATE_64 } else { STATE_32 }, SUM_FLOAT, SUM_SQUARES]);
+        if self.operation.sees_groups() {
+            let state = if tier == Tier::Wide { STATE_64 } else { STATE_32 };
+            parts.extend([STATE_PLACE, state, SUM_FLOAT, SUM_SQUARES]);
+        }
+        if self.operation.picks() {
+            parts.push(BEST);
         }
         parts.extend([self.functions.as_str(), self.operation.source()]);
         let is_set = |name: &str| match name {
             "SUBGROUPS" => tier >= Tier::Subgroups,
             "FILTERED" => self.filtered,
             "HASHED" => self.hashed,
+            "LOCAL" => self.spread == Spread::Local,
+            "COPIED" => self.spread == Spread::Copied,
+            "SPREAD" => self.spread != Spread::One,
             _ => false,
         };
         without_unused(&parts.iter().map(|part| without_unset(part, &is_set)).collect::<Vec<_>>().join("\n"))

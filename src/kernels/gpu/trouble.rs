@@ -50,6 +50,8 @@ pub(super) struct Record {
     latest: Mutex<Option<String>>,
     /// Batches that were taken into state on the device.
     taken_in: AtomicU64,
+    /// Groups of state whose values came back.
+    groups_read: AtomicU64,
 }
 
 impl Record {
@@ -61,6 +63,11 @@ impl Record {
     /// A batch that was taken into state on the device.
     pub(super) fn took_in(&self) {
         self.taken_in.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Groups of state whose values came back.
+    pub(super) fn read_groups(&self, groups: usize) {
+        self.groups_read.fetch_add(groups as u64, Ordering::Relaxed);
     }
 
     /// A batch that the CPU has to do.
@@ -82,6 +89,7 @@ impl Record {
             batches: self.batches.load(Ordering::Relaxed),
             fallen_back: self.fallen_back.load(Ordering::Relaxed),
             taken_in: self.taken_in.load(Ordering::Relaxed),
+            groups_read: self.groups_read.load(Ordering::Relaxed),
             latest: self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -96,6 +104,8 @@ pub struct Counts {
     pub fallen_back: u64,
     /// Batches that it took into the state that it keeps.
     pub taken_in: u64,
+    /// Groups of that state whose values came back.
+    pub groups_read: u64,
     /// What the trouble was, the last time.
     pub latest: Option<String>,
 }

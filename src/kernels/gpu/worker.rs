@@ -1,5 +1,5 @@
-//! The buffers of one task on a device, and what it submits: one submission a batch, and a second one only if the answer
-//! is larger than was guessed.
+//! The buffers of a batch on its way through a device, and what it submits: one submission a batch, and a second one only if
+//! the answer is larger than was guessed. A task has several on their way, each in buffers of its own.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -11,7 +11,7 @@ use wgpu::{
     CommandEncoder, CommandEncoderDescriptor, ComputePassDescriptor,
 };
 
-use super::device::{Device, Pipeline};
+use super::device::{Device, Pipeline, Submitted};
 use super::pack::{Gathered, Packed};
 use super::stopwatch::Stopwatch;
 use super::trouble::{Fault, Trouble};
@@ -69,10 +69,22 @@ pub(super) struct Status {
 /// A part of a buffer that is wanted: the role, the first byte, and how many.
 pub(super) type Wanted = (Role, u64, u64);
 
-/// The buffers of one task.
+/// What was submitted, and what of it comes back.
+pub(super) struct Sent {
+    submitted: Submitted,
+    /// Bytes of each part.
+    parts: Vec<u64>,
+}
+
+/// The buffers of one batch on its way.
 pub(super) struct Worker {
     pub(super) device: Arc<Device>,
     buffers: BTreeMap<Role, wgpu::Buffer>,
+    /// Memory that the host packs batches into and the device copies them from. While it is here and nothing was submitted, it
+    /// is mapped.
+    staging: Option<wgpu::Buffer>,
+    /// Bytes that were packed and not yet submitted.
+    packed: u64,
     /// Bytes that a buffer may have.
     bytes_max: u64,
     pub(super) fault: Option<Fault>,
@@ -84,7 +96,8 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(device: Arc<Device>, stopwatch: Option<Stopwatch>) -> Self {
         let bytes_max = device.buffer_bytes_max;
-        Self { device, buffers: BTreeMap::new(), bytes_max, fault: None, stopwatch, started: Duration::ZERO }
+        let (buffers, staging, packed) = (BTreeMap::new(), None, 0);
+        Self { device, buffers, staging, packed, bytes_max, fault: None, stopwatch, started: Duration::ZERO }
     }
 
     /// Makes sure that a buffer has room.
@@ -159,20 +172,35 @@ impl Worker {
         self.buffers.get(&role).ok_or_else(|| Trouble::Rejected("a shader needs a buffer that is not there".to_owned()))
     }
 
-    /// Sends a batch.
+    /// Packs a batch, so that it is sent with what is submitted next.
     pub(super) fn upload(&mut self, gathered: &Gathered, packed: &Packed) -> Result<(), Trouble> {
         let bytes = packed.bytes as u64;
         self.room(Role::Batch, bytes)?;
         self.room(Role::Status, STATUS_BYTES)?;
-        let refused = || Trouble::Rejected("the batch could not be sent".to_owned());
-        let size = NonZeroU64::new(bytes).ok_or_else(refused)?;
-        let view = self.device.queue.write_buffer_with(self.buffer(Role::Batch)?, 0, size);
-        let Some(mut view) = view else {
-            self.device.check()?;
-            return Err(refused());
-        };
-        gathered.write(packed, &mut view);
-        Ok(())
+        let staging = self.mapped(bytes)?;
+        let written = gathered.write(packed, &staging);
+        // Half a batch in memory that nobody reads does no harm, but it must not be mapped twice.
+        staging.unmap();
+        written.map_err(|error| Trouble::Rejected(error.to_string()))?;
+        (self.staging, self.packed) = (Some(staging), bytes);
+        self.device.check()
+    }
+
+    /// Mapped memory for so many bytes: that of the batch before, if it is large enough.
+    fn mapped(&mut self, bytes: u64) -> Result<wgpu::Buffer, Trouble> {
+        if let Some(staging) = self.staging.take().filter(|staging| staging.size() >= bytes && self.packed == 0) {
+            return Ok(staging);
+        }
+        self.packed = 0;
+        let size = bytes.max(BUFFER_BYTES_MIN).checked_next_power_of_two().unwrap_or(bytes);
+        let staging = self.device.device.create_buffer(&BufferDescriptor {
+            label: None,
+            size: size.min(self.bytes_max / 8 * 8).max(bytes.next_multiple_of(8)),
+            usage: BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        });
+        self.device.check()?;
+        Ok(staging)
     }
 
     /// Begins a submission, with a clean status.
@@ -182,6 +210,9 @@ impl Worker {
             self.started = stopwatch.now();
         }
         let mut encoder = self.encoder();
+        if let (Some(staging), true) = (&self.staging, self.packed > 0) {
+            encoder.copy_buffer_to_buffer(staging, 0, self.buffer(Role::Batch)?, 0, self.packed);
+        }
         encoder.clear_buffer(self.buffer(Role::Status)?, 0, None);
         Ok(encoder)
     }
@@ -236,15 +267,26 @@ impl Worker {
         Ok(())
     }
 
-    /// Submits what was recorded; gives the status, and the words of each part that is wanted.
+    /// Submits what was recorded and waits; gives the status, and the words of each part that is wanted.
     pub(super) fn finish(
         &mut self,
         encoder: CommandEncoder,
         wanted: &[Wanted],
     ) -> Result<(Status, Vec<Vec<u32>>), Trouble> {
+        let sent = self.submit(encoder, wanted)?;
+        self.receive(&sent)
+    }
+
+    /// Submits what was recorded; the status and each part that is wanted can be received.
+    pub(super) fn submit(&mut self, encoder: CommandEncoder, wanted: &[Wanted]) -> Result<Sent, Trouble> {
         let mut parts = vec![(Role::Status, 0, STATUS_BYTES)];
         parts.extend_from_slice(wanted);
-        let mut words = self.fetch(encoder, &parts)?;
+        self.send_off(encoder, &parts)
+    }
+
+    /// Waits for what was submitted.
+    pub(super) fn receive(&mut self, sent: &Sent) -> Result<(Status, Vec<Vec<u32>>), Trouble> {
+        let mut words = self.bring_back(sent)?;
         if let Some(stopwatch) = &self.stopwatch {
             stopwatch.add_since(self.started);
         }
@@ -256,12 +298,13 @@ impl Worker {
     /// Reads parts of buffers after a submission.
     pub(super) fn read(&mut self, wanted: &[Wanted]) -> Result<Vec<Vec<u32>>, Trouble> {
         let encoder = self.encoder();
-        self.fetch(encoder, wanted)
+        let sent = self.send_off(encoder, wanted)?;
+        self.bring_back(&sent)
     }
 
-    fn fetch(&mut self, mut encoder: CommandEncoder, wanted: &[Wanted]) -> Result<Vec<Vec<u32>>, Trouble> {
-        let total: u64 = wanted.iter().map(|(_, _, bytes)| bytes).sum();
-        self.room(Role::Answer, total.max(4))?;
+    fn send_off(&mut self, mut encoder: CommandEncoder, wanted: &[Wanted]) -> Result<Sent, Trouble> {
+        let total = wanted.iter().map(|(_, _, bytes)| bytes).sum::<u64>().max(4);
+        self.room(Role::Answer, total)?;
         let answer = self.buffer(Role::Answer)?;
         let mut at = 0;
         for &(role, from, bytes) in wanted.iter().filter(|(_, _, bytes)| *bytes > 0) {
@@ -271,14 +314,24 @@ impl Worker {
         if self.fault == Some(Fault::Lose) {
             self.device.device.destroy();
         }
+        let staging = self.staging.as_ref().filter(|_| self.packed > 0);
+        let submitted = self.device.submit(encoder, (answer, total), staging);
+        let parts = wanted.iter().map(|(_, _, bytes)| *bytes).collect();
+        Ok(Sent { submitted, parts })
+    }
+
+    fn bring_back(&mut self, sent: &Sent) -> Result<Vec<Vec<u32>>, Trouble> {
         let time = (self.fault == Some(Fault::Hurry)).then_some(Duration::ZERO);
-        let words = self.device.submit_and_read(encoder, answer, total.max(4), time)?;
+        let total = sent.parts.iter().sum::<u64>().max(4);
+        let words = self.device.read(&sent.submitted, (self.buffer(Role::Answer)?, total), time)?;
         if self.fault == Some(Fault::Hurry) {
             return Err(Trouble::Late("as a test has asked for".to_owned()));
         }
+        // What was packed is there, and its memory is mapped again.
+        self.packed = 0;
         let mut rest = words.as_slice();
-        let mut parts = Vec::with_capacity(wanted.len());
-        for (_, _, bytes) in wanted {
+        let mut parts = Vec::with_capacity(sent.parts.len());
+        for bytes in &sent.parts {
             let words = usize::try_from(bytes / 4).unwrap_or(usize::MAX).min(rest.len());
             let (part, more) = rest.split_at(words);
             parts.push(part.to_vec());

@@ -1,11 +1,12 @@
-//! What is kept, in the memory of one device: loading it, growing, taking a batch in and telling what that has changed, all
-//! in one submission.
+//! What is kept, in the memory of one device: loading it, growing, taking a batch in, telling what that has changed and
+//! picking the best groups, all in one submission.
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of groups and places in buffers are words of 32 bits")]
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use super::best::{BestPlan, DIGITS, Picked, Question};
 use super::layout::Field;
 use super::plan::KeptPlan;
 use crate::kernels::gpu::device::Device;
@@ -28,6 +29,25 @@ pub(super) struct OnDevice {
     pub(super) worker: Worker,
     /// Words of a group.
     words: usize,
+}
+
+/// What a batch asks for.
+pub(super) struct Batch<'a> {
+    /// Groups that are taken in.
+    pub(super) deltas: &'a [Delta],
+    /// How many groups there are before and after that.
+    pub(super) groups: (usize, usize),
+    /// Those whose words come back.
+    pub(super) back: &'a [u32],
+    /// How the best of the first groups, or of these, are picked.
+    pub(super) best: Option<(&'a BestPlan, Question, &'a [u32])>,
+}
+
+/// What comes back of a batch.
+pub(super) struct Back {
+    pub(super) words: Vec<u32>,
+    /// None if no groups were asked for, or all are to be looked at.
+    pub(super) picked: Option<Picked>,
 }
 
 /// Groups to be taken in.
@@ -67,59 +87,109 @@ impl OnDevice {
         self.worker.take(role).ok_or_else(|| Trouble::Rejected("groups could not be sent".to_owned()))
     }
 
-    /// Takes groups in, so that of `before` groups there are `after`; gives the words of the groups `changed`.
-    pub(super) fn merge(
-        &mut self,
-        plan: &KeptPlan,
-        pipelines: &Pipelines,
-        deltas: &[Delta],
-        (before, after): (usize, usize),
-        changed: &[u32],
-    ) -> Result<Vec<u32>, Trouble> {
-        let (merge, rows) = (pipelines.get(&plan.merge)?, pipelines.get(&plan.rows)?);
-        let mut sent = Vec::new();
-        let mut sections = Vec::with_capacity(deltas.len() + 1);
-        let mut section = |words: &mut dyn Iterator<Item = u32>| {
-            let from = sent.len();
-            sent.extend(words);
-            let size = 4 * (sent.len() - from) as u64;
-            sent.resize(sent.len().next_multiple_of(ALIGNMENT / 4), 0);
-            sections.push(NonZeroU64::new(size).map(|size| (4 * from as u64, size)));
-        };
-        for delta in deltas {
-            let pairs_at = 5 + delta.fields.as_flattened().len();
-            let head = [delta.pairs.len(), delta.fields.len(), delta.words, self.words, pairs_at];
-            let head = head.into_iter().map(|number| number as u32);
-            let fields = delta.fields.as_flattened().iter().copied();
-            section(&mut head.chain(fields).chain(delta.pairs.as_flattened().iter().copied()));
-        }
-        section(&mut [changed.len() as u32, self.words as u32].into_iter().chain(changed.iter().copied()));
-        let wanted = (changed.len() * self.words * 4) as u64;
-        if after * self.words > WORDS_MAX {
+    /// Runs what a batch asks for, in one submission.
+    pub(super) fn run(&mut self, plan: &KeptPlan, pipelines: &Pipelines, batch: &Batch<'_>) -> Result<Back, Trouble> {
+        let words = self.words;
+        let (before, after) = batch.groups;
+        if after * words > WORDS_MAX {
             return Err(Trouble::TooLarge(format!("{after} groups have more words than shaders count")));
         }
+        let mut sent = Sent::default();
+        for delta in batch.deltas {
+            sent.delta(delta, words);
+        }
+        let rows = sent.section([batch.back.len() as u32, words as u32].into_iter().chain(batch.back.iter().copied()));
+        let best = batch
+            .best
+            .as_ref()
+            .map(|(best, question, list)| (*best, question, sent.section(question.head.iter().chain(*list).copied())));
+        let wanted = (batch.back.len() * words * 4) as u64;
         let worker = &mut self.worker;
-        worker.room(Role::Batch, 4 * sent.len() as u64)?;
+        worker.room(Role::Batch, 4 * sent.words.len() as u64)?;
         worker.room(Role::Status, 16)?;
         worker.room(Role::OutputOrTable, wanted.max(4))?;
-        let smaller = grow(worker, (before, after), self.words)?;
-        worker.send(Role::Batch, &sent)?;
+        if let Some((_, question, _)) = &best {
+            worker.room(Role::TilesOrTickets, 8 * question.items.max(1) as u64)?;
+            worker.room(Role::Groups, question.found_bytes().0)?;
+        }
+        let smaller = grow(worker, (before, after), words)?;
+        worker.send(Role::Batch, &sent.words)?;
         let mut encoder = worker.begin()?;
         if let Some(smaller) = &smaller {
-            worker.copy(&mut encoder, smaller, Role::State, (before * self.words * 4) as u64)?;
+            worker.copy(&mut encoder, smaller, Role::State, (before * words * 4) as u64)?;
         }
-        let workgroups = |work: usize| work.div_ceil(TILE).min(WORKGROUPS_MAX) as u32;
-        for (delta, part) in deltas.iter().zip(&sections) {
+        let merge = pipelines.get(&plan.merge)?;
+        for (delta, part) in batch.deltas.iter().zip(&sent.deltas) {
             worker.put(Role::MaskOrKeys, delta.given.clone());
             worker.run_on(&mut encoder, &merge, workgroups(delta.pairs.len()), *part)?;
         }
-        if let (Some(part), true) = (sections.last(), wanted > 0) {
-            worker.run_on(&mut encoder, &rows, workgroups(changed.len() * self.words), *part)?;
+        if wanted > 0 {
+            worker.run_on(&mut encoder, &pipelines.get(&plan.rows)?, workgroups(batch.back.len() * words), rows)?;
         }
-        let (_, mut parts) = worker.finish(encoder, &[(Role::OutputOrTable, 0, wanted)])?;
+        let mut back = vec![(Role::OutputOrTable, 0, wanted)];
+        if let Some((best, question, part)) = &best {
+            pick(worker, pipelines, (best, question, *part), &mut encoder)?;
+            back.push((Role::Groups, 0, question.found_bytes().0));
+        }
+        let (_, mut parts) = worker.finish(encoder, &back)?;
         worker.take(Role::MaskOrKeys);
-        Ok(parts.pop().unwrap_or_default())
+        let found = best.as_ref().and_then(|_| parts.pop());
+        let picked = best.zip(found).and_then(|((_, question, _), found)| question.answer(&found));
+        Ok(Back { words: parts.pop().unwrap_or_default(), picked })
     }
+}
+
+/// The words that go up: sections, of which shaders see one each.
+#[derive(Default)]
+struct Sent {
+    words: Vec<u32>,
+    deltas: Vec<Section>,
+}
+
+/// The first byte, and how many; none if there are none.
+type Section = Option<(u64, NonZeroU64)>;
+
+impl Sent {
+    fn section(&mut self, words: impl Iterator<Item = u32>) -> Section {
+        let from = self.words.len();
+        self.words.extend(words);
+        let size = 4 * (self.words.len() - from) as u64;
+        self.words.resize(self.words.len().next_multiple_of(ALIGNMENT / 4), 0);
+        NonZeroU64::new(size).map(|size| (4 * from as u64, size))
+    }
+
+    fn delta(&mut self, delta: &Delta, words: usize) {
+        let fields = delta.fields.as_flattened();
+        let head = [delta.pairs.len(), delta.fields.len(), delta.words, words, 5 + fields.len()];
+        let head = head.into_iter().map(|number| number as u32);
+        let section = self.section(head.chain(fields.iter().chain(delta.pairs.as_flattened()).copied()));
+        self.deltas.push(section);
+    }
+}
+
+/// Enough to walk over so many groups or words.
+fn workgroups(work: usize) -> u32 {
+    work.div_ceil(TILE).min(WORKGROUPS_MAX) as u32
+}
+
+/// Records that the best groups are picked.
+fn pick(
+    worker: &Worker,
+    pipelines: &Pipelines,
+    (plan, question, part): (&BestPlan, &Question, Section),
+    encoder: &mut wgpu::CommandEncoder,
+) -> Result<(), Trouble> {
+    worker.clear(encoder, Role::Groups, question.found_bytes().1)?;
+    let all = workgroups(question.items).max(1);
+    worker.run_on(encoder, &pipelines.get(&plan.rank)?, all, part)?;
+    if !question.takes_all() {
+        let (digit, bound) = (pipelines.get(&plan.digit)?, pipelines.get(&plan.bound)?);
+        for _ in 0..DIGITS {
+            worker.run_on(encoder, &digit, all, part)?;
+            worker.run_on(encoder, &bound, 1, part)?;
+        }
+    }
+    worker.run_on(encoder, &pipelines.get(&plan.pick)?, all, part)
 }
 
 /// Doubles the memory of what is kept, if it is too small; gives what it was before.

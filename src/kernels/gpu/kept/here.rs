@@ -9,8 +9,10 @@ use arrow_schema::Field;
 use arrow_select::concat::concat;
 use arrow_select::take::take;
 
-use super::device::{Delta, OnDevice};
+use super::best::Picked;
+use super::device::{Back, Batch, Delta, OnDevice};
 use super::encode::spans;
+use super::held::Held;
 use super::layout::{Given, Layout};
 use super::part::{Part, Parts};
 use super::plan::KeptPlan;
@@ -23,11 +25,10 @@ use crate::kernels::cpu::reduce::{Groups, KeyedReduce};
 use crate::kernels::cpu::stage::CpuStage;
 use crate::kernels::gpu::device::Device;
 use crate::kernels::gpu::grid::Span;
-use crate::kernels::gpu::groups::GroupPlan;
 use crate::kernels::gpu::plan::Work;
 use crate::kernels::gpu::reduce::GROUPS_FIRST;
 use crate::kernels::gpu::stage::Shared;
-use crate::kernels::gpu::trouble::Trouble;
+use crate::kernels::gpu::trouble::{Fault, Trouble};
 use crate::kernels::gpu::worker::Worker;
 use crate::kernels::keep::has_key;
 use crate::kernels::{Kept, Moment};
@@ -39,8 +40,15 @@ pub(super) struct Here {
     ids: GroupIds,
     /// How many groups there are; keys beyond are of a batch that was not taken in.
     groups: usize,
-    /// The words of all groups, as the latest batch left them.
+    /// The words of groups, as the latest batch left them but for those that are stale.
     copy: Vec<u32>,
+    /// How many groups there were when the copy was last up to date; later ones are stale.
+    copied: usize,
+    /// Groups of which the device knows more than the copy.
+    stale: Vec<u32>,
+    is_stale: Vec<bool>,
+    /// The batches that made them so.
+    held: Held,
     /// None until they are sent, and again once their layout is another one.
     device: Option<OnDevice>,
     /// For each group a number that rises with each part that touches it: none is marked twice in a part.
@@ -49,12 +57,32 @@ pub(super) struct Here {
     /// The groups that the latest batch touched, in the order of their first rows, and their keys.
     touched: Vec<u32>,
     touched_keys: Vec<ArrayRef>,
+    /// The best groups after the latest batch, if they were picked.
+    picked: Option<Picked>,
+    /// The keys of all groups, while there are no more than these.
+    all_keys: Vec<ArrayRef>,
+}
+
+/// What is wanted of a batch beside its being taken in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// Whether the copy is to be up to date at once.
+    pub(super) is_copied: bool,
+    /// Whether the best of all groups are wanted, or of those that the batch touches.
+    pub(super) is_of_all: bool,
 }
 
 /// A part of a batch, ready to be taken in: groups on the device, or those that the CPU holds.
 enum Source<'a> {
     Left(&'a super::Left),
     Cpu(Reduced),
+}
+
+/// The parts of a batch, the keys of their groups, and what their floats need.
+struct Sources<'a> {
+    sources: Vec<Source<'a>>,
+    keys: Vec<(Vec<ArrayRef>, usize)>,
+    spans: Vec<(usize, Span)>,
 }
 
 impl Here {
@@ -67,19 +95,27 @@ impl Here {
             keys,
             groups: 0,
             copy: Vec::new(),
+            copied: 0,
+            stale: Vec::new(),
+            is_stale: Vec::new(),
+            held: Held::default(),
             device: None,
             marks: Vec::new(),
             mark: 0,
             touched: Vec::new(),
             touched_keys: Vec::new(),
+            picked: None,
+            all_keys: Vec::new(),
         };
         if cpu.groups() > 0 {
             for stored in cpu.snapshot()? {
                 let groups = reduce.restore(&stored)?.settled()?;
                 let reduced = groups.reduced()?;
-                here.widen(&spans(&here.layout, &reduced));
+                if let Some(wider) = here.layout.widened(&spans(&here.layout, &reduced)) {
+                    here.layout = wider;
+                }
                 here.copy = here.layout.encode(&reduced)?;
-                here.groups = groups.len();
+                (here.groups, here.copied) = (groups.len(), groups.len());
                 let ids = here.number(&groups.keys()?, groups.len())?;
                 if ids.iter().zip(0_u32..).any(|(&id, row)| id != row) {
                     return Err(Error::internal("groups are not in the order of their keys"));
@@ -92,13 +128,6 @@ impl Here {
     /// How many groups there are.
     pub(super) fn len(&self) -> usize {
         self.groups
-    }
-
-    fn widen(&mut self, more: &[(usize, Span)]) {
-        if let Some(wider) = self.layout.widened(more) {
-            self.copy = self.layout.moved(&self.copy, &wider);
-            (self.layout, self.device) = (wider, None);
-        }
     }
 
     /// The numbers of so many groups by their keys. Keys that are new get the next numbers.
@@ -118,12 +147,14 @@ impl Here {
         if self.keys.is_empty() { 1 } else { self.ids.len() }
     }
 
-    /// Takes a batch in. After trouble the first [`Here::len`] groups are as they were.
+    /// Takes a batch in. After trouble the first [`Here::copied`] groups of the copy are as they were, and what is held was
+    /// taken in since.
     pub(super) fn take_in(
         &mut self,
         shared: &Shared,
         plan: &KeptPlan,
         parts: &mut Parts,
+        wanted: Wanted,
     ) -> Result<Result<(), Trouble>> {
         let pipelines = shared.pipelines();
         let device = pipelines.device();
@@ -132,57 +163,113 @@ impl Here {
         }
         if self.device.as_ref().is_some_and(|kept| !Arc::ptr_eq(kept.device(), device)) {
             self.device = None;
+            if !self.stale.is_empty() {
+                return Ok(Err(Trouble::Lost("with what it had taken in".to_owned())));
+            }
         }
-        let Work::Groups(groups) = &shared.plan.work else { return Err(Error::internal("rows were to be kept")) };
         let moment = parts.moment;
         let settled = std::mem::take(&mut parts.parts).into_iter().map(|part| settled(shared, part, device, &moment));
         parts.parts = settled.collect::<Result<_>>()?;
-        let mut sources = Vec::with_capacity(parts.parts.len());
-        let mut keys = Vec::with_capacity(parts.parts.len());
-        let mut more = Vec::new();
-        for part in &parts.parts {
-            match part {
-                Part::Left(left) => {
-                    more.extend(left.floats.iter().map(|slots| (slots.number, slots.span)));
-                    keys.push((left.keys.clone(), left.groups.len()));
-                    sources.push(Source::Left(left));
-                }
-                Part::Here(groups) => {
-                    let reduced = groups.reduced()?;
-                    more.extend(spans(&self.layout, &reduced));
-                    keys.push((groups.keys()?, groups.len()));
-                    sources.push(Source::Cpu(reduced));
-                }
+        let Sources { sources, keys, spans } = self.sources(&parts.parts)?;
+        if let Some(wider) = self.layout.widened(&spans) {
+            // What is kept is sent anew, so it has to be known first.
+            if let Err(trouble) = self.catch_up(shared, plan) {
+                return Ok(Err(trouble));
             }
+            self.copy = self.layout.moved(&self.copy, &wider);
+            (self.layout, self.device) = (wider, None);
         }
-        self.widen(&more);
         let ids = keys.iter().map(|(keys, groups)| self.number(keys, *groups)).collect::<Result<Vec<_>>>()?;
         if !self.touch(&keys, &ids)? {
             return Ok(Err(Trouble::Rejected("two groups of a batch have one key".to_owned())));
         }
         let after = self.numbers();
-        match self.run(shared, (plan, groups), &sources, &ids, after) {
-            Ok(changed) => {
-                let words = self.layout.words();
-                self.copy.resize(after * words, 0);
-                for (&id, changed) in self.touched.iter().zip(changed.chunks_exact(words)) {
-                    self.copy[id as usize * words..][..words].copy_from_slice(changed);
+        let group_bytes = 4 * self.layout.words();
+        let is_copied = wanted.is_copied || !self.held.has_room(shared, parts, group_bytes);
+        let run = self.run(shared, plan, &sources, &ids, after, Wanted { is_copied, ..wanted });
+        drop(sources);
+        if let Err(trouble) = run {
+            return Ok(Err(self.give_up(trouble)));
+        }
+        let must_look = !is_copied && self.picked.is_none();
+        if must_look && let Err(trouble) = self.catch_up(shared, plan) {
+            return Ok(Err(trouble));
+        }
+        let parts = Parts { parts: std::mem::take(&mut parts.parts), moment };
+        if is_copied || must_look {
+            release(shared, parts);
+        } else {
+            self.held.push(shared, parts, group_bytes);
+        }
+        Ok(Ok(()))
+    }
+
+    /// What is to be taken in of a batch.
+    fn sources<'a>(&self, parts: &'a [Part]) -> Result<Sources<'a>> {
+        let mut all = Sources { sources: Vec::new(), keys: Vec::new(), spans: Vec::new() };
+        for part in parts {
+            match part {
+                Part::Left(left) => {
+                    all.spans.extend(left.floats.iter().map(|slots| (slots.number, slots.span)));
+                    all.keys.push((left.keys.clone(), left.groups.len()));
+                    all.sources.push(Source::Left(left));
                 }
-                self.groups = after;
-                for part in std::mem::take(&mut parts.parts) {
-                    if let Part::Left(left) = part {
-                        shared.keep_slots(left.device, left.slots);
-                    }
+                Part::Here(groups) => {
+                    let reduced = groups.reduced()?;
+                    all.spans.extend(spans(&self.layout, &reduced));
+                    all.keys.push((groups.keys()?, groups.len()));
+                    all.sources.push(Source::Cpu(reduced));
                 }
-                Ok(Ok(()))
-            }
-            Err(trouble) => {
-                if let (Trouble::Lost(_) | Trouble::Late(_), Some(kept)) = (&trouble, self.device.take()) {
-                    kept.device().give_up();
-                }
-                Ok(Err(trouble))
+                Part::Rows(_) => return Err(Error::internal("a device was given rows to keep")),
             }
         }
+        Ok(all)
+    }
+
+    /// Nobody goes on with a device that was lost.
+    fn give_up(&mut self, trouble: Trouble) -> Trouble {
+        if let (Trouble::Lost(_) | Trouble::Late(_), Some(kept)) = (&trouble, self.device.take()) {
+            kept.device().give_up();
+        }
+        trouble
+    }
+
+    /// Whether the device knows more than the copy.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.stale.is_empty()
+    }
+
+    /// Brings the copy up to date.
+    pub(super) fn catch_up(&mut self, shared: &Shared, plan: &KeptPlan) -> Result<(), Trouble> {
+        if self.stale.is_empty() {
+            return Ok(());
+        }
+        let pipelines = shared.pipelines();
+        let device = self.device.as_mut().filter(|device| Arc::ptr_eq(device.device(), pipelines.device()));
+        let Some(device) = device else { return Err(Trouble::Lost("with what it had taken in".to_owned())) };
+        let fault = shared.faults.next();
+        device.worker.fault = fault;
+        let batch = Batch { deltas: &[], groups: (self.groups, self.groups), back: &self.stale, best: None };
+        let run = confuse(fault, pipelines.device()).and_then(|()| device.run(plan, &pipelines, &batch));
+        match run {
+            Ok(back) => {
+                self.copied(shared, &back.words, self.groups);
+                Ok(())
+            }
+            Err(trouble) => Err(self.give_up(trouble)),
+        }
+    }
+
+    /// Notes the words of all groups that were stale.
+    fn copied(&mut self, shared: &Shared, changed: &[u32], groups: usize) {
+        shared.record.read_groups(self.stale.len());
+        let words = self.layout.words();
+        self.copy.resize(groups * words, 0);
+        for (id, changed) in std::mem::take(&mut self.stale).into_iter().zip(changed.chunks_exact(words)) {
+            self.copy[id as usize * words..][..words].copy_from_slice(changed);
+            self.is_stale[id as usize] = false;
+        }
+        (self.copied, self.held) = (groups, Held::default());
     }
 
     /// Finds the groups that a batch touches, each once, in the order of the parts; and their keys. False if a part has two
@@ -232,19 +319,56 @@ impl Here {
         Ok(true)
     }
 
-    /// Runs the submission; gives the words of the groups that were touched.
+    /// Runs the submission. Only if all of it went well anything is noted.
     fn run(
         &mut self,
         shared: &Shared,
-        (plan, groups): (&KeptPlan, &GroupPlan),
+        plan: &KeptPlan,
         sources: &[Source<'_>],
         ids: &[Vec<u32>],
         after: usize,
-    ) -> Result<Vec<u32>, Trouble> {
+        wanted: Wanted,
+    ) -> Result<(), Trouble> {
+        let pipelines = shared.pipelines();
+        let fault = shared.faults.next();
+        confuse(fault, pipelines.device())?;
+        let deltas = self.deltas(shared, sources, ids, fault)?;
+        self.is_stale.resize(after, false);
+        let fresh = self.touched.iter().copied().filter(|&id| !self.is_stale[id as usize]).collect::<Vec<_>>();
+        let stale = [self.stale.as_slice(), &fresh].concat();
+        let back: &[u32] = if wanted.is_copied { &stale } else { &[] };
+        let best = plan.best.as_ref().and_then(|best| best.as_ref().ok()).map(|best| {
+            let (items, list) =
+                if wanted.is_of_all { (after, &[][..]) } else { (self.touched.len(), &self.touched[..]) };
+            (best, best.ask(&self.layout, items, !wanted.is_of_all), list)
+        });
+        let Some(kept) = &mut self.device else { return Err(Trouble::Rejected("nothing was loaded".to_owned())) };
+        let batch = Batch { deltas: &deltas, groups: (self.groups, after), back, best };
+        let Back { words, picked } = kept.run(plan, &pipelines, &batch)?;
+        for id in fresh {
+            self.is_stale[id as usize] = true;
+        }
+        (self.groups, self.stale, self.picked) = (after, stale, picked);
+        shared.record.read_groups(self.picked.as_ref().map_or(0, |picked| picked.places.len()));
+        if wanted.is_copied {
+            self.copied(shared, &words, after);
+        }
+        Ok(())
+    }
+
+    /// What is taken in, on a device that has what is kept.
+    fn deltas(
+        &mut self,
+        shared: &Shared,
+        sources: &[Source<'_>],
+        ids: &[Vec<u32>],
+        fault: Option<Fault>,
+    ) -> Result<Vec<Delta>, Trouble> {
+        let Work::Groups(groups) = &shared.plan.work else {
+            return Err(Trouble::Rejected("rows were to be kept".to_owned()));
+        };
         let pipelines = shared.pipelines();
         let (device, words) = (pipelines.device(), self.layout.words());
-        let fault = shared.faults.next();
-        confuse(fault, device)?;
         let kept = match &mut self.device {
             Some(kept) if kept.words() == words => kept,
             kept => {
@@ -277,7 +401,15 @@ impl Here {
                 }
             });
         }
-        kept.merge(plan, &pipelines, &deltas, (self.groups, after), &self.touched)
+        Ok(deltas)
+    }
+
+    /// The CPU goes on with what is kept: from the copy, with what was taken in since.
+    pub(super) fn leave_to(self, shared: &Shared, reduce: &KeyedReduce, cpu: &mut dyn Kept) -> Result<()> {
+        if self.copied > 0 {
+            cpu.restore(&[self.first(reduce, self.copied)?.store()?], &[])?;
+        }
+        self.held.run_again(shared, cpu)
     }
 
     /// The groups with these words, under their keys.
@@ -298,9 +430,21 @@ impl Here {
         self.first(reduce, self.groups)
     }
 
-    /// The first so many groups, as they are stored.
-    pub(super) fn stored(&self, reduce: &KeyedReduce, groups: usize) -> Result<RecordBatch> {
-        self.first(reduce, groups)?.store()
+    /// All groups, as they are stored.
+    pub(super) fn stored(&self, reduce: &KeyedReduce) -> Result<RecordBatch> {
+        self.all(reduce)?.store()
+    }
+
+    /// The best groups, if they were picked by the latest batch.
+    pub(super) fn best(&mut self, reduce: &KeyedReduce, is_of_all: bool) -> Result<Option<Groups>> {
+        let Some(picked) = self.picked.take() else { return Ok(None) };
+        if is_of_all && self.all_keys.first().is_none_or(|keys| keys.len() < self.groups) {
+            self.all_keys = self.ids.keys()?;
+        }
+        let keys = if is_of_all { &self.all_keys } else { &self.touched_keys };
+        let places = UInt32Array::from(picked.places);
+        let keys = keys.iter().map(|keys| take(keys, &places, None)).collect::<Result<Vec<_>, _>>()?;
+        self.groups_of(reduce, &picked.words, &keys).map(Some)
     }
 
     /// Some groups, under their keys.
@@ -322,6 +466,15 @@ impl Here {
         let rows = UInt32Array::from(ids.clone());
         let keys = keys.iter().map(|keys| take(keys, &rows, None)).collect::<Result<Vec<_>, _>>()?;
         self.some(reduce, &ids, &keys)
+    }
+}
+
+/// What is of no more use on the device goes to the next batch.
+fn release(shared: &Shared, parts: Parts) {
+    for part in parts.parts {
+        if let Part::Left(left) = part {
+            shared.keep_slots(left.device, left.slots);
+        }
     }
 }
 

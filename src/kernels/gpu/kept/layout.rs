@@ -57,7 +57,8 @@ impl<'a> Given<'a> {
         Self { feeds: &plan.feeds, floats, slot_words: slot_bits / 32, first: 0 }
     }
 
-    fn word(&self, slot: usize) -> u32 {
+    /// The first word of a slot.
+    pub(super) fn word(&self, slot: usize) -> u32 {
         ((slot - self.first) * self.slot_words) as u32
     }
 }

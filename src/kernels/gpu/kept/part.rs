@@ -30,6 +30,19 @@ pub(in crate::kernels::gpu) struct Parts {
 pub(in crate::kernels::gpu) enum Part {
     Left(Left),
     Here(Groups),
+    /// Rows that were left on a device that has taken them in.
+    Rows(Vec<RecordBatch>),
+}
+
+impl Part {
+    /// How many groups it has, as far as that is known.
+    pub(super) fn groups(&self) -> usize {
+        match self {
+            Self::Left(left) => left.groups.len(),
+            Self::Here(groups) => groups.len(),
+            Self::Rows(_) => 0,
+        }
+    }
 }
 
 /// Groups that lie on a device.

@@ -1,5 +1,6 @@
 //! Which groups stay on a device from batch to batch, or why they do not.
 
+use super::best::BestPlan;
 use super::layout::Layout;
 use crate::kernels::gpu::code::Refusal;
 use crate::kernels::gpu::groups::GroupPlan;
@@ -15,6 +16,8 @@ pub(in crate::kernels::gpu) struct KeptPlan {
     pub(in crate::kernels::gpu) firsts: Shader,
     pub(super) merge: Shader,
     pub(super) rows: Shader,
+    /// How the best groups are picked, if no others are taken, or why they are not.
+    pub(in crate::kernels::gpu) best: Option<Result<BestPlan, Refusal>>,
 }
 
 impl KeptPlan {
@@ -34,15 +37,21 @@ impl KeptPlan {
         let layout = Layout::of(plan, &names)?;
         let shader =
             |operation, bindings: &[u32]| Shader { operation, bindings: bindings.to_vec(), ..Shader::default() };
+        let best = BestPlan::of(keep, &layout);
         Ok(Self {
             layout,
             firsts: shader(Operation::KeepFirsts, &[4, 6]),
             merge: shader(Operation::KeepMerge, &[2, 6]),
             rows: shader(Operation::KeepRows, &[4, 6]),
+            best,
         })
     }
 
-    pub(in crate::kernels::gpu) fn shaders(&mut self) -> [&mut Shader; 3] {
-        [&mut self.firsts, &mut self.merge, &mut self.rows]
+    pub(in crate::kernels::gpu) fn shaders(&mut self) -> Vec<&mut Shader> {
+        let mut all = vec![&mut self.firsts, &mut self.merge, &mut self.rows];
+        if let Some(Ok(best)) = &mut self.best {
+            all.extend(best.shaders());
+        }
+        all
     }
 }

@@ -1,0 +1,428 @@
+//! The work of a stage on one partition: batches are gathered until they are worth a submission, and handed to the CPU's end
+//! of the stage when they come back. What the device cannot finish, the CPU runs again from the same rows.
+//!
+//! ```text
+//! push ▶ gather ▶ pack and submit ▶ ┄ on their way, up to three ┄ ▶ land ▶ the CPU's end, in order
+//! ```
+//!
+//! While one batch comes up, the device works on the one before, and the host makes rows of the one before that. Each has
+//! buffers of its own, and lands when there are too many, or when somebody has to know what the task has done.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef};
+
+use super::device::Device;
+use super::kept::{LEFT_BYTES_MAX, Left, Part, Parts};
+use super::pack::Gathered;
+use super::pipelines::Pipelines;
+use super::plan::Work;
+use super::reduce::{self, Room, Run, Scratch};
+use super::reduction::{Reduction, rows_at};
+use super::rows::{self, Guess};
+use super::stage::{OnItsWay, Shared};
+use super::trouble::{Fault, Trouble};
+use super::worker::{Role, Worker};
+use crate::columnar::RecordBatch;
+use crate::error::{Error, Result};
+use crate::kernels::cpu::stage::CpuTask;
+use crate::kernels::{Flow, Partial, Sighting, StageTask};
+
+/// Bytes that are gathered for a batch: many times what a submission costs, and small beside a device's memory.
+pub const GATHERED_BYTES_MAX: usize = 64 << 20;
+
+/// The work on one partition.
+pub struct GpuTask {
+    shared: Arc<Shared>,
+    /// The end of the stage, and the way round the device.
+    cpu: Box<CpuTask>,
+    pieces: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
+    rows_max: usize,
+    room: Room,
+    guess: Guess,
+    /// Batches on their way, in order.
+    flights: VecDeque<Flight>,
+    /// Where groups stay on the device: what has been done so far, but for what the CPU holds.
+    left: Option<Parts>,
+    /// Bytes of rows and groups that were left there.
+    left_bytes: u64,
+    /// Whether the CPU has done something since.
+    cpu_has_rows: bool,
+}
+
+/// Rows that were submitted.
+struct Submitted {
+    worker: Worker,
+    pipelines: Arc<Pipelines>,
+    gathered: Gathered,
+    begun: Begun,
+}
+
+/// Rows that were not, and the device that is in trouble.
+struct Failed {
+    trouble: Trouble,
+    device: Option<Arc<Device>>,
+}
+
+/// A batch on its way.
+struct Flight {
+    submitted: Submitted,
+    pieces: Vec<RecordBatch>,
+    bytes: u64,
+    way: OnItsWay,
+}
+
+/// What was submitted.
+enum Begun {
+    Rows(rows::Begun),
+    Groups(reduce::Begun),
+    /// Groups that stay on the device.
+    Left(reduce::Begun),
+}
+
+/// What a device gave.
+enum Given {
+    Rows(rows::Made),
+    Groups(Reduction, usize),
+    Left(Scratch, Arc<Device>),
+}
+
+impl fmt::Debug for GpuTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GpuTask").field("rows", &self.rows).field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+impl StageTask for GpuTask {
+    fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let len = (self.rows_max - self.rows).min(batch.num_rows() - from);
+            let piece = batch.slice(from, len);
+            from += len;
+            self.rows += len;
+            self.bytes += gathered_bytes(&piece);
+            self.pieces.push(piece);
+            if self.rows == self.rows_max || self.bytes >= GATHERED_BYTES_MAX {
+                self.set_off()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.flush()
+    }
+
+    fn sighting(&self) -> Sighting {
+        self.cpu.sighting()
+    }
+
+    /// Rows that wait, or are on their way, are not accounted for.
+    fn flow(&self) -> Option<Flow> {
+        if self.rows == 0 && self.flights.is_empty() { self.cpu.flow() } else { None }
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Partial> {
+        self.flush()?;
+        if self.left.is_some() {
+            self.set_aside()?;
+        }
+        match self.left {
+            Some(left) => Ok(Partial::Groups(Box::new(left))),
+            None => self.cpu.finish(),
+        }
+    }
+}
+
+/// Bytes of the values of a piece, texts too, without what lies beside it in the buffers that it was cut from.
+pub fn gathered_bytes(piece: &RecordBatch) -> usize {
+    // A layout whose size nobody tells is held as a whole.
+    let bytes = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or(column.get_array_memory_size());
+    piece.columns().iter().map(bytes).sum()
+}
+
+impl GpuTask {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        cpu: Box<CpuTask>,
+        rows_max: usize,
+        room: Room,
+        left: Option<Parts>,
+    ) -> Self {
+        Self {
+            shared,
+            cpu,
+            pieces: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            rows_max,
+            room,
+            guess: Guess::default(),
+            flights: VecDeque::new(),
+            left,
+            left_bytes: 0,
+            cpu_has_rows: false,
+        }
+    }
+
+    /// Runs rows on the CPU, after those that have been gathered.
+    ///
+    /// # Errors
+    /// As [`StageTask::push`].
+    pub fn push_beside(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.flush()?;
+        self.push_on_cpu(batch)
+    }
+
+    fn push_on_cpu(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.cpu_has_rows = true;
+        self.cpu.push(batch)
+    }
+
+    /// Puts what the CPU holds behind what was done before.
+    fn set_aside(&mut self) -> Result<()> {
+        if let (Some(left), true) = (&mut self.left, self.cpu_has_rows) {
+            left.parts.push(Part::Here(self.cpu.take_groups()?));
+            self.cpu_has_rows = false;
+        }
+        Ok(())
+    }
+
+    /// Runs on the device what has been gathered, and waits for all that is on its way.
+    ///
+    /// # Errors
+    /// As [`StageTask::push`].
+    pub fn flush(&mut self) -> Result<()> {
+        self.set_off()?;
+        self.land_all()
+    }
+
+    /// Sends off what has been gathered.
+    fn set_off(&mut self) -> Result<()> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        let pieces = std::mem::take(&mut self.pieces);
+        let bytes = std::mem::take(&mut self.bytes) as u64;
+        self.rows = 0;
+        self.send_off(pieces, bytes)
+    }
+
+    /// Sends rows off behind those that are on their way; in trouble the CPU runs them, after these.
+    fn send_off(&mut self, pieces: Vec<RecordBatch>, bytes: u64) -> Result<()> {
+        let way = loop {
+            match self.shared.set_off(!self.flights.is_empty()) {
+                Some(way) => break way,
+                None => self.land()?,
+            }
+        };
+        let mut submitted = self.submit(&pieces, bytes);
+        if let (Err(Failed { device: Some(device), .. }), false) = (&submitted, self.flights.is_empty()) {
+            self.land_all()?;
+            // The trouble may have been that of a batch before.
+            if device.is_lost() {
+                submitted = self.submit(&pieces, bytes);
+            }
+        }
+        match submitted {
+            Ok(submitted) => {
+                self.flights.push_back(Flight { submitted, pieces, bytes, way });
+                Ok(())
+            }
+            Err(Failed { trouble, device }) => {
+                drop(way);
+                self.land_all()?;
+                self.fall_back(&trouble, device.as_deref(), &pieces)
+            }
+        }
+    }
+
+    /// Packs rows and submits them.
+    fn submit(&mut self, pieces: &[RecordBatch], bytes: u64) -> Result<Submitted, Failed> {
+        let pipelines = self.shared.pipelines();
+        let device = Arc::clone(pipelines.device());
+        if device.is_lost() {
+            return Err(Failed { trouble: Trouble::Lost("and no other could be opened".to_owned()), device: None });
+        }
+        let mut worker = self.shared.worker(&device);
+        match self.begin(&mut worker, &pipelines, pieces, bytes) {
+            Ok((gathered, begun)) => Ok(Submitted { worker, pipelines, gathered, begun }),
+            Err(trouble) => Err(Failed { trouble, device: Some(device) }),
+        }
+    }
+
+    fn begin(
+        &mut self,
+        worker: &mut Worker,
+        pipelines: &Pipelines,
+        pieces: &[RecordBatch],
+        bytes: u64,
+    ) -> Result<(Gathered, Begun), Trouble> {
+        let shared = Arc::clone(&self.shared);
+        let leaves = self.leaves(bytes);
+        let device = pipelines.device();
+        if let (true, Some(slots)) = (leaves && worker.size(Role::State) == 0, shared.slots(device)) {
+            worker.put(Role::State, slots);
+        }
+        worker.fault = shared.faults.next();
+        if worker.fault == Some(Fault::Confuse) {
+            device.pipeline("confused", "this is no shader", &[])?;
+        }
+        // What the host cannot compute, the CPU cannot either: it makes the error.
+        let gathered = shared.packer.gather(pieces).map_err(|_| Trouble::Value)?;
+        let begun = match &shared.plan.work {
+            Work::Rows(plan) => Begun::Rows(rows::begin(plan, worker, pipelines, &gathered, &self.guess)?),
+            Work::Groups(_) if leaves => {
+                Begun::Left(run(&shared, pipelines, true)?.begin(worker, &gathered, &self.room)?)
+            }
+            Work::Groups(_) => Begun::Groups(run(&shared, pipelines, false)?.begin(worker, &gathered, &self.room)?),
+        };
+        Ok((gathered, begun))
+    }
+
+    /// Whether the groups of so many bytes more may stay on the device.
+    fn leaves(&self, bytes: u64) -> bool {
+        let most = self.shared.holder.wish().left_bytes.unwrap_or(LEFT_BYTES_MAX);
+        let on_their_way = self.flights.iter().map(|flight| flight.bytes).sum::<u64>();
+        let is_planned = matches!(&self.shared.plan.work, Work::Groups(plan) if matches!(plan.kept, Some(Ok(_))));
+        is_planned && self.left.is_some() && self.left_bytes + on_their_way + bytes <= most
+    }
+
+    fn land_all(&mut self) -> Result<()> {
+        while !self.flights.is_empty() {
+            self.land()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the first batch that is on its way, and hands it over.
+    fn land(&mut self) -> Result<()> {
+        let Some(flight) = self.flights.pop_front() else { return Ok(()) };
+        let Flight { submitted, pieces, bytes, way } = flight;
+        let Submitted { mut worker, pipelines, gathered, begun } = submitted;
+        let given = self.end(&mut worker, &pipelines, &gathered, begun);
+        drop(way);
+        match given {
+            Ok(given) => {
+                self.shared.record.done();
+                worker.device.keep_pipelines();
+                self.shared.keep_worker(worker);
+                self.hand_over(given, pieces, bytes)
+            }
+            Err(trouble) => {
+                let is_gone = matches!(trouble, Trouble::Lost(_) | Trouble::Late(_));
+                self.fall_back(&trouble, Some(worker.device.as_ref()), &pieces)?;
+                if !is_gone {
+                    self.shared.keep_worker(worker);
+                }
+                // Those behind it are gone, too: they set off anew, to whatever device there is.
+                let behind = if is_gone { std::mem::take(&mut self.flights) } else { VecDeque::new() };
+                let behind = behind.into_iter().map(|flight| (flight.pieces, flight.bytes)).collect::<Vec<_>>();
+                behind.into_iter().try_for_each(|(pieces, bytes)| self.send_off(pieces, bytes))
+            }
+        }
+    }
+
+    fn end(
+        &mut self,
+        worker: &mut Worker,
+        pipelines: &Pipelines,
+        gathered: &Gathered,
+        begun: Begun,
+    ) -> Result<Given, Trouble> {
+        let shared = Arc::clone(&self.shared);
+        let (room, slot_bits) = (&mut self.room, worker.device.tier.slot_bits());
+        let given = match (begun, &shared.plan.work) {
+            (Begun::Rows(begun), Work::Rows(plan)) => {
+                return rows::end(&begun, plan, worker, gathered, &mut self.guess).map(Given::Rows);
+            }
+            (Begun::Left(begun), _) => {
+                let scratch = run(&shared, pipelines, true)?.leave(begun, worker, gathered, room)?;
+                Given::Left(scratch, Arc::clone(&worker.device))
+            }
+            (Begun::Groups(begun), _) => {
+                Given::Groups(run(&shared, pipelines, false)?.reduction(begun, worker, gathered, room)?, slot_bits)
+            }
+            (Begun::Rows(_), Work::Groups(_)) => return Err(confused()),
+        };
+        shared.learn(room);
+        Ok(given)
+    }
+
+    /// Has the CPU run what a device could not.
+    fn fall_back(&mut self, trouble: &Trouble, device: Option<&Device>, pieces: &[RecordBatch]) -> Result<()> {
+        if let (Trouble::Lost(_) | Trouble::Late(_), Some(device)) = (trouble, device) {
+            // Nothing that it still says can be trusted.
+            device.give_up();
+        }
+        if *trouble != Trouble::Value {
+            self.shared.fell_back(trouble)?;
+        }
+        pieces.iter().try_for_each(|piece| self.push_on_cpu(piece))
+    }
+
+    fn hand_over(&mut self, given: Given, pieces: Vec<RecordBatch>, bytes: u64) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        match (given, &shared.plan.work, &shared.assembler) {
+            (Given::Rows(made), _, Some(assembler)) => {
+                let batches = assembler.rows(&made, &pieces);
+                let Ok(batches) = batches else {
+                    // A text that cannot be made: nothing has been handed over yet.
+                    return pieces.iter().try_for_each(|piece| self.cpu.push(piece));
+                };
+                self.note(&pieces, batches.iter().map(RecordBatch::num_rows).sum())?;
+                batches.into_iter().try_for_each(|batch| self.cpu.push_done(batch))
+            }
+            (Given::Groups(reduction, slot_bits), Work::Groups(plan), _) => {
+                self.note(&pieces, reduction.rows())?;
+                self.cpu_has_rows = true;
+                reduction.hand_over(&mut self.cpu, plan, &pieces, slot_bits)
+            }
+            (Given::Left(scratch, device), ..) => {
+                self.note(&pieces, scratch.rows)?;
+                self.set_aside()?;
+                self.left_bytes += bytes + scratch.slots.size();
+                let keys = match scratch.groups.is_empty() {
+                    true => Vec::new(),
+                    false => self.cpu.keys_of(rows_at(&pieces, &scratch.first_rows)?, scratch.rows)?,
+                };
+                let Scratch { slots, stride, floats, groups, .. } = scratch;
+                if let (Some(left), false) = (&mut self.left, groups.is_empty()) {
+                    left.parts.push(Part::Left(Left { device, slots, stride, floats, groups, keys, pieces }));
+                }
+                Ok(())
+            }
+            _ => Err(Error::internal("a device gave something else than its plan says")),
+        }
+    }
+
+    /// Notes what is to be told of rows that the device has done, of which so many stayed.
+    fn note(&mut self, pieces: &[RecordBatch], stayed: usize) -> Result<()> {
+        self.cpu.note_done(pieces.iter().map(RecordBatch::num_rows).sum(), stayed);
+        for (watermark, time) in self.shared.plan.watermarks.iter().zip(&self.shared.times) {
+            for piece in pieces {
+                self.cpu.note_times(&time.evaluate(piece)?, watermark.unit, watermark.id)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What runs the groups of a batch, which stay on the device or come back.
+fn run<'a>(shared: &'a Shared, pipelines: &'a Pipelines, leaves: bool) -> Result<Run<'a>, Trouble> {
+    let Work::Groups(plan) = &shared.plan.work else { return Err(confused()) };
+    let firsts = match &plan.kept {
+        Some(Ok(kept)) if leaves => Some(&kept.firsts),
+        _ => None,
+    };
+    Ok(Run { stage: &shared.plan, plan, pipelines, firsts })
+}
+
+fn confused() -> Trouble {
+    Trouble::Rejected("a batch came back as another stage's".to_owned())
+}
