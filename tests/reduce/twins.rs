@@ -115,7 +115,7 @@ fn many_groups_are_merged_on_many_threads_in_order_of_first_appearance() {
 
 #[test]
 fn values_that_turn_out_larger_than_those_before_them_are_summed_all_the_same() {
-    let rows = 6000_i64;
+    let (count, rows) = (6000_usize, 6000_i64);
     let odd_floats = [1e300, f64::NAN, -1e-300, f64::NEG_INFINITY, 1e17, 5e-324];
     let odd_wholes = [1 << 20, -(1 << 39), 1 << 41, i64::MAX, i64::MIN, 1 << 62];
     for every in [701, 97, 3] {
@@ -145,7 +145,7 @@ fn values_that_turn_out_larger_than_those_before_them_are_summed_all_the_same() 
             ];
             let inputs = vec![Some(wholes), Some(array(1)), Some(array(7)), None];
             let filters = vec![None; aggregates.len()];
-            let batch = ReduceInput { keys: vec![keys], inputs, filters, rows: rows as usize };
+            let batch = ReduceInput { keys: vec![keys], inputs, filters, rows: count };
             check(&[Field::new("k", DataType::Int64, false)], &aggregates, &batch, &format!("{every}, {odd}"));
         }
     }

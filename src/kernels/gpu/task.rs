@@ -187,7 +187,7 @@ impl GpuTask {
     /// Puts what the CPU holds behind what was done before.
     fn set_aside(&mut self) -> Result<()> {
         if let (Some(left), true) = (&mut self.left, self.cpu_has_rows) {
-            left.parts.push(Part::Here(self.cpu.take_groups()?));
+            left.parts.push(Part::Here(Box::new(self.cpu.take_groups()?)));
             self.cpu_has_rows = false;
         }
         Ok(())

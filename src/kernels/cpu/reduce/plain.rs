@@ -151,7 +151,7 @@ fn quads<const PAIRS: usize, const TAKES_OFF: bool>(
         let turned = look.turned(avx2, numbers.each_ref(), floats.each_ref());
         put::<TAKES_OFF>(avx2, slots, (width, first), rest, turned);
     }
-    look.is_well(four)
+    look.all_fit(four)
 }
 
 /// Asks for the lanes of four rows, the first of which has this number.
@@ -242,7 +242,7 @@ impl<const PAIRS: usize> Look<PAIRS> {
 
     /// Whether all values were what they should be.
     #[inline(always)]
-    fn is_well(self, four: &Four<'_>) -> bool {
+    fn all_fit(self, four: &Four<'_>) -> bool {
         let Self { rounds: [first, last], seen } = self;
         let fit = |(seen, (_, bits)): (i64x4<Avx2>, &(_, u64))| {
             seen.to_array().iter().all(|&seen| seen.cast_unsigned() & !bits == 0)

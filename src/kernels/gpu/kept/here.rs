@@ -482,7 +482,7 @@ fn release(shared: &Shared, parts: Parts) {
 fn settled(shared: &Shared, part: Part, device: &Arc<Device>, moment: &Moment) -> Result<Part> {
     match part {
         Part::Left(left) if !Arc::ptr_eq(&left.device, device) => {
-            Ok(Part::Here(CpuStage::groups_of(on_cpu(shared, Part::Left(left), moment)?)?))
+            Ok(Part::Here(Box::new(CpuStage::groups_of(on_cpu(shared, Part::Left(left), moment)?)?)))
         }
         other => Ok(other),
     }

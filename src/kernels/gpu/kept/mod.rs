@@ -246,7 +246,7 @@ impl Lead {
 /// A part as the CPU goes on with it: what was left on a device is run again from its rows.
 pub(super) fn on_cpu(shared: &Shared, part: Part, moment: &Moment) -> Result<Partial> {
     let pieces = match part {
-        Part::Here(groups) => return Ok(shared.cpu.partial_of(groups)),
+        Part::Here(groups) => return Ok(shared.cpu.partial_of(*groups)),
         Part::Left(Left { pieces, .. }) | Part::Rows(pieces) => pieces,
     };
     let mut task = shared.cpu.begin_task(moment)?;

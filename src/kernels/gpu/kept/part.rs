@@ -29,7 +29,7 @@ pub(in crate::kernels::gpu) struct Parts {
 /// A part of the rows of a task.
 pub(in crate::kernels::gpu) enum Part {
     Left(Left),
-    Here(Groups),
+    Here(Box<Groups>),
     /// Rows that were left on a device that has taken them in.
     Rows(Vec<RecordBatch>),
 }
@@ -74,7 +74,7 @@ impl Parts {
                     all.moment = parts.moment;
                     all.parts.extend(parts.parts);
                 }
-                other => all.parts.push(Part::Here(CpuStage::groups_of(other)?)),
+                other => all.parts.push(Part::Here(Box::new(CpuStage::groups_of(other)?))),
             }
         }
         Ok(all)
