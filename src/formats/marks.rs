@@ -107,7 +107,7 @@ pub(super) fn line_without(bytes: &[u8], name: &[u8]) -> Option<usize> {
             & last.simd_eq(u8x16::splat(simd, name[2]));
         (ends.to_bitmask(), begins.to_bitmask())
     }
-    let Some(last) = name.len().checked_sub(1).filter(|last| *last > 0) else { return None };
+    let last = name.len().checked_sub(1).filter(|last| *last > 0)?;
     // Names of one length often differ near their ends, and hardly ever in the quotes.
     let near_last = last - last.min(2);
     let marks = [name[0], name[near_last], name[last]];

@@ -152,8 +152,8 @@ impl JsonDecoder {
         names.watched = watches_columns;
         if !tests.is_empty() {
             let is_asked = |index: usize| tests.iter().any(|test| test.column == index);
-            let in_quotes = |(index, name): (usize, &Box<[u8]>)| is_asked(index).then(|| in_quotes(name));
-            names.asked = names.names.iter().enumerate().map(in_quotes).collect();
+            let all = names.names.iter().enumerate();
+            names.asked = all.map(|(index, name)| is_asked(index).then(|| in_quotes(name))).collect();
         }
         Self { names, work, template: None, vain: 0 }
     }
