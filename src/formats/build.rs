@@ -68,7 +68,8 @@ impl FormatOptions {
             FormatKind::Ndjson => {
                 let schema = self.checked_schema(sample_file)?;
                 Rows::new(&schema, BinaryText::Hex, &BTreeSet::new())?;
-                Ok(Arc::new(JsonFormat::new(schema, self.policies(), self.is_sampled(sample_file))))
+                let checked_rows = self.checked_rows.unwrap_or_default();
+                Ok(Arc::new(JsonFormat::new(schema, self.policies(), self.is_sampled(sample_file), checked_rows)))
             }
             FormatKind::Parquet | FormatKind::Arrow => {
                 let message = format!("{} files are not made of lines", self.kind.name());

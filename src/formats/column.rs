@@ -226,7 +226,7 @@ impl Column {
         );
     }
 
-    fn is_latest_null(&self) -> bool {
+    pub(super) fn is_latest_null(&self) -> bool {
         self.validity.as_ref().is_some_and(|validity| !validity.is_empty() && !validity.get_bit(validity.len() - 1))
     }
 
@@ -488,12 +488,7 @@ impl Rows {
     /// Nothing is known if one of them has no value for it.
     pub(super) fn leave_out_latest(&self) -> bool {
         let is_there = |test: &Test| self.columns[test.column].len() == self.count + 1;
-        let passes = |test: &Test| {
-            let (column, mut rows) = (&self.columns[test.column], vec![0]);
-            column.retain_passing(test, 1, &mut rows);
-            !column.is_latest_null() && !rows.is_empty()
-        };
-        self.tests.iter().all(is_there) && !self.tests.iter().all(passes)
+        self.tests.iter().all(is_there) && !self.tests.iter().all(|test| self.columns[test.column].is_latest_kept(test))
     }
 
     /// Which of so many rows, whose values stand at the end of the columns that are tested, may keep all bounds; nothing if

@@ -28,6 +28,23 @@ enum Asks {
     Text(Keeps, Vec<u8>),
 }
 
+/// Rows of which it is not known yet whether they pass: many, or one.
+pub(super) trait InQuestion {
+    fn retain(&mut self, passes: impl FnMut(&u32) -> bool);
+}
+
+impl InQuestion for Vec<u32> {
+    fn retain(&mut self, passes: impl FnMut(&u32) -> bool) {
+        Self::retain(self, passes);
+    }
+}
+
+impl InQuestion for Option<u32> {
+    fn retain(&mut self, passes: impl FnMut(&u32) -> bool) {
+        *self = self.take().filter(passes);
+    }
+}
+
 impl Test {
     /// The test of a bound for values that grow so; nothing if there is none for their type.
     pub(super) fn of(bound: &Bound, column: &Column) -> Option<Self> {
@@ -66,6 +83,18 @@ impl Test {
     }
 }
 
+impl Test {
+    /// Whether a text of the column passes, of one that is made of texts.
+    #[inline]
+    pub(super) fn keeps_text(&self, text: &[u8]) -> bool {
+        match &self.asks {
+            Asks::Text(Keeps::Equal, bound) => text == bound.as_slice(),
+            Asks::Text(keeps, bound) => keeps.holds(text.cmp(bound)),
+            Asks::Within(..) | Asks::Float(..) => true,
+        }
+    }
+}
+
 fn text(value: &ArrayRef) -> Option<Vec<u8>> {
     let value = arrow_cast::cast(value, &arrow_schema::DataType::Utf8).ok()?;
     Some(value.as_string_opt::<i32>()?.value(0).as_bytes().to_vec())
@@ -82,9 +111,18 @@ fn within(keeps: Keeps, value: i128) -> Asks {
 }
 
 impl Column {
+    /// Whether the latest value passes a test. A null does not.
+    #[inline]
+    pub(super) fn is_latest_kept(&self, test: &Test) -> bool {
+        let mut row = Some(0);
+        self.retain_passing(test, 1, &mut row);
+        row.is_some() && !self.is_latest_null()
+    }
+
     /// Takes those out of `rows` whose values do not pass a test; the latest `count` values are meant, and rows count from
     /// the first of them. None of the column may be null.
-    pub(super) fn retain_passing(&self, test: &Test, count: usize, rows: &mut Vec<u32>) {
+    #[inline]
+    pub(super) fn retain_passing(&self, test: &Test, count: usize, rows: &mut impl InQuestion) {
         let first = self.len().saturating_sub(count);
         macro_rules! numbers {
             ($values:expr) => {{

@@ -93,9 +93,79 @@ pub(super) fn plain_run(text: &[u8]) -> usize {
     text.len() - rest.len() + rest.iter().position(special).unwrap_or(rest.len())
 }
 
+/// How long the line at the front is, with its end if that is there; nothing if this name, in its quotes and without a line
+/// end, stands in it, or a backslash, with which it might be written otherwise.
+#[inline(always)]
+pub(super) fn line_without(bytes: &[u8], name: &[u8]) -> Option<usize> {
+    /// Bits of what ends the search, and of where the name may begin: where three of its bytes are.
+    #[inline(always)]
+    fn found<S: Simd>(simd: S, parts: [&[u8; 16]; 3], name: [u8; 3]) -> (u64, u64) {
+        let [first, near_last, last] = parts.map(|part| u8x16::from_slice(simd, part));
+        let ends = first.simd_eq(u8x16::splat(simd, b'\n')) | first.simd_eq(u8x16::splat(simd, b'\\'));
+        let begins = first.simd_eq(u8x16::splat(simd, name[0]))
+            & near_last.simd_eq(u8x16::splat(simd, name[1]))
+            & last.simd_eq(u8x16::splat(simd, name[2]));
+        (ends.to_bitmask(), begins.to_bitmask())
+    }
+    let last = name.len().checked_sub(1).filter(|last| *last > 0)?;
+    // Names of one length often differ near their ends, and hardly ever in the quotes.
+    let near_last = last - last.min(2);
+    let marks = [name[0], name[near_last], name[last]];
+    let part = |at: usize| bytes.get(at..)?.first_chunk::<16>();
+    let mut at = 0;
+    while let (Some(first), Some(second), Some(third)) = (part(at), part(at + near_last), part(at + last)) {
+        let (ends, begins) = dispatch!(Level::baseline(), simd => found(simd, [first, second, third], marks));
+        // Only those before the first end.
+        let mut begins = begins & ends.wrapping_sub(1) & !ends;
+        while begins != 0 {
+            if bytes[at + begins.trailing_zeros() as usize..].starts_with(name) {
+                return None;
+            }
+            begins &= begins - 1;
+        }
+        if ends != 0 {
+            let end = at + ends.trailing_zeros() as usize;
+            return (bytes[end] == b'\n').then_some(end + 1);
+        }
+        at += first.len();
+    }
+    let rest = &bytes[at..];
+    let length = match memchr::memchr2(b'\n', b'\\', rest) {
+        Some(end) if rest[end] == b'\\' => return None,
+        Some(end) => end + 1,
+        None => rest.len(),
+    };
+    (!rest[..length].windows(name.len()).any(|window| window == name)).then_some(at + length)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_found_in_its_line_alone() {
+        for name in ["\"\"", "\"n\"", "\"name\"", "\"a name of many bytes, more than a vector has\""] {
+            for length in 0..70 {
+                let blank = "x".repeat(length);
+                let after = format!("\n{name}\\{name}");
+                for (line, behind) in [(blank.clone(), ""), (blank.clone(), after.as_str())] {
+                    let whole = format!("{line}{behind}");
+                    let expected = line.len() + usize::from(!behind.is_empty());
+                    assert_eq!(line_without(whole.as_bytes(), name.as_bytes()), Some(expected), "{whole}");
+                    for place in 0..=length {
+                        let (left, right) = line.split_at(place);
+                        for (put, is_there) in
+                            [(name, true), (&name[..name.len() - 1], false), (&name[1..], false), ("\\", true)]
+                        {
+                            let whole = format!("{left}{put}{right}{behind}");
+                            let expected = (!is_there).then_some(expected + put.len());
+                            assert_eq!(line_without(whole.as_bytes(), name.as_bytes()), expected, "{whole}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn plain_runs_end_at_every_special_byte_in_every_position() {

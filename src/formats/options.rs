@@ -111,7 +111,7 @@ pub struct FormatOptions {
     /// CSV and NDJSON: what happens to a record whose value of this column cannot be read; `on_bad_record` if not given.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub on_bad_value: BTreeMap<String, BadRecordPolicy>,
-    /// CSV: of which rows all values are checked; of all if not given.
+    /// CSV and NDJSON: of which rows all values are checked; of all if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_rows: Option<CheckedRows>,
     /// CSV and NDJSON: how many records are looked at to find the types of columns; 1000 if not given.
@@ -192,7 +192,7 @@ impl FormatOptions {
             ("allow_missing_columns", self.allow_missing_columns.is_some(), &[Csv, Parquet, Arrow]),
             ("on_bad_record", self.on_bad_record.is_some(), &[Text, Csv, Ndjson]),
             ("on_bad_value", !self.on_bad_value.is_empty(), &[Csv, Ndjson]),
-            ("checked_rows", self.checked_rows.is_some(), &[Csv]),
+            ("checked_rows", self.checked_rows.is_some(), &[Csv, Ndjson]),
             ("infer_records", self.infer_records.is_some(), &[Csv, Ndjson]),
             ("compression", self.compression.is_some(), &[Parquet]),
         ];

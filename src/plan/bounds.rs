@@ -5,7 +5,7 @@
 
 use super::QueryPlan;
 use super::stage::{SourceId, Step};
-use crate::columnar::data_type::{is_number, is_text, is_time};
+use crate::columnar::data_type::{is_number, is_text, is_time, leaf};
 use crate::columnar::{Bound, Keeps, Scalar};
 use crate::expr::{BinaryOp, TypedExpr, TypedNode};
 
@@ -53,7 +53,8 @@ fn collect(condition: &TypedExpr, at: &[usize], bounds: &mut Vec<Bound>) {
 
 fn bound(column: &TypedExpr, keeps: Keeps, value: &TypedExpr, at: &[usize]) -> Option<Bound> {
     let (index, value) = (column.as_column()?, value.as_literal()?);
-    let of = &column.data_type;
+    // Of a column of codes the texts count.
+    let of = leaf(&column.data_type);
     if !(is_number(of) || is_time(of) || is_text(of)) || value.is_null() {
         return None;
     }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, StringArray};
+use pelton::connectors::directory::DirectorySource;
 use pelton::connectors::queue::QueueSource;
 use pelton::connectors::{Available, OffsetRange, Replay, Source};
-use pelton::formats::{BatchReader, ReadReport};
+use pelton::formats::{BatchReader, CheckedRows, ReadReport};
 use pelton::kernels::Flow;
 
 use super::*;
@@ -130,4 +131,50 @@ fn a_source_that_miscounts_is_found_out() {
     assert_eq!(error.kind(), ErrorKind::Internal);
     assert!(error.to_string().contains("a source reports 9 rows, and its reader gave 10"), "{error}");
     assert!(good.batches().is_empty());
+}
+
+/// Every record of files is a row of the answer, or left out by a filter, before or after it was read, or bad; whatever is
+/// checked, the answer is the same.
+#[test]
+fn records_that_are_left_out_while_they_are_read_are_accounted_for() {
+    let input = tempfile::tempdir().unwrap();
+    let record = |n: u64| match n % 10 {
+        0 => format!("{{\"city\":\"Rome\",\"n\":\"number {n}\"}}\n"),
+        1 => format!("{{\"city\":\"Oslo\",\"n\":\"number {n}\"}}\n"),
+        2 => format!("{{\"n\":{n},\"city\":\"Oslo\",\"city\":\"Rome\"}}\n"),
+        3 => format!("{{\"n\":{n}}}\n"),
+        4 => format!("{{\"city\":null,\"n\":{n}}}\n"),
+        5 | 6 => format!("{{\"city\":\"Rome\",\"n\":{n}}}\n"),
+        _ => format!("{{\"city\":\"Oslo\",\"n\":{n}}}\n"),
+    };
+    fs::write(input.path().join("a.ndjson"), (0..50_000).map(record).collect::<String>()).unwrap();
+    let run = |checked_rows: CheckedRows, partitions: usize| {
+        let builder = StreamingContext::builder("visits").trigger(Trigger::AvailableNow).partitions(partitions);
+        let context = builder.build().unwrap();
+        context.quarantine(MemorySink::new()).unwrap();
+        let mut options = FormatOptions::new(FormatKind::Ndjson).with_policy(BadRecordPolicy::Quarantine);
+        options.schema = visits().schema;
+        options.checked_rows = Some(checked_rows);
+        let source = DirectorySource::new(input.path(), options.build(None).unwrap()).unwrap();
+        let answer = MemorySink::new();
+        let visits = context.source("visits", source).unwrap().filter(col("city").eq(lit("Oslo")));
+        visits
+            .key_by([col("city")])
+            .aggregate([col("n").sum().alias("n"), len().alias("rows")])
+            .write(answer.clone())
+            .unwrap();
+        let query = context.start().unwrap();
+        query.await_termination().unwrap();
+        let progress = query.progress()[0].clone();
+        let flow = progress.stages[0].flow;
+        assert_eq!(progress.pruned + progress.quarantined + flow.filtered + flow.rows_end, 50_000, "{progress:?}");
+        assert_eq!(progress.rows_in, flow.filtered + flow.rows_end);
+        (lines(&answer), progress.pruned, progress.quarantined, flow.rows_end)
+    };
+    let all = run(CheckedRows::All, 1);
+    assert_eq!((all.1, all.2, all.3), (0, 10_000, 15_000));
+    for partitions in [1, 3] {
+        let kept = run(CheckedRows::Kept, partitions);
+        assert_eq!(kept, (all.0.clone(), 30_000, 5_000, 15_000), "{partitions}");
+    }
 }

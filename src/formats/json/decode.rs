@@ -13,8 +13,10 @@ use crate::formats::bad_records::Policies;
 use crate::formats::cell;
 use crate::formats::cell::Wrong;
 use crate::formats::column::{Column, Rows, Values};
+use crate::formats::json::left_out::{Late, in_quotes};
 use crate::formats::json::syntax::{Cursor, NotJson};
 use crate::formats::json::template::Template;
+use crate::formats::kept_rows::Test;
 use crate::formats::lines::{Fault, Outcome, RecordDecoder, Room, Taken, line_length, shown};
 use crate::formats::text::not_utf8;
 use crate::formats::wording;
@@ -28,6 +30,8 @@ pub(super) struct Names {
     policies: Vec<BadRecordPolicy>,
     /// Whether names that are not among these are told.
     watched: bool,
+    /// Of columns that bounds ask for, the names in quotes; empty if there are no bounds.
+    asked: Vec<Option<Box<[u8]>>>,
 }
 
 /// What lies within a value.
@@ -45,6 +49,7 @@ impl Names {
             within: Vec::new(),
             policies: Vec::new(),
             watched: false,
+            asked: Vec::new(),
         };
         for (index, field) in fields.enumerate() {
             let name = field.name().as_bytes().to_vec().into_boxed_slice();
@@ -55,9 +60,20 @@ impl Names {
         names
     }
 
+    /// Whether names that are not among these are told.
+    pub(super) fn are_watched(&self) -> bool {
+        self.watched
+    }
+
     /// What lies within the values of a column.
     pub(super) fn within(&self, index: usize) -> &Within {
         &self.within[index]
+    }
+
+    /// The name in quotes of a column that a bound asks for.
+    #[inline]
+    pub(super) fn asked(&self, index: usize) -> Option<&[u8]> {
+        self.asked.get(index)?.as_deref()
     }
 
     #[inline]
@@ -109,22 +125,36 @@ pub(super) struct Work {
     /// For bad values of the field that is being read.
     policy: BadRecordPolicy,
     pub(super) unescaped: Vec<u8>,
+    /// Values that were passed over until it is known whether their row is left out.
+    pub(super) late: Vec<Late>,
     /// The first value of the record that became null because it could not be read.
     pub(super) mended: Option<Box<Fault>>,
     /// The first name that is not in the schema.
-    new_column: Option<String>,
+    pub(super) new_column: Option<String>,
     /// How often a name came again in its object.
     repeated: u64,
 }
 
 impl JsonDecoder {
-    pub(super) fn new(schema: &Schema, policies: &Policies, watches_columns: bool) -> Self {
-        let work = Work { policy: policies.record, unescaped: Vec::new(), mended: None, new_column: None, repeated: 0 };
+    pub(super) fn new(schema: &Schema, policies: &Policies, watches_columns: bool, tests: &[Test]) -> Self {
+        let work = Work {
+            policy: policies.record,
+            unescaped: Vec::new(),
+            late: Vec::new(),
+            mended: None,
+            new_column: None,
+            repeated: 0,
+        };
         let mut names = Names::new(schema.fields().iter());
         if !policies.columns.is_empty() {
             names.policies = policies.of_columns(schema);
         }
         names.watched = watches_columns;
+        if !tests.is_empty() {
+            let is_asked = |index: usize| tests.iter().any(|test| test.column == index);
+            let all = names.names.iter().enumerate();
+            names.asked = all.map(|(index, name)| is_asked(index).then(|| in_quotes(name))).collect();
+        }
         Self { names, work, template: None, vain: 0 }
     }
 }
@@ -151,7 +181,13 @@ impl RecordDecoder for JsonDecoder {
 
     fn take_good(&mut self, bytes: &[u8], room: &Room, rows: &mut Rows) -> Taken {
         let Some(template) = &self.template else { return Taken::default() };
+        let before = rows.count;
         let taken = template.take_good(bytes, room, &self.names, &mut self.work, rows);
+        if let Some(name) =
+            template.new_column.as_ref().filter(|_| rows.count > before && self.work.new_column.is_none())
+        {
+            self.work.new_column = Some(name.clone());
+        }
         if taken.rows >= WORTH_ROWS {
             self.vain = 0;
         }
@@ -165,6 +201,15 @@ impl RecordDecoder for JsonDecoder {
         let mut cursor = Cursor::new(record);
         if cursor.peek().is_none() {
             return Ok(Outcome::Nothing);
+        }
+        if !rows.tests.is_empty() {
+            let is_left_out = self.work.leaves_out(&self.names, record, rows).unwrap_or(false);
+            rows.abandon_row();
+            if is_left_out {
+                rows.pruned += 1;
+                self.learn(record, &rows.columns);
+                return Ok(Outcome::Nothing);
+            }
         }
         self.work.mended = None;
         let row = rows.count;

@@ -4,6 +4,7 @@
 //! with the same name the last one counts. Empty lines are passed over.
 
 mod decode;
+mod left_out;
 mod syntax;
 mod template;
 pub(super) mod write;
@@ -21,27 +22,30 @@ use crate::formats::input::Input;
 use crate::formats::json::decode::JsonDecoder;
 use crate::formats::lines::{LineFormat, Portion, RecordReader};
 use crate::formats::text::{cut_smaller, open_lines, or_broken, split_by_lines};
-use crate::formats::{BatchReader, Format, Split};
+use crate::formats::{BatchReader, Bound, CheckedRows, Format, Split};
 
 /// NDJSON files of one schema.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct JsonFormat {
     schema: SchemaRef,
     policies: Policies,
     /// Whether fields that are not in the schema are told.
     watches_columns: bool,
+    checked_rows: CheckedRows,
     /// Columns, by index, that nobody looks at: they are checked, and null.
     idle: BTreeSet<usize>,
+    /// Rows that do not keep all of these need not be read.
+    bounds: Vec<Bound>,
 }
 
 impl JsonFormat {
-    pub(super) fn new(schema: SchemaRef, policies: Policies, watches_columns: bool) -> Self {
-        Self { schema, policies, watches_columns, idle: BTreeSet::new() }
+    pub(super) fn new(schema: SchemaRef, policies: Policies, watches_columns: bool, checked_rows: CheckedRows) -> Self {
+        Self { schema, policies, watches_columns, checked_rows, idle: BTreeSet::new(), bounds: Vec::new() }
     }
 
     fn reader(&self, input: Input, portion: Portion) -> Result<Box<dyn BatchReader>> {
-        let decoder = JsonDecoder::new(&self.schema, &self.policies, self.watches_columns);
-        let rows = Rows::new(&self.schema, BinaryText::Hex, &self.idle)?;
+        let rows = Rows::new(&self.schema, BinaryText::Hex, &self.idle)?.keeping(&self.bounds);
+        let decoder = JsonDecoder::new(&self.schema, &self.policies, self.watches_columns, &rows.tests);
         Ok(Box::new(RecordReader::with_rows(input, decoder, rows, portion)?))
     }
 }
@@ -57,16 +61,17 @@ impl Format for JsonFormat {
 
     fn narrowed(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
         let idle = idle_columns(&self.schema, columns);
-        let (schema, policies) = (Arc::clone(&self.schema), self.policies.clone());
-        (!idle.is_empty()).then(|| {
-            Arc::new(Self { schema, policies, watches_columns: self.watches_columns, idle }) as Arc<dyn Format>
-        })
+        (!idle.is_empty()).then(|| Arc::new(Self { idle, ..self.clone() }) as Arc<dyn Format>)
     }
 
     fn coded(&self, columns: &BTreeSet<usize>) -> Option<Arc<dyn Format>> {
         let schema = coded_schema(&self.schema, columns)?;
-        let (policies, watches_columns, idle) = (self.policies.clone(), self.watches_columns, self.idle.clone());
-        Some(Arc::new(Self { schema, policies, watches_columns, idle }))
+        Some(Arc::new(Self { schema, ..self.clone() }))
+    }
+
+    fn bounded(&self, bounds: &[Bound]) -> Option<Arc<dyn Format>> {
+        let may_pass = self.checked_rows == CheckedRows::Kept && !bounds.is_empty();
+        may_pass.then(|| Arc::new(Self { bounds: bounds.to_vec(), ..self.clone() }) as Arc<dyn Format>)
     }
 
     fn may_quarantine(&self) -> bool {

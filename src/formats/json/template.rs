@@ -7,9 +7,11 @@
 use crate::formats::cell;
 use crate::formats::column::{Column, Rows, Values};
 use crate::formats::json::decode::{Names, Work};
+use crate::formats::json::left_out::{Late, is_latest_left_out};
 use crate::formats::json::syntax::Cursor;
+use crate::formats::kept_rows::Test;
 use crate::formats::lines::{Room, Taken};
-use crate::formats::marks::plain_run;
+use crate::formats::marks::{line_without, plain_run};
 use crate::limits::RECORD_BYTES_MAX;
 
 /// How an object is written.
@@ -19,6 +21,10 @@ pub(super) struct Template {
     end: Between,
     /// Columns that the object does not have.
     missing: Vec<usize>,
+    /// How many values there are up to the last one that a bound asks for.
+    asked: usize,
+    /// The first name that is not in the schema, if such are told.
+    pub(super) new_column: Option<String>,
 }
 
 struct Value {
@@ -34,6 +40,22 @@ enum Target {
     /// Nowhere, but it must be a string.
     IdleText,
     Column(usize),
+}
+
+/// The first values of an object.
+struct Front {
+    /// How many.
+    values: usize,
+    /// Where the last one ends.
+    end: usize,
+}
+
+/// What became of the first values of an object, which are good.
+enum Walked {
+    /// They are in the columns.
+    Front(Front),
+    /// A bound leaves the object out, and the next one begins at `end`. If `has_put`, columns hold parts of it.
+    LeftOut { end: usize, has_put: bool },
 }
 
 /// Bytes between two values.
@@ -75,6 +97,7 @@ impl Template {
         let mut cursor = Cursor::new(record);
         let mut unescaped = Vec::new();
         let (mut values, mut seen, mut from) = (Vec::new(), vec![false; columns.len()], 0);
+        let (mut asked, mut new_column) = (0, None);
         cursor.expect(b'{', "").ok()?;
         let mut more = !cursor.eat(b'}');
         while more {
@@ -85,8 +108,16 @@ impl Template {
             cursor.peek();
             let before = Between::new(&record[from..cursor.at]);
             let goes_to = match column {
-                None => Target::Nothing,
+                None => {
+                    if names.are_watched() && new_column.is_none() {
+                        new_column = Some(String::from_utf8_lossy(name).into_owned());
+                    }
+                    Target::Nothing
+                }
                 Some(index) => {
+                    if names.asked(index).is_some() {
+                        asked = values.len() + 1;
+                    }
                     if std::mem::replace(seen.get_mut(index)?, true) {
                         return None;
                     }
@@ -103,7 +134,7 @@ impl Template {
         }
         let end = record.get(from..).filter(|end| end.ends_with(b"\n"))?;
         let missing = (0..columns.len()).filter(|index| !seen[*index]).collect();
-        Some(Self { values, end: Between::new(end), missing })
+        Some(Self { values, end: Between::new(end), missing, asked, new_column })
     }
 
     /// Appends the rows of as many objects as are written so.
@@ -115,52 +146,124 @@ impl Template {
         work: &mut Work,
         rows: &mut Rows,
     ) -> Taken {
+        match self.asked {
+            0 => self.take::<false>(bytes, room, names, work, rows),
+            _ => self.take::<true>(bytes, room, names, work, rows),
+        }
+    }
+
+    /// The same; `ASKED` says whether bounds ask for values.
+    #[inline(always)]
+    fn take<const ASKED: bool>(
+        &self,
+        bytes: &[u8],
+        room: &Room,
+        names: &Names,
+        work: &mut Work,
+        rows: &mut Rows,
+    ) -> Taken {
         let mut taken = Taken::default();
+        let mut left_out = 0;
         while taken.rows < room.rows && taken.bytes < room.bytes {
-            match self.row(bytes, taken.bytes, names, work, &mut rows.columns) {
+            let mut front = Front { values: 0, end: taken.bytes };
+            if ASKED {
+                match self.front(bytes, taken.bytes, names, work, (&mut rows.columns, &rows.tests)) {
+                    Some(Walked::Front(until)) => front = until,
+                    Some(Walked::LeftOut { end, has_put }) if end - taken.bytes <= RECORD_BYTES_MAX => {
+                        for test in rows.tests.iter().filter(|_| has_put) {
+                            rows.columns[test.column].truncate(rows.count + taken.rows - left_out);
+                        }
+                        left_out += 1;
+                        taken = Taken { rows: taken.rows + 1, bytes: end };
+                        continue;
+                    }
+                    _ => break,
+                }
+            }
+            match self.row(bytes, &front, names, work, &mut rows.columns) {
                 Some(end) if end - taken.bytes <= RECORD_BYTES_MAX => {
                     taken = Taken { rows: taken.rows + 1, bytes: end };
                 }
                 _ => break,
             }
         }
-        rows.took(taken.rows);
+        rows.took(taken.rows - left_out);
+        rows.pruned += left_out as u64;
         taken
     }
 
-    /// Appends the row of the object here, and gives where the next one begins. Nothing if it is written otherwise, or is
-    /// not good; then columns may hold parts of it.
-    #[inline(always)]
-    fn row(&self, bytes: &[u8], at: usize, names: &Names, work: &mut Work, columns: &mut [Column]) -> Option<usize> {
-        let mut at = at;
-        for value in &self.values {
+    /// Takes the values of the object here up to the last one that a bound asks for. Nothing as in [`Template::row`].
+    fn front(
+        &self,
+        bytes: &[u8],
+        at: usize,
+        names: &Names,
+        work: &mut Work,
+        (columns, tests): (&mut [Column], &[Test]),
+    ) -> Option<Walked> {
+        let (mut at, mut has_put) = (at, false);
+        work.late.clear();
+        for (index, value) in self.values[..self.asked].iter().enumerate() {
             at = value.before.pass(bytes, at)?;
-            at = match value.goes_to {
-                Target::Nothing if bytes.get(at) != Some(&b'"') => {
-                    within_line(bytes, at, |cursor| cursor.skip(&mut work.unescaped).ok())?
+            let start = at;
+            let Some((column, in_quotes)) = value.column().and_then(|column| Some((column, names.asked(column)?)))
+            else {
+                at = skip(bytes, at, work)?;
+                if !value.is_good_if_skipped(bytes, start) {
+                    work.late.push(Late { value: index, start, end: at });
                 }
-                Target::Nothing | Target::IdleText => {
-                    let end = end_of_string(bytes, at)?;
-                    if bytes[end] == b'"' {
-                        end + 1
-                    } else {
-                        within_line(bytes, at, |cursor| cursor.skip(&mut work.unescaped).ok())?
-                    }
-                }
-                Target::Column(index) => match put(bytes, at, &mut columns[index])? {
-                    Put::Until(end) => end,
-                    Put::Unknown => {
-                        work.mended = None;
-                        let within = names.within(index);
-                        let end =
-                            within_line(bytes, at, |cursor| work.value(within, cursor, &mut columns[index]).ok())?;
-                        if work.mended.is_some() {
-                            return None;
-                        }
-                        end
-                    }
-                },
+                continue;
             };
+            let known = value.plain_text(bytes, at, &columns[column]);
+            let is_left_out = match known {
+                Some(text) => {
+                    at += text.len() + 2;
+                    tests.iter().any(|test| test.column == column && !test.keeps_text(text))
+                }
+                None => {
+                    at = value.take(bytes, at, names, work, columns)?;
+                    // A value has ended where what follows it is what should.
+                    let next = self.values.get(index + 1).map_or(&self.end, |next| &next.before);
+                    next.pass(bytes, at)?;
+                    has_put = true;
+                    is_latest_left_out(column, &columns[column], tests)
+                }
+            };
+            if is_left_out
+                && let Some(rest) = line_without(&bytes[at..], in_quotes)
+                && bytes[at + rest - 1] == b'\n'
+            {
+                return Some(Walked::LeftOut { end: at + rest, has_put });
+            }
+            if known.is_some() {
+                value.take(bytes, start, names, work, columns)?;
+                has_put = true;
+            }
+        }
+        for index in 0..work.late.len() {
+            let Late { value, start, end } = work.late[index];
+            if self.values[value].take(bytes, start, names, work, columns)? != end {
+                return None;
+            }
+        }
+        Some(Walked::Front(Front { values: self.asked, end: at }))
+    }
+
+    /// Appends the row of the object here, of which some values were taken, and gives where the next one begins. Nothing if
+    /// it is written otherwise, or is not good; then columns may hold parts of it.
+    #[inline(always)]
+    fn row(
+        &self,
+        bytes: &[u8],
+        front: &Front,
+        names: &Names,
+        work: &mut Work,
+        columns: &mut [Column],
+    ) -> Option<usize> {
+        let mut at = front.end;
+        for value in &self.values[front.values..] {
+            at = value.before.pass(bytes, at)?;
+            at = value.take(bytes, at, names, work, columns)?;
         }
         for missing in &self.missing {
             if !columns[*missing].field.is_nullable() {
@@ -170,6 +273,74 @@ impl Template {
         }
         self.end.pass(bytes, at)
     }
+}
+
+impl Value {
+    /// The column it goes to.
+    #[inline(always)]
+    fn column(&self) -> Option<usize> {
+        match self.goes_to {
+            Target::Column(index) => Some(index),
+            Target::Nothing | Target::IdleText => None,
+        }
+    }
+
+    /// The text here, if it is one without escapes and goes to a column of texts.
+    #[inline(always)]
+    fn plain_text<'a>(&self, bytes: &'a [u8], at: usize, column: &Column) -> Option<&'a [u8]> {
+        if !column.holds_text() {
+            return None;
+        }
+        let end = end_of_string(bytes, at)?;
+        (bytes[end] == b'"').then(|| &bytes[at + 1..end])
+    }
+
+    /// Whether nothing else need be done with the value here, which is JSON.
+    #[inline(always)]
+    fn is_good_if_skipped(&self, bytes: &[u8], at: usize) -> bool {
+        match self.goes_to {
+            Target::Nothing => true,
+            Target::IdleText => bytes.get(at) == Some(&b'"'),
+            Target::Column(_) => false,
+        }
+    }
+
+    /// Takes the value here, and gives its end. Nothing if it is not good, or needs a closer look.
+    #[inline(always)]
+    fn take(&self, bytes: &[u8], at: usize, names: &Names, work: &mut Work, columns: &mut [Column]) -> Option<usize> {
+        match self.goes_to {
+            Target::IdleText if bytes.get(at) != Some(&b'"') => None,
+            Target::Nothing | Target::IdleText => skip(bytes, at, work),
+            Target::Column(index) => match put(bytes, at, &mut columns[index])? {
+                Put::Until(end) => Some(end),
+                Put::Unknown => {
+                    work.mended = None;
+                    let within = names.within(index);
+                    let end = within_line(bytes, at, |cursor| work.value(within, cursor, &mut columns[index]).ok())?;
+                    work.mended.is_none().then_some(end)
+                }
+            },
+        }
+    }
+}
+
+/// Passes over the value here, which may be any JSON, and gives its end.
+#[inline(always)]
+fn skip(bytes: &[u8], at: usize, work: &mut Work) -> Option<usize> {
+    match bytes.get(at)? {
+        b'"' => {
+            let end = end_of_string(bytes, at)?;
+            if bytes[end] == b'"' {
+                return Some(end + 1);
+            }
+        }
+        b'-' | b'0'..=b'9' => {
+            let mut cursor = Cursor { text: bytes, at };
+            return cursor.number().ok().map(|_| cursor.at);
+        }
+        _ => {}
+    }
+    within_line(bytes, at, |cursor| cursor.skip(&mut work.unescaped).ok())
 }
 
 /// Where the string that begins here stops being plain: at its closing quote, if all is well.

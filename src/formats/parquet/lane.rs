@@ -218,6 +218,17 @@ impl Lane {
         })
     }
 
+    /// The same with room for so many values. Values that move while they grow touch new memory for each size.
+    pub(super) fn with_room(mut self, rows: usize) -> Self {
+        match &mut self.values {
+            Typed::Four(values) => values.reserve(rows),
+            Typed::Eight(values) => values.reserve(rows),
+            Typed::Sixteen(values) => values.reserve(rows),
+            Typed::Texts { codes, .. } => codes.reserve(rows),
+        }
+        self
+    }
+
     /// Takes a new dictionary in, and asks its entries the bounds of the column.
     pub(super) fn set_dictionary(&mut self, page: &DictionaryPage, bounds: &[Bound]) -> Result<()> {
         if let Typed::Texts { dictionary, .. } = &mut self.values {

@@ -204,11 +204,12 @@ impl TileReader {
         let (has, wants) = (self.footer.schema().field(root).data_type(), self.wishes.schema.field(index).data_type());
         let (start, length) = chunk.byte_range();
         let source = Source::new(self.file.try_clone()?, start.saturating_add(length));
+        let lane = Lane::new(has, wants, stored).ok_or_else(|| damage("its type is not known"))?;
         Ok(Column {
             index,
             bounds: self.wishes.bounds.iter().filter(|bound| bound.column == index).cloned().collect(),
             chunk: Chunk::new(source, chunk, stored, kept.rows, places)?,
-            lane: Lane::new(has, wants, stored).ok_or_else(|| damage("its type is not known"))?,
+            lane: lane.with_room(kept.rows.min(ROWS_PER_READ_MAX)),
         })
     }
 

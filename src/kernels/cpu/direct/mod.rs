@@ -319,6 +319,20 @@ mod tests {
         Some(direct.take_in(tile, &mut groups, &mut Scratch::default()))
     }
 
+    #[test]
+    fn keys_that_come_as_codes_are_known_as_well() {
+        let plain = tile(3_000);
+        let mut columns = plain.columns().to_vec();
+        columns[0] = arrow_cast::cast(&columns[0], &crate::columnar::data_type::coded_text()).unwrap();
+        let names = plain.schema();
+        let names = names.fields().iter().map(|field| field.name().clone());
+        let coded = RecordBatch::try_from_iter(names.zip(columns)).unwrap();
+        for keys in [&["letter"][..], &["letter", "status"]] {
+            let filter = Some(col("i").lt(lit(2_000_i64)));
+            assert_eq!(taken(&coded, filter, keys, sums()), Some(Taken { rows: 3_000, kept: 2_000 }), "{keys:?}");
+        }
+    }
+
     fn sums() -> Vec<Aggregate> {
         let sale = || col("price") * (lit(1) - col("discount"));
         vec![

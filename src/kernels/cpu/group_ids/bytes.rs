@@ -351,6 +351,7 @@ impl Ticket for BytesTicket {
             DataType::LargeUtf8 => self.find_letters(column.as_string::<i64>(), ids),
             DataType::Binary => self.find_letters(column.as_binary::<i32>(), ids),
             DataType::LargeBinary => self.find_letters(column.as_binary::<i64>(), ids),
+            DataType::Dictionary(..) => self.codes.find(column, ids),
             _ => false,
         }
     }

@@ -99,6 +99,21 @@ impl DictionaryTicket {
 pub(super) struct CodeIds(Option<(ArrayRef, Vec<u32>)>);
 
 impl CodeIds {
+    /// Appends the id of each row; false, and anything there, if it is another dictionary, or a row has none yet or is null.
+    pub(super) fn find(&self, column: &ArrayRef, ids: &mut Vec<u32>) -> bool {
+        let dictionary = column.as_any_dictionary();
+        let known = self.0.as_ref().filter(|(latest, _)| Arc::ptr_eq(latest, dictionary.values()));
+        let (Some((_, known)), Some(codes)) = (known, dictionary.keys().as_primitive_opt::<UInt32Type>()) else {
+            return false;
+        };
+        if codes.null_count() > 0 {
+            return false;
+        }
+        let before = ids.len();
+        ids.extend(codes.values().iter().map(|&code| known[code as usize]));
+        ids[before..].iter().fold(0, |most, &id| most.max(id)) < NONE
+    }
+
     /// Appends the id of each row; `assign` gives the ids of values.
     pub(super) fn assign(
         &mut self,
@@ -106,6 +121,12 @@ impl CodeIds {
         ids: &mut Vec<u32>,
         assign: impl FnOnce(&ArrayRef, &mut Vec<u32>) -> Result<()>,
     ) -> Result<()> {
+        // Nearly always all codes have been met before.
+        let before = ids.len();
+        if self.find(column, ids) {
+            return Ok(());
+        }
+        ids.truncate(before);
         let dictionary = column.as_any_dictionary();
         let values = dictionary.values();
         let (_, known) = match self.0.take() {
@@ -113,17 +134,6 @@ impl CodeIds {
             // The last place is that of the null.
             _ => self.0.insert((Arc::clone(values), vec![NONE; values.len() + 1])),
         };
-        if dictionary.nulls().is_none()
-            && let Some(codes) = dictionary.keys().as_primitive_opt::<UInt32Type>()
-        {
-            // Nearly always all codes have been met before.
-            let before = ids.len();
-            ids.extend(codes.values().iter().map(|&code| known[code as usize]));
-            if ids[before..].iter().fold(0, |most, &id| most.max(id)) < NONE {
-                return Ok(());
-            }
-            ids.truncate(before);
-        }
         let nulls = dictionary.nulls().filter(|nulls| nulls.null_count() > 0);
         let mut codes = if values.is_empty() { vec![0; dictionary.len()] } else { dictionary.normalized_keys() };
         if let Some(nulls) = nulls {
@@ -172,6 +182,10 @@ impl Ticket for DictionaryTicket {
     fn assign(&mut self, column: &ArrayRef, ids: &mut Vec<u32>) -> Result<()> {
         let Self { values, codes, .. } = self;
         codes.assign(column, ids, |new, ids| values.assign(new, ids))
+    }
+
+    fn find(&self, column: &ArrayRef, ids: &mut Vec<u32>) -> bool {
+        self.codes.find(column, ids)
     }
 
     fn len(&self) -> usize {
