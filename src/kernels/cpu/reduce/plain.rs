@@ -24,6 +24,10 @@ const VALUES_AHEAD: usize = 256;
 /// Rows between the one that is added and the one whose lanes are asked for, where these are far away.
 const LANES_AHEAD: usize = 32;
 
+/// The width of groups and the first lane of theirs, where four lanes are all that they have: most often. Loops for this alone look for
+/// a group by one shift and one comparison.
+const ONE_FOUR: (usize, usize) = (AT_ONCE, 0);
+
 /// Of lanes that get no floats.
 static NO_FLOATS: [f64; ROWS] = [0.0; ROWS];
 
@@ -110,13 +114,16 @@ fearless_simd::kernel!(
         four: &Four<'_>,
         takes_off: bool,
     ) -> bool {
-        match (four.pairs, takes_off) {
-            (0, false) => quads::<0, false>(avx2, slots, place, ids, rows, four),
-            (0, true) => quads::<0, true>(avx2, slots, place, ids, rows, four),
-            (1, false) => quads::<1, false>(avx2, slots, place, ids, rows, four),
-            (1, true) => quads::<1, true>(avx2, slots, place, ids, rows, four),
-            (_, false) => quads::<2, false>(avx2, slots, place, ids, rows, four),
-            (_, true) => quads::<2, true>(avx2, slots, place, ids, rows, four),
+        match (four.pairs, takes_off, place) {
+            (0, false, ONE_FOUR) => quads::<0, false>(avx2, slots, ONE_FOUR, ids, rows, four),
+            (1, false, ONE_FOUR) => quads::<1, false>(avx2, slots, ONE_FOUR, ids, rows, four),
+            (2, false, ONE_FOUR) => quads::<2, false>(avx2, slots, ONE_FOUR, ids, rows, four),
+            (0, false, _) => quads::<0, false>(avx2, slots, place, ids, rows, four),
+            (1, false, _) => quads::<1, false>(avx2, slots, place, ids, rows, four),
+            (_, false, _) => quads::<2, false>(avx2, slots, place, ids, rows, four),
+            (0, true, _) => quads::<0, true>(avx2, slots, place, ids, rows, four),
+            (1, true, _) => quads::<1, true>(avx2, slots, place, ids, rows, four),
+            (_, true, _) => quads::<2, true>(avx2, slots, place, ids, rows, four),
         }
     }
 );
@@ -174,7 +181,12 @@ fn put<const TAKES_OFF: bool>(
 ) {
     // Nothing here is left to closures: calls that are not inlined would pass vectors through memory.
     for (id, numbers) in ids.iter().zip(rows) {
-        let Some(slot) = slots[*id as usize * width + first..].first_chunk_mut::<AT_ONCE>() else { return };
+        let slot = if (width, first) == ONE_FOUR {
+            &mut slots.as_chunks_mut().0[*id as usize]
+        } else {
+            let Some(slot) = slots[*id as usize * width + first..].first_chunk_mut::<AT_ONCE>() else { return };
+            slot
+        };
         let present = i64x4::load_array_ref(avx2, slot);
         let sum = if TAKES_OFF { present - numbers } else { present + numbers };
         sum.store_array(slot);
