@@ -81,9 +81,7 @@ impl Test {
         };
         Some(Self { column: bound.column, asks })
     }
-}
 
-impl Test {
     /// Whether a text of the column passes, of one that is made of texts.
     #[inline]
     pub(super) fn keeps_text(&self, text: &[u8]) -> bool {
