@@ -131,17 +131,19 @@ pub(super) fn programs(columns: &[NamedExpr]) -> Result<Vec<Program>> {
 
 /// As [`programs`]; of a dictionary that is cast to the type of its values the codes, by which groups are found as well.
 pub(super) fn key_programs(keys: &[NamedExpr]) -> Result<Vec<Program>> {
-    let is_coded =
-        |input: &TypedExpr, to: &DataType| matches!(&input.data_type, DataType::Dictionary(_, of) if **of == *to);
-    let program = |key: &NamedExpr| match &key.expr.node {
-        TypedNode::Cast(input, _)
-            if is_coded(input, &key.expr.data_type) && data_type::is_text(&key.expr.data_type) =>
-        {
-            Program::prepare(input)
-        }
-        _ => Program::prepare(&key.expr),
-    };
-    keys.iter().map(program).collect()
+    keys.iter().map(|key| Program::prepare(read_key(&key.expr))).collect()
+}
+
+/// A key as it is read: a text that comes as codes stays codes.
+pub(super) fn read_key(key: &TypedExpr) -> &TypedExpr {
+    match &key.node {
+        TypedNode::Cast(input, _) if data_type::is_text(&key.data_type) && codes_of(&key.data_type, input) => input,
+        _ => key,
+    }
+}
+
+fn codes_of(values: &DataType, codes: &TypedExpr) -> bool {
+    matches!(&codes.data_type, DataType::Dictionary(_, of) if **of == *values)
 }
 
 pub(super) fn evaluate(programs: &[Program], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {

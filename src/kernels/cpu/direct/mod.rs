@@ -20,6 +20,7 @@ use self::source::Source;
 use self::terms::{LINE, Terms};
 use super::reduce::few::{Masks, ROWS};
 use super::reduce::{Groups, KeyedReduce};
+use super::step::read_key;
 use crate::columnar::{ArrayRef, RecordBatch};
 use crate::expr::{TypedExpr, TypedNode};
 use crate::plan::stage::{End, NamedExpr, Stage, Step};
@@ -115,7 +116,7 @@ impl Direct {
                 Some(input) => Some(place(input)?),
             });
         }
-        let keys = keys.iter().map(|key| column(&key.expr).and_then(before)).collect::<Option<_>>()?;
+        let keys = keys.iter().map(|key| column(read_key(&key.expr)).and_then(before)).collect::<Option<_>>()?;
         if columns.len() > SOURCES_MAX {
             return None;
         }
@@ -291,7 +292,14 @@ mod tests {
     /// What of the tile is taken in once its keys are known; none if the stage has no such way.
     fn taken(tile: &RecordBatch, filter: Option<Expr>, keys: &[&str], aggregates: Vec<Aggregate>) -> Option<Taken> {
         let schema = tile.schema();
-        let named = |key: &&str| NamedExpr { name: (*key).to_owned(), expr: col(*key).typed(&schema).unwrap() };
+        let named = |key: &&str| {
+            let expr = match schema.field_with_name(key).unwrap().data_type() {
+                // Plans group by the texts, not by the codes.
+                DataType::Dictionary(_, texts) => col(*key).cast(texts.as_ref().clone()),
+                _ => col(*key),
+            };
+            NamedExpr { name: (*key).to_owned(), expr: expr.typed(&schema).unwrap() }
+        };
         let keys: Vec<NamedExpr> = keys.iter().map(named).collect();
         let aggregates: Vec<TypedAggregate> = aggregates.iter().map(|one| one.typed(&schema).unwrap()).collect();
         let fields: Vec<Field> =
