@@ -32,7 +32,9 @@ pub(super) struct Feed {
     pub(super) ordered: Option<(Box<dyn LaneOrdered>, usize)>,
     pub(super) min: Option<(Box<dyn LaneLeast>, usize)>,
     pub(super) max: Option<(Box<dyn LaneLeast>, usize)>,
-    /// The lane of the rows that do not count, if there can be some.
+    /// Whether there can be rows that do not count.
+    pub(super) can_miss: bool,
+    /// The lane of the rows that do not count, once there have been some.
     pub(super) missed: Option<usize>,
     /// Whether rows of the present batch do not count.
     misses_rows: bool,
@@ -56,6 +58,7 @@ impl Feed {
             ordered: None,
             min: None,
             max: None,
+            can_miss: false,
             missed: None,
             misses_rows: false,
             is_plain: false,

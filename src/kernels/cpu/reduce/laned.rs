@@ -3,8 +3,11 @@
 //!
 //! Aggregates that look at the same values under the same filter share a [`Feed`], and its lanes: a mean is a sum and
 //! a count, and each of them is kept once. How many values a group has is the number of its rows, one lane for
-//! everybody, less the rows that do not count, a lane of its own that is left alone while all rows do.
+//! everybody, less the rows that do not count, a lane of its own that is made when the first of these comes: columns that
+//! may be null mostly are not, and the lanes of a group are half as many then.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use arrow_array::ArrayRef;
@@ -106,9 +109,7 @@ impl Laned {
             }
         }
         let rows = (needs_rows && !feeds.is_empty()).then(|| next(&mut adds, 1));
-        for (feed, _) in feeds.iter_mut().zip(can_miss).filter(|(_, can_miss)| *can_miss) {
-            feed.missed = Some(next(&mut adds, 1));
-        }
+        feeds.iter_mut().zip(can_miss).for_each(|(feed, can_miss)| feed.can_miss = can_miss);
         Self { lanes: Lanes::new(leasts, floats, adds), feeds, rows, parts, of_sums, detours: 0 }
     }
 
@@ -123,6 +124,14 @@ impl Laned {
         self.feeds.iter_mut().for_each(Feed::clear);
     }
 
+    /// Makes the lanes of rows that do not count.
+    pub(super) fn make_missed(&mut self) {
+        let had = self.lanes.adds();
+        let missing = self.feeds.iter_mut().filter(|feed| feed.can_miss && feed.missed.is_none());
+        let made = missing.zip(had..).map(|(feed, lane)| feed.missed = Some(lane)).count();
+        self.lanes.widen(made);
+    }
+
     /// Takes a batch in, by the ids of its rows; `selection` tells which rows count for an aggregate.
     pub(super) fn take_in(
         &mut self,
@@ -135,11 +144,15 @@ impl Laned {
             return Ok(());
         }
         self.lanes.grow(groups);
-        for feed in &mut self.feeds {
-            let selection = selection(feed.place);
-            if selection.is_some() && feed.missed.is_none() {
-                return Err(Error::internal("a column that is never null has nulls"));
+        for place in 0..self.feeds.len() {
+            let selection = selection(self.feeds[place].place);
+            if selection.is_some() && self.feeds[place].missed.is_none() {
+                if !self.feeds[place].can_miss {
+                    return Err(Error::internal("a column that is never null has nulls"));
+                }
+                self.make_missed();
             }
+            let feed = &mut self.feeds[place];
             feed.start(inputs[feed.place].as_ref(), selection)?;
         }
         let at_once = self.lanes.rows_at_once();
@@ -204,7 +217,14 @@ impl Laned {
                 sum.merge(&**later, &mut self.lanes, *first, mapping)?;
             }
         }
-        self.lanes.merge(&later.lanes, mapping);
+        // Only one of the two may have had rows that do not count.
+        let mut lanes = Cow::Borrowed(&later.lanes);
+        match self.lanes.adds().cmp(&later.lanes.adds()) {
+            Ordering::Less => self.make_missed(),
+            Ordering::Equal => {}
+            Ordering::Greater => lanes.to_mut().widen(self.lanes.adds() - later.lanes.adds()),
+        }
+        self.lanes.merge(&lanes, mapping);
         Ok(())
     }
 
@@ -212,6 +232,10 @@ impl Laned {
     /// Takes in what was reduced elsewhere: row `n` of it belongs to the group `to[n]`.
     pub(super) fn absorb(&mut self, to: &[u32], groups: usize, reduced: &Reduced) -> Result<()> {
         self.lanes.grow(groups);
+        let mut seen = self.parts.iter().zip(&reduced.parts).filter(|(part, _)| part.is_some());
+        if seen.any(|(_, made)| made.seen != reduced.rows) {
+            self.make_missed();
+        }
         if let Some(lane) = self.rows {
             to.iter().zip(&reduced.rows).for_each(|(&group, &rows)| self.lanes.add(group as usize, lane, rows));
         }

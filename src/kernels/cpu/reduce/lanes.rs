@@ -143,6 +143,24 @@ impl Lanes {
         }
     }
 
+    /// How many lanes of a group add whole numbers.
+    pub(super) fn adds(&self) -> usize {
+        self.adds
+    }
+
+    /// Gives each group so many more lanes that add whole numbers, behind the others; they hold nothing yet.
+    pub(super) fn widen(&mut self, more: usize) {
+        let (narrow, lanes) = (self.width(), self.first_add() + self.adds);
+        self.adds += more;
+        let width = self.width();
+        if width > narrow {
+            let slots = std::mem::replace(&mut self.slots, vec![0; self.groups * width]);
+            let wide = self.slots.chunks_exact_mut(width);
+            wide.zip(slots.chunks_exact(narrow.max(1)))
+                .for_each(|(wide, slot)| wide[..lanes].copy_from_slice(&slot[..lanes]));
+        }
+    }
+
     /// The first of the lanes that add whole numbers.
     fn first_add(&self) -> usize {
         self.leasts + self.floats

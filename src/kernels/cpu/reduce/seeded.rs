@@ -87,7 +87,7 @@ impl Laned {
             return Err(refused(group, "an answer is null that never is"));
         }
         for (place, (feed, counts)) in self.feeds.iter().zip(counts).enumerate() {
-            if feed.missed.is_some() {
+            if feed.can_miss {
                 columns.push(Arc::new(counts.values.into_iter().collect::<Int64Array>()));
             }
             let answer =
@@ -125,8 +125,7 @@ impl Laned {
         let feed: &Feed = &self.feeds[place];
         let counted = self.answer_of(place, What::Count, answers).map(|answer| answer.as_primitive::<Int64Type>());
         let others = [What::Sum, What::Min, What::Max].map(|what| self.answer_of(place, what, answers));
-        let mut all =
-            Counts { is_counted: counted.is_some(), is_of_all_rows: feed.missed.is_none(), values: Vec::new() };
+        let mut all = Counts { is_counted: counted.is_some(), is_of_all_rows: !feed.can_miss, values: Vec::new() };
         for group in 0..groups {
             let has = others.iter().flatten().map(|answer| answer.is_valid(group)).collect::<Vec<_>>();
             let some = has.contains(&true);

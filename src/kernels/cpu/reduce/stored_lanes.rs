@@ -30,7 +30,7 @@ impl Laned {
             let aggregate = &aggregates[feed.place];
             let counts = self.counts(feed, groups);
             let mut push = |what: &str, column| columns.push((format!("{}: {what}", aggregate.name), column));
-            if feed.missed.is_some() {
+            if feed.can_miss {
                 let counts = counts.clone().unwrap_or_default();
                 push("values", native::column(&DataType::Int64, counts, None)?);
             }
@@ -64,13 +64,19 @@ impl Laned {
         if let Some((lane, rows)) = &rows {
             self.lanes.sums_mut(*lane).zip(rows).for_each(|(slot, &rows)| *slot = rows);
         }
-        for feed in &mut self.feeds {
-            if let (Some(lane), Some((_, rows))) = (feed.missed, &rows) {
+        for place in 0..self.feeds.len() {
+            if let (true, Some((_, rows))) = (self.feeds[place].can_miss, &rows) {
                 let values = counts(next()?)?;
-                for ((slot, values), rows) in self.lanes.sums_mut(lane).zip(values).zip(rows) {
-                    *slot = rows - values;
+                if values != *rows {
+                    self.make_missed();
+                }
+                if let Some(lane) = self.feeds[place].missed {
+                    for ((slot, values), rows) in self.lanes.sums_mut(lane).zip(values).zip(rows) {
+                        *slot = rows - values;
+                    }
                 }
             }
+            let feed = &mut self.feeds[place];
             if let Some((sum, first)) = &mut feed.sum {
                 sum.restore(&stored_total::totals(next()?)?, &mut self.lanes, *first)?;
             }
