@@ -1,8 +1,10 @@
 //! Seeded columns of every plain type, with nulls, NaN, zeros of both signs, extremes and skew.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, BooleanArray};
+use arrow_array::{Array, ArrayRef, BooleanArray, make_array};
+use arrow_buffer::NullBuffer;
 use pelton::columnar::{DataType, Field, RecordBatch, Scalar, TimeUnit};
 use pelton::error::Result;
 use pelton::expr::{AggregateFunction, TypedAggregate, TypedExpr, TypedNode};
@@ -214,6 +216,16 @@ pub(crate) fn slice(batch: &ReduceInput, from: usize, rows: usize) -> ReduceInpu
         filters: batch.filters.iter().map(|filter| filter.as_ref().map(|filter| filter.slice(from, rows))).collect(),
         rows,
     }
+}
+
+/// The batch, of whose values every third in these rows is null, and no other.
+pub(crate) fn with_nulls_in(batch: ReduceInput, rows: Range<usize>) -> ReduceInput {
+    let nulls: NullBuffer = (0..batch.rows).map(|row| !(rows.contains(&row) && row % 3 == 0)).collect();
+    let with_nulls = |input: ArrayRef| {
+        let input = input.to_data().into_builder().nulls(Some(nulls.clone()));
+        make_array(input.build().unwrap())
+    };
+    ReduceInput { inputs: batch.inputs.into_iter().map(|input| input.map(with_nulls)).collect(), ..batch }
 }
 
 pub(crate) fn update(groups: &mut Groups, batch: &ReduceInput) -> Result<()> {

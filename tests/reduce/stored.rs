@@ -12,7 +12,9 @@ use pelton::kernels::cpu::reduce::{Groups, KeyedReduce};
 use pelton::kernels::reduce::{ReduceInput, reference};
 use pelton::kernels::stored;
 
-use crate::data::{Random, aggregate, aggregates_of, array, assert_same, batch, filtered, plain_types, slice, update};
+use crate::data::{
+    Random, aggregate, aggregates_of, array, assert_same, batch, filtered, plain_types, slice, update, with_nulls_in,
+};
 
 /// The batch after a journey as bytes.
 fn through_ipc(batch: &RecordBatch) -> RecordBatch {
@@ -236,4 +238,19 @@ fn a_part_of_the_stored_rows_is_a_part_of_the_groups() {
     let part = reduce.restore(&groups.store().unwrap().slice(2, 3)).unwrap().finish().unwrap();
     assert_same(&part, &groups.finish().unwrap().slice(2, 3), "three groups of seven");
     assert!(part.column(1).as_any().downcast_ref::<Float64Array>().is_some());
+}
+
+#[test]
+fn nulls_that_come_late_or_only_at_first_survive_the_journey() {
+    let keys = [Field::new("k", DataType::Int32, true)];
+    for data_type in [DataType::Int64, DataType::UInt8, DataType::Float64, DataType::Decimal128(20, 3)] {
+        let aggregates = aggregates_of(&data_type);
+        for (seed, (rows, different)) in [(300, 7), (420, 150), (900, 1)].into_iter().enumerate() {
+            for nulls in [0..0, 0..70, rows - 70..rows, rows / 2..rows / 2 + 1, 0..rows] {
+                let batch = batch(&mut Random(900 + seed as u64), &keys, &aggregates, rows, different, false);
+                let batch = with_nulls_in(batch, nulls.clone());
+                check(&keys, &aggregates, &batch, &format!("{data_type}, {rows} rows, nulls in {nulls:?}"));
+            }
+        }
+    }
 }

@@ -9,7 +9,9 @@ use pelton::expr::{AggregateFunction, TypedAggregate, TypedNode};
 use pelton::kernels::cpu::reduce::KeyedReduce;
 use pelton::kernels::reduce::{ReduceInput, reference};
 
-use crate::data::{Random, aggregate, aggregates_of, assert_same, batch, fast, filtered, plain_types, update};
+use crate::data::{
+    Random, aggregate, aggregates_of, assert_same, batch, fast, filtered, plain_types, update, with_nulls_in,
+};
 
 fn check(keys: &[Field], aggregates: &[TypedAggregate], batch: &ReduceInput, what: &str) {
     let reduce = KeyedReduce::prepare(keys, aggregates).unwrap();
@@ -367,6 +369,24 @@ fn rows_put_off_for_their_many_groups_give_the_same_groups() {
         let plain = fast(&reduce, &batch, rows, 1).unwrap();
         for partitions in [1, 2] {
             assert_eq!(fast(&reduce, &batch, 8192, partitions).unwrap(), plain, "{data_type}, {partitions} partitions");
+        }
+    }
+}
+
+/// Lanes for rows that do not count are made when the first of these come, which may be in any batch and partition.
+#[test]
+fn nulls_that_come_late_or_only_at_first_leave_the_answer_as_it_is() {
+    let keys = [Field::new("k", DataType::Int32, true)];
+    for data_type in [DataType::Int64, DataType::UInt8, DataType::Float64, DataType::Decimal128(20, 3)] {
+        let aggregates = aggregates_of(&data_type);
+        for (seed, (rows, different)) in [(300, 7), (420, 150), (900, 1)].into_iter().enumerate() {
+            for nulls in [0..0, 0..70, rows - 70..rows, rows / 2..rows / 2 + 1, 0..rows] {
+                let batch = batch(&mut Random(900 + seed as u64), &keys, &aggregates, rows, different, false);
+                let batch = with_nulls_in(batch, nulls.clone());
+                let what = format!("{data_type}, {rows} rows, nulls in {nulls:?}");
+                check(&keys, &aggregates, &batch, &what);
+                check(&[], &aggregates, &ReduceInput { keys: Vec::new(), ..batch }, &what);
+            }
         }
     }
 }

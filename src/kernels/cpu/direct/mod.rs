@@ -267,7 +267,7 @@ mod tests {
     use arrow_array::{Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array, StringArray};
 
     use super::*;
-    use crate::columnar::Field;
+    use crate::columnar::{DataType, Field};
     use crate::expr::{Aggregate, Expr, TypedAggregate, col, len, lit};
     use crate::plan::stage::StageId;
 

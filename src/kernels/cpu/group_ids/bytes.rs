@@ -8,6 +8,7 @@
 )]
 
 use std::hash::BuildHasher;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -139,7 +140,7 @@ impl BytesTicket {
     /// Some rows at a time: all are packed and hashed, then all are looked up, both without a branch that hangs on the
     /// texts. What is new, long or null comes last, in the order of the rows.
     fn offsets<T: ByteArrayType>(&mut self, array: &GenericByteArray<T>, ids: &mut Vec<u32>) {
-        let (bytes, offsets) = (array.value_data(), array.value_offsets());
+        let (bytes, offsets) = (array.value_data(), array.offsets());
         let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
         let (mut words, mut pairs) = ([0; AT_ONCE], [[0; 2]; AT_ONCE]);
         let before = ids.len();
@@ -158,9 +159,11 @@ impl BytesTicket {
                 let null_id = self.null_id.unwrap_or(NONE);
                 absent.iter().for_each(|absent| each_null(absent, |row| ids[row] = null_id));
                 is_some_left || absent.is_some() && null_id == NONE
+            } else if are_short && absent.is_none() && self.short.takes_one_look() {
+                dispatch!(simd::level(), simd => find_words(simd, &self.short, bytes, offsets, from..from + rows, ids))
             } else if are_short {
                 let words = &mut words[..rows];
-                dispatch!(simd::level(), simd => pack_words(simd, bytes, ends, words));
+                dispatch!(simd::level(), simd => pack_words(simd, bytes, offsets, from..from + rows, words));
                 absent.iter().for_each(|absent| each_null(absent, |row| words[row] = NULL_SHORT));
                 self.short.find_all(words, ids)
             } else {
@@ -230,20 +233,64 @@ fn longest<S: Simd, O: ArrowNativeType>(_: S, ends: &[O]) -> usize {
     lengths.fold(0, |longest, len| longest.max(len))
 }
 
-/// Short texts as by [`pack_short`]: one load of eight bytes each where there are so many.
+/// Short texts as by [`pack_short`], by a load of eight bytes each; none if so many do not lie behind the last one.
+///
+/// That no load is asked whether its bytes are there saves a third of what texts of a hundred groups take: a question for the range
+/// is two comparisons, and keeps a second way at hand.
+#[inline(always)]
+fn short_words<O: ArrowNativeType>(
+    bytes: &[u8],
+    offsets: &OffsetBuffer<O>,
+    rows: Range<usize>,
+) -> Option<impl Iterator<Item = u64>> {
+    let (first, ends) = offsets.get(rows.start..=rows.end)?.split_first()?;
+    bytes.get(offsets[rows.end].as_usize()..)?.first_chunk::<8>()?;
+    Some(ends.iter().scan(first.as_usize(), move |start, end| {
+        let (from, end) = (std::mem::replace(start, end.as_usize()), end.as_usize());
+        let len = end.wrapping_sub(from);
+        // SAFETY: offsets never fall, so this text begins no later than the last one ends, behind which eight bytes lie.
+        let eight = unsafe { bytes.as_ptr().add(from).cast::<[u8; 8]>().read() };
+        // Seven bytes at most: the shift is by 56 at most.
+        Some(u64::from_le_bytes(eight) & !(u64::MAX << ((8 * len as u32) & 63)) | (len as u64) << 56)
+    }))
+}
+
+/// The same, text by text: the last ones of a column.
+fn last_words<O: ArrowNativeType>(
+    bytes: &[u8],
+    offsets: &OffsetBuffer<O>,
+    rows: Range<usize>,
+) -> impl Iterator<Item = u64> {
+    rows.map(|row| pack_short(&bytes[offsets[row].as_usize()..offsets[row + 1].as_usize()]))
+}
+
 #[simd]
-fn pack_words<S: Simd, O: ArrowNativeType>(_: S, bytes: &[u8], ends: &[O], words: &mut [u64]) {
-    let Some((first, ends)) = ends.split_first() else { return };
-    let mut start = first.as_usize();
-    for (word, end) in words.iter_mut().zip(ends) {
-        let end = end.as_usize();
-        let len = end.wrapping_sub(start);
-        *word = match bytes.get(start..).and_then(<[u8]>::first_chunk::<8>) {
-            // Seven bytes at most: the shift is by 56 at most.
-            Some(eight) => u64::from_le_bytes(*eight) & !(u64::MAX << ((8 * len as u32) & 63)) | (len as u64) << 56,
-            None => pack_short(&bytes[start..end]),
-        };
-        start = end;
+fn pack_words<S: Simd, O: ArrowNativeType>(
+    _: S,
+    bytes: &[u8],
+    offsets: &OffsetBuffer<O>,
+    rows: Range<usize>,
+    words: &mut [u64],
+) {
+    match short_words(bytes, offsets, rows.clone()) {
+        Some(packed) => words.iter_mut().zip(packed).for_each(|(word, packed)| *word = packed),
+        None => words.iter_mut().zip(last_words(bytes, offsets, rows)).for_each(|(word, packed)| *word = packed),
+    }
+}
+
+/// The ids of short texts, by one look each.
+#[simd]
+fn find_words<S: Simd, O: ArrowNativeType>(
+    _: S,
+    table: &Table<u64>,
+    bytes: &[u8],
+    offsets: &OffsetBuffer<O>,
+    rows: Range<usize>,
+    ids: &mut [u32],
+) -> bool {
+    match short_words(bytes, offsets, rows.clone()) {
+        Some(packed) => table.find_at_once(packed, ids),
+        None => table.find_at_once(last_words(bytes, offsets, rows), ids),
     }
 }
 
