@@ -248,8 +248,9 @@ fn short_words<O: ArrowNativeType>(
     Some(ends.iter().scan(first.as_usize(), move |start, end| {
         let (from, end) = (std::mem::replace(start, end.as_usize()), end.as_usize());
         let len = end.wrapping_sub(from);
+        let eight = bytes.as_ptr().wrapping_add(from).cast::<[u8; 8]>();
         // SAFETY: offsets never fall, so this text begins no later than the last one ends, behind which eight bytes lie.
-        let eight = unsafe { bytes.as_ptr().add(from).cast::<[u8; 8]>().read() };
+        let eight = unsafe { eight.read() };
         // Seven bytes at most: the shift is by 56 at most.
         Some(u64::from_le_bytes(eight) & !(u64::MAX << ((8 * len as u32) & 63)) | (len as u64) << 56)
     }))

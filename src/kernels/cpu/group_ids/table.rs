@@ -90,7 +90,7 @@ const SLOTS_AHEAD: usize = 32;
 /// The same for a table further away: first all places are computed, so that each slot is asked for some time before.
 ///
 /// Measured with 4 MiB, beside lanes of nearly as much: as fast as eight looks by a gathering instruction, and as looks that nobody
-/// announces, while the machine is quiet; beside somebody else who uses its memory those took a tenth and a half more.
+/// announces, while the machine is quiet; beside somebody else who uses its memory those took a tenth and a third more.
 fn find_first_afar<W: Word>(slots: &[(W, u32)], shift: u32, keys: &[W], ids: &mut [u32]) -> bool {
     let Some(mask) = slots.len().checked_sub(1) else { return true };
     let mut places = [0_u32; AT_ONCE + SLOTS_AHEAD];
