@@ -19,9 +19,10 @@ mod state;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array};
+use pelton::clock::SystemClock;
 use pelton::dispatch::Placement;
-use pelton::kernels::Backend;
-use pelton::kernels::gpu::{AdapterInfo, GpuBackend, Tier, Wish, adapters};
+use pelton::kernels::gpu::{AdapterInfo, GpuBackend, Spread, Stopwatch, Tier, Wish, adapters};
+use pelton::kernels::{Backend, PreparedStage};
 use pelton::plan::stage::{Registry, SourceId, Stage};
 use pelton::plan::{LogicalPlan, plan};
 use pelton::prelude::*;
@@ -133,30 +134,55 @@ fn measure_chains(adapter: &AdapterInfo, rows_max: usize) {
     }
 }
 
-/// Keyed reduces of few to many groups, even and skewed, on every tier: where one way of grouping overtakes another.
+/// Keyed reduces of few to many groups, even and skewed, on every tier: where one way of grouping overtakes another. From many
+/// groups on, also where they would be added up if nobody chose.
 fn measure_groups(adapter: &AdapterInfo, rows: usize) {
-    println!("\n| groups | keys | tier | M rows/s |\n|---|---|---|---|");
+    println!("\n| groups | keys | tier | added up | M rows/s | resident, M rows/s |\n|---|---|---|---|---|---|");
     for groups in [1, 16, 256, 4096, 65_536, 1 << 20, 1 << 24].into_iter().filter(|&groups| groups <= rows as u64) {
         for (keys, power) in [("even", 1), ("skewed", 3)] {
             let batch = keyed(rows, groups, power);
             let mut expected = None;
             for tier in Tier::ALL.into_iter().filter(|tier| *tier <= adapter.tier) {
-                let wish = Wish { adapter: Some(adapter.name.clone()), tier: Some(tier), ..Wish::default() };
-                let backend = GpuBackend::open(wish).unwrap().strict();
-                let stage = stage(&batch);
-                let prepared = backend.prepare(&stage, &Registry::default()).unwrap();
-                let run = || {
-                    let mut task = prepared.begin().unwrap();
-                    task.push(&batch).unwrap();
-                    prepared.merge(vec![task.finish().unwrap()]).unwrap()
-                };
-                let answer = run();
-                assert_eq!(&answer, expected.get_or_insert_with(|| answer.clone()), "{tier}");
-                let speed = rows as f64 / best(|| drop(run())) / 1e6;
-                println!("| {groups} | {keys} | {tier} | {speed:.1} |");
+                let all = [None, Some(Spread::One), Some(Spread::Parted)];
+                for spread in &all[..if groups < 65_536 { 1 } else { all.len() }] {
+                    let name = Some(adapter.name.clone());
+                    let wish = Wish { adapter: name, tier: Some(tier), spread: *spread, ..Wish::default() };
+                    let added = spread.map_or("where it suits", |spread| match spread {
+                        Spread::Parted => "in parts",
+                        _ => "in one table",
+                    });
+                    let ([whole, resident], answer) = seconds(&wish, &batch);
+                    assert_eq!(&answer, expected.get_or_insert_with(|| answer.clone()), "{tier}, {added}");
+                    let [whole, resident] = [whole, resident].map(|seconds| rows as f64 / seconds / 1e6);
+                    println!("| {groups} | {keys} | {tier} | {added} | {whole:.1} | {resident:.1} |");
+                }
             }
         }
     }
+}
+
+/// What a keyed reduce takes with all that a query waits for, and the part from its submissions to their answers; and its
+/// answer.
+fn seconds(wish: &Wish, batch: &RecordBatch) -> ([f64; 2], Vec<Vec<RecordBatch>>) {
+    let stage = stage(batch);
+    let stopwatch = Stopwatch::new(Arc::new(SystemClock::new()));
+    let ready = |backend: GpuBackend| backend.strict().prepare(&stage, &Registry::default()).unwrap();
+    let run = |prepared: &dyn PreparedStage| {
+        let mut task = prepared.begin().unwrap();
+        task.push(batch).unwrap();
+        prepared.merge(vec![task.finish().unwrap()]).unwrap()
+    };
+    let plain = ready(GpuBackend::open(wish.clone()).unwrap());
+    let answer = run(plain.as_ref());
+    let whole = best(|| drop(run(plain.as_ref())));
+    let timed = ready(GpuBackend::open_timed(wish.clone(), Some(stopwatch.clone())).unwrap());
+    // The first run compiles shaders, and finds out how many groups there are.
+    let times = (0..5).map(|_| {
+        drop(run(timed.as_ref()));
+        stopwatch.take().as_secs_f64()
+    });
+    let resident = times.skip(1).fold(f64::INFINITY, f64::min);
+    ([whole, resident], answer)
 }
 
 /// Sums by spread keys. With a higher power the first keys are more frequent.

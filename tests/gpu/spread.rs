@@ -1,9 +1,10 @@
-//! Wherever what groups hold is added up (one table, the memory of workgroups, copies of a table), it is the same.
+//! Wherever what groups hold is added up (one table, whole or in parts, the memory of workgroups, copies of a table), it is
+//! the same.
 
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
-use pelton::expr::{Aggregate, col, len};
+use pelton::expr::{Aggregate, col, len, lit};
 use pelton::kernels::Backend;
 use pelton::kernels::cpu::CpuBackend;
 use pelton::kernels::gpu::{GpuBackend, Spread, Tier, Wish};
@@ -15,7 +16,7 @@ use crate::common::{Random, Range, random_batch, ranged_batch};
 use crate::state::Life;
 use crate::support::{Chain, Everywhere, adapter, cut, narrow_schema, run, schema, wish};
 
-const SPREADS: [Spread; 3] = [Spread::One, Spread::Local, Spread::Copied];
+const SPREADS: [Spread; 4] = [Spread::One, Spread::Local, Spread::Copied, Spread::Parted];
 
 fn everywhere(spread: Spread) -> Option<Everywhere> {
     Everywhere::with(|wish| Wish { spread: Some(spread), groups_first: Some(30), ..wish })
@@ -37,7 +38,7 @@ fn aggregates() -> Vec<Aggregate> {
 #[test]
 fn every_aggregate_is_the_same_wherever_it_is_added_up() {
     // Other tests have them in one table.
-    for spread in [Spread::Local, Spread::Copied] {
+    for spread in [Spread::Local, Spread::Copied, Spread::Parted] {
         let Some(everywhere) = everywhere(spread) else { return };
         // One group, few, as many as there are rows, and by hashing.
         let keys = [vec![], vec![col("u8") % 5], vec![col("u8")], vec![col("name"), col("i8")], vec![col("i64")]];
@@ -90,8 +91,9 @@ fn hundreds_of_batches_lose_no_row_wherever_it_is_added_up() {
     let schema = skewed(&mut random, 1, 1).schema();
     for key in [col("key"), col("key") * 3] {
         let stage = Chain::new(&schema).reduce([key.alias("k")], of_values()).stage();
-        for (spread, tier) in
-            [Spread::Local, Spread::Copied].into_iter().flat_map(|one| Tier::ALL.map(|tier| (one, tier)))
+        for (spread, tier) in [Spread::Local, Spread::Copied, Spread::Parted]
+            .into_iter()
+            .flat_map(|one| Tier::ALL.map(|tier| (one, tier)))
         {
             let wish = Wish { spread: Some(spread), rows_max: Some(2003), ..wish(&adapter, tier) };
             let gpu = GpuBackend::open(wish).unwrap().strict();
@@ -102,6 +104,20 @@ fn hundreds_of_batches_lose_no_row_wherever_it_is_added_up() {
                     (run(&gpu, &stage, &batch).unwrap(), run(&CpuBackend::new(), &stage, &batch).unwrap());
                 assert!(given == expected, "{spread:?}, {tier}, round {round}");
             }
+        }
+    }
+}
+
+#[test]
+fn parts_of_any_size_lose_no_row() {
+    let Some(everywhere) = Everywhere::with(|wish| Wish { spread: Some(Spread::Parted), ..wish }) else { return };
+    let mut random = Random::new(8);
+    // Around what a workgroup puts into parts; few groups and nearly as many as rows; all rows, some, one and none stay.
+    for (place, rows) in [1, 255, 4095, 4096, 4097, 8191, 20_000, 65_537].into_iter().enumerate() {
+        let batch = skewed(&mut random, rows, [3, 50_000][place % 2]);
+        for kept in [lit(true), col("value").gt(0), col("key").eq(3), col("value").is_null()] {
+            let chain = Chain::new(&batch.schema()).filter(kept);
+            everywhere.agree(&chain.reduce([(col("key") * 3).alias("k")], of_values()).stage(), &batch);
         }
     }
 }
@@ -158,5 +174,8 @@ fn where_groups_are_added_up_follows_from_their_number_and_is_told() {
     let copied = told(5000, 200_000, true);
     assert!(copied.starts_with("on the gpu 5000 groups by hashing, added up in 5 copies of a table"), "{copied}");
     let one = told(30_000, 40_000, true);
-    assert!(one.starts_with("on the gpu 30000 groups by hashing, added up in one table"), "{one}");
+    assert!(one.starts_with("on the gpu 30000 groups by hashing, added up in one table;"), "{one}");
+    let parted = told(800_000, 900_000, true);
+    let expected = "on the gpu 800000 groups by hashing, added up in one table, in 256 parts one after the other";
+    assert!(parted.starts_with(expected), "{parted}");
 }

@@ -31,8 +31,8 @@ pub(super) struct GroupPlan {
     pub(super) numbers: usize,
     /// Groups by number.
     pub(super) by_number: Option<Take>,
-    /// Groups by hashing: the keys, the tickets, and the rest.
-    pub(super) by_hash: Option<([Shader; 2], Take)>,
+    /// Groups by hashing.
+    pub(super) by_hash: Option<Box<ByHash>>,
     /// How groups stay on the device from batch to batch, or why they do not.
     pub(super) kept: Option<Result<Box<KeptPlan>, Refusal>>,
     pub(super) feeds: Vec<Feed>,
@@ -44,6 +44,17 @@ pub(super) struct GroupPlan {
     pub(super) key_words: usize,
 }
 
+/// The shaders that find groups by hashing and take rows in.
+#[derive(Debug, Clone)]
+pub(super) struct ByHash {
+    pub(super) keys: Shader,
+    pub(super) ticket: Shader,
+    /// Where rows come part by part: those that put them into parts, and the tickets.
+    pub(super) parting: [Shader; 2],
+    pub(super) parted_ticket: Shader,
+    pub(super) take: Take,
+}
+
 /// The shaders that take rows in: all of them once, and again for the lower words of minima and maxima; for each of the
 /// places where what groups hold may be added up.
 #[derive(Debug, Clone)]
@@ -51,6 +62,8 @@ pub(super) struct Take {
     one: Vec<Shader>,
     local: Vec<Shader>,
     copied: Vec<Shader>,
+    /// Only by hashing.
+    parted: Vec<Shader>,
     /// After each pass, if there are copies.
     pub(super) fold: Vec<Shader>,
 }
@@ -62,12 +75,13 @@ impl Take {
             Spread::One => &self.one,
             Spread::Local => &self.local,
             Spread::Copied => &self.copied,
+            Spread::Parted => &self.parted,
         }
     }
 
     fn shaders(&mut self) -> impl Iterator<Item = &mut Shader> {
-        let Self { one, local, copied, fold } = self;
-        one.iter_mut().chain(local).chain(copied).chain(fold)
+        let Self { one, local, copied, parted, fold } = self;
+        one.iter_mut().chain(local).chain(copied).chain(parted).chain(fold)
     }
 }
 
@@ -122,13 +136,20 @@ impl GroupPlan {
         if !keys.is_empty() {
             let functions = plan.key_code(stage, keys, columns)?;
             let key_words = plan.key_words;
-            let shader = |operation, bindings: &[u32], functions| {
+            let shader = |operation, bindings: &[u32], spread| {
                 let bindings = bindings.to_vec();
-                Shader { operation, bindings, hashed: true, key_words, functions, ..Shader::default() }
+                Shader { operation, bindings, hashed: true, spread, key_words, ..Shader::default() }
             };
-            let write = shader(Operation::Keys, &[2, 3], functions);
-            let ticket = shader(Operation::Ticket, &[2, 3, 4, 5], String::new());
-            plan.by_hash = Some(([write, ticket], plan.take(stage, columns, true, passes, tier)?));
+            plan.by_hash = Some(Box::new(ByHash {
+                keys: Shader { functions, ..shader(Operation::Keys, &[2, 3], Spread::One) },
+                ticket: shader(Operation::Ticket, &[2, 3, 4, 5], Spread::One),
+                parting: [
+                    shader(Operation::PartCount, &[3, 8], Spread::Parted),
+                    shader(Operation::PartScatter, &[3, 7, 8], Spread::Parted),
+                ],
+                parted_ticket: shader(Operation::Ticket, &[2, 4, 5, 7, 8], Spread::Parted),
+                take: plan.take(stage, columns, true, passes, tier)?,
+            }));
         }
         Ok(plan)
     }
@@ -136,8 +157,9 @@ impl GroupPlan {
     pub(super) fn shaders(&mut self) -> Vec<&mut Shader> {
         let mut shaders = Vec::new();
         let mut takes: Vec<&mut Take> = self.by_number.iter_mut().collect();
-        if let Some((finders, take)) = &mut self.by_hash {
-            shaders.extend(finders);
+        if let Some(by_hash) = &mut self.by_hash {
+            let ByHash { keys, ticket, parting, parted_ticket, take } = by_hash.as_mut();
+            shaders.extend([keys, ticket, parted_ticket].into_iter().chain(parting));
             takes.push(take);
         }
         for take in takes {
@@ -194,18 +216,24 @@ impl GroupPlan {
         let mut take = |spread: Spread| -> Result<Vec<Shader>, Refusal> {
             let shader = |pass| -> Result<Shader, Refusal> {
                 let code = self.take_code(stage, columns, (hashed, spread), (pass, tier))?;
-                let functions = if spread == Spread::One { code } else { code + &self.gather_code(pass, tier) };
-                let bindings = if hashed { vec![3, 5, 6] } else { vec![6] };
+                let has_copies = matches!(spread, Spread::Local | Spread::Copied);
+                let functions = if has_copies { code + &self.gather_code(pass, tier) } else { code };
+                let bindings = match (hashed, spread) {
+                    (_, Spread::Parted) => vec![5, 6, 7, 8],
+                    (true, _) => vec![3, 5, 6],
+                    (false, _) => vec![6],
+                };
                 Ok(Shader { operation: Operation::Take, bindings, hashed, spread, functions, ..Shader::default() })
             };
             (0..passes).map(shader).collect()
         };
         let (one, local, copied) = (take(Spread::One)?, take(Spread::Local)?, take(Spread::Copied)?);
+        let parted = if hashed { take(Spread::Parted)? } else { Vec::new() };
         let fold = |pass| {
             let (operation, bindings, spread) = (Operation::Fold, vec![6], Spread::Copied);
             Shader { operation, bindings, spread, functions: self.gather_code(pass, tier), ..Shader::default() }
         };
-        Ok(Take { one, local, copied, fold: (0..passes).map(fold).collect() })
+        Ok(Take { one, local, copied, parted, fold: (0..passes).map(fold).collect() })
     }
 
     /// What becomes of slots when copies are added together, after one of the passes.

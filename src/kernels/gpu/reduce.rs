@@ -9,12 +9,12 @@
 use std::fmt;
 
 use super::feed::{Feed, Squares, Sum};
-use super::groups::{GroupPlan, Take};
+use super::groups::{ByHash, GroupPlan, Take};
 use super::pack::Gathered;
 use super::pipelines::Pipelines;
 use super::plan::StagePlan;
 use super::reduction::{FloatSlots, Limbs, Reduction};
-use super::shader::{Shader, Spread, TILE, number, table_slots};
+use super::shader::{PART_ROWS, PARTS, PARTS_WORDS, Shader, Spread, TILE, number, table_slots};
 use super::trouble::Trouble;
 use super::worker::{Role, Sent, Wanted, Worker};
 
@@ -33,9 +33,18 @@ const ROWS_OF_COPY_MIN: usize = 8;
 /// Copies of what groups hold in the memory of a workgroup, at most: neighbouring rows add to different ones.
 const LOCAL_COPIES_MAX: usize = 16;
 
-/// Copies of what groups hold that workgroups share, at most, and the bytes of all: they stay in a device's cache.
+/// Copies of what groups hold that workgroups share, at most.
 const COPIES_MAX: usize = 32;
-const COPIED_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes that stay in a device's cache: no interface tells its size. Large devices of several makers have 32 MiB and more, of
+/// which keys and values want their share.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// Bytes of a group that is found by hashing, beside what it holds: two words of two slots.
+const FOUND_BYTES: usize = 16;
+
+/// Bytes of what says where parts lie.
+const PARTS_BYTES: u64 = 4 * PARTS_WORDS as u64;
 
 /// How many groups to expect, and what became of the latest batch.
 #[derive(Debug)]
@@ -85,6 +94,7 @@ impl fmt::Display for Added {
             Spread::One => f.write_str("in one table"),
             Spread::Local => write!(f, "in the memory of workgroups, {copies} copies each"),
             Spread::Copied => write!(f, "in {copies} copies of a table"),
+            Spread::Parted => write!(f, "in one table, in {PARTS} parts one after the other"),
         }
     }
 }
@@ -107,20 +117,23 @@ struct Crowd {
     /// Slots of a group, and their bits.
     stride: usize,
     slot_bits: usize,
+    is_hashed: bool,
 }
 
 impl Places {
     fn of(crowd: Crowd, room: &Room) -> Self {
-        let Crowd { rows, expected, most, stride, slot_bits } = crowd;
+        let Crowd { rows, expected, most, stride, slot_bits, is_hashed } = crowd;
         let slots = table_slots(slot_bits);
         // A few more than the last time.
         let local = (expected + expected / 4).clamp(1, most.max(1));
         let has_room = local * stride <= slots && !room.was_crowded;
-        let copies_max = (8 * COPIED_BYTES_MAX / (stride * slot_bits).saturating_mul(most).max(1)).min(COPIES_MAX);
+        let copies_max = (8 * CACHE_BYTES / (stride * slot_bits).saturating_mul(most).max(1)).min(COPIES_MAX);
         let copies = copies_max.min(rows / (ROWS_OF_COPY_MIN * expected).max(1));
+        let has_many = expected * (stride * slot_bits / 8 + FOUND_BYTES) > CACHE_BYTES;
         let spread = room.spread.unwrap_or(match () {
             () if has_room && rows >= ROWS_OF_COPY_MIN * expected => Spread::Local,
             () if copies > 1 => Spread::Copied,
+            () if has_many => Spread::Parted,
             () => Spread::One,
         });
         match spread {
@@ -129,6 +142,7 @@ impl Places {
                 Self { spread, copies, local }
             }
             Spread::Copied if copies_max > 1 => Self { spread, copies: copies.max(2), local: 0 },
+            Spread::Parted if is_hashed => Self { spread, copies: 1, local: 0 },
             _ => Self { spread: Spread::One, copies: 1, local: 0 },
         }
     }
@@ -203,7 +217,8 @@ impl Run<'_> {
         match way(self.plan, gathered, &mut numbers) {
             Way::Number { take, groups } => {
                 numbers[number::GROUPS_MAX] = groups as u32;
-                let places = Places::of(Crowd { rows, expected: groups, most: groups, stride, slot_bits }, room);
+                let crowd = Crowd { rows, expected: groups, most: groups, stride, slot_bits, is_hashed: false };
+                let places = Places::of(crowd, room);
                 let bytes = places.bytes(&mut numbers, (groups, stride), slot_bits);
                 let sent = self.by_number((take, places), worker, gathered, &numbers, (groups, bytes))?;
                 Ok(Begun { floats, stride, groups, table: None, places, sent })
@@ -214,7 +229,8 @@ impl Run<'_> {
                 let table = (2 * groups).next_power_of_two();
                 (numbers[number::TABLE_SLOTS], numbers[number::GROUPS_MAX]) = (table as u32, groups as u32);
                 let expected = room.found.unwrap_or(groups).min(groups);
-                let places = Places::of(Crowd { rows, expected, most: groups, stride, slot_bits }, room);
+                let crowd = Crowd { rows, expected, most: groups, stride, slot_bits, is_hashed: true };
+                let places = Places::of(crowd, room);
                 let bytes = places.bytes(&mut numbers, (groups, stride), slot_bits);
                 let sent = self.by_hash(places, worker, gathered, &numbers, (groups, table, bytes))?;
                 Ok(Begun { floats, stride, groups, table: Some(table), places, sent })
@@ -323,12 +339,17 @@ impl Run<'_> {
         numbers: &[u32],
         (groups, table, [all, bytes]): (usize, usize, [u64; 2]),
     ) -> Result<Sent, Trouble> {
-        let Some(([keys, ticket], take)) = &self.plan.by_hash else {
+        let Some(ByHash { keys, ticket, parting, parted_ticket, take }) = self.plan.by_hash.as_deref() else {
             return Err(Trouble::Rejected("the keys are not in small ranges".to_owned()));
         };
         let (rows, table_bytes) = (gathered.rows as u64, 4 * table as u64);
         worker.room(Role::MaskOrKeys, 4 * rows * self.plan.key_words as u64)?;
         worker.room(Role::TilesOrTickets, 4 * rows)?;
+        let is_parted = places.spread == Spread::Parted;
+        if is_parted {
+            worker.room(Role::Order, 8 * rows)?;
+            worker.room(Role::Parts, PARTS_BYTES)?;
+        }
         worker.upload(gathered, &gathered.place(numbers))?;
         worker.room(Role::OutputOrTable, table_bytes)?;
         worker.room(Role::Groups, table_bytes)?;
@@ -336,8 +357,18 @@ impl Run<'_> {
         let mut encoder = worker.begin()?;
         worker.clear(&mut encoder, Role::OutputOrTable, table_bytes)?;
         worker.clear(&mut encoder, Role::State, all)?;
-        for shader in [keys, ticket] {
-            worker.run(&mut encoder, &self.pipelines.get(shader)?, gathered.rows.div_ceil(TILE) as u32)?;
+        if is_parted {
+            worker.clear(&mut encoder, Role::Parts, PARTS_BYTES)?;
+        }
+        let mut run = |worker: &Worker, shader: &Shader, rows_each: usize| {
+            worker.run(&mut encoder, &self.pipelines.get(shader)?, gathered.rows.div_ceil(rows_each) as u32)
+        };
+        run(worker, keys, TILE)?;
+        if is_parted {
+            parting.iter().try_for_each(|shader| run(worker, shader, PART_ROWS))?;
+            run(worker, parted_ticket, TILE)?;
+        } else {
+            run(worker, ticket, TILE)?;
         }
         run_take((take, places, groups), worker, self.pipelines, gathered, &mut encoder)?;
         let wanted = self.wanted(worker, (groups, bytes), &mut encoder)?;

@@ -16,6 +16,15 @@ pub(super) const fn table_slots(slot_bits: usize) -> usize {
     8 * WORKGROUP_BYTES / slot_bits
 }
 
+/// Parts of the rows of a batch: ranges of hashes, by as many bits as say an invocation of a workgroup.
+pub(super) const PARTS: usize = TILE;
+
+/// Rows that a workgroup puts into their parts: about 16 of each, so that what it writes lies side by side.
+pub(super) const PART_ROWS: usize = 16 * TILE;
+
+/// The words that say where parts lie: the rows of each, the places taken in each, and all rows.
+pub(super) const PARTS_WORDS: usize = 2 * PARTS + 1;
+
 /// Slots that a row may look at before a table counts as full.
 pub(super) const PROBES_MAX: usize = 512;
 
@@ -57,6 +66,8 @@ pub(super) enum Operation {
     Scan,
     Scatter,
     Keys,
+    PartCount,
+    PartScatter,
     Ticket,
     Take,
     Fold,
@@ -76,6 +87,8 @@ impl Operation {
             Self::Scan => "select_scan",
             Self::Scatter => "select_scatter",
             Self::Keys => "reduce_keys",
+            Self::PartCount => "part_count",
+            Self::PartScatter => "part_scatter",
             Self::Ticket => "reduce_ticket",
             Self::Take => "reduce_take",
             Self::Fold => "reduce_fold",
@@ -95,6 +108,8 @@ impl Operation {
             Self::Scan => include_str!("../../../shaders/select_scan.wgsl"),
             Self::Scatter => include_str!("../../../shaders/select_scatter.wgsl"),
             Self::Keys => include_str!("../../../shaders/reduce_keys.wgsl"),
+            Self::PartCount => include_str!("../../../shaders/part_count.wgsl"),
+            Self::PartScatter => include_str!("../../../shaders/part_scatter.wgsl"),
             Self::Ticket => include_str!("../../../shaders/reduce_ticket.wgsl"),
             Self::Take => include_str!("../../../shaders/reduce_take.wgsl"),
             Self::Fold => include_str!("../../../shaders/reduce_fold.wgsl"),
@@ -134,6 +149,9 @@ pub enum Spread {
     Local,
     /// In several tables that the workgroups share, which are added together in the end.
     Copied,
+    /// In one table, rows of the same range of hashes one after the other, so that what they meet in stays in the device's
+    /// cache.
+    Parted,
 }
 
 /// A shader of a stage.
@@ -170,7 +188,10 @@ impl Shader {
              const TABLE_SLOTS: u32 = {}u;\nconst GROUPS_MAX: u32 = {}u;\nconst STRIDE: u32 = {}u;\n\
              const LOCAL_GROUPS: u32 = {}u;\nconst COPIES: u32 = {}u;\nconst TABLE_SIZE: u32 = {}u;\n\
              const TABLE_MAX: u32 = {}u;\nconst FIRST_COPY: u32 = {}u;\n\
-             \n// A number of the header.\nfn number(place: u32) -> u32 {{\n    return batch[NUMBERS + place];\n}}\n",
+             const PART_ROWS: u32 = {PART_ROWS}u;\nconst PARTS_WORDS: u32 = {PARTS_WORDS}u;\n\
+             const PARTED_ROWS: u32 = {}u;\n\
+             \n// A number of the header.\nfn number(place: u32) -> u32 {{\n    return batch[NUMBERS + place];\n}}\n\
+             \n// The part of a hash.\nfn part_of(hash: u32) -> u32 {{\n    return hash >> {}u;\n}}\n",
             TILE / 32,
             tier.slot_bits() / 32,
             self.key_words,
@@ -183,6 +204,8 @@ impl Shader {
             number::TABLE_SIZE,
             table_slots(tier.slot_bits()),
             u32::from(self.spread == Spread::Copied),
+            PARTS_WORDS - 1,
+            u32::BITS - PARTS.ilog2(),
         );
         let whole = if tier == Tier::Wide { WHOLE_64_NATIVE } else { WHOLE_64 };
         let mut parts = vec![PRELUDE, &constants];
@@ -203,7 +226,8 @@ impl Shader {
             "HASHED" => self.hashed,
             "LOCAL" => self.spread == Spread::Local,
             "COPIED" => self.spread == Spread::Copied,
-            "SPREAD" => self.spread != Spread::One,
+            "PARTED" => self.spread == Spread::Parted,
+            "SPREAD" => matches!(self.spread, Spread::Local | Spread::Copied),
             _ => false,
         };
         without_unused(&parts.iter().map(|part| without_unset(part, &is_set)).collect::<Vec<_>>().join("\n"))

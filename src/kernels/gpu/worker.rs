@@ -35,11 +35,15 @@ pub(super) enum Role {
     OutputOrTable = 4,
     Groups = 5,
     State = 6,
-    Answer = 7,
+    /// Rows part by part.
+    Order = 7,
+    /// Where the parts lie.
+    Parts = 8,
+    Answer = 9,
 }
 
 impl Role {
-    const BOUND: [Self; 7] = [
+    const BOUND: [Self; 9] = [
         Self::Batch,
         Self::Status,
         Self::MaskOrKeys,
@@ -47,6 +51,8 @@ impl Role {
         Self::OutputOrTable,
         Self::Groups,
         Self::State,
+        Self::Order,
+        Self::Parts,
     ];
 
     fn usage(self) -> BufferUsages {
