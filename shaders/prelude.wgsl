@@ -4,8 +4,9 @@
 //           1 `status`: what the host looks at before it trusts anything else.
 // Tier: all.
 //
-// Header, in words of 32 bits: [0] rows; then two a column: where its values begin, and where its bits of validity
-// begin (0: nothing is null); then the numbers that a kernel asks for by name.
+// Header, in words of 32 bits: [0] rows; then COLUMN_WORDS a column: where its values begin; where its bits of validity begin
+// (0: nothing is null); for whole numbers the bits of a value, and the two words of what is added to each (`load_whole_32` …);
+// then the numbers that a kernel asks for by name.
 
 @group(0) @binding(0) var<storage, read> batch: array<u32>;
 @group(0) @binding(1) var<storage, read_write> status: array<atomic<u32>, 4>;
@@ -25,12 +26,12 @@ fn rows() -> u32 {
 
 // Where the values of a column begin.
 fn values_at(column: u32) -> u32 {
-    return batch[1u + 2u * column];
+    return batch[1u + COLUMN_WORDS * column];
 }
 
 // Whether a value of a column is there.
 fn is_valid(column: u32, row: u32) -> bool {
-    let at = batch[2u + 2u * column];
+    let at = batch[2u + COLUMN_WORDS * column];
     return at == 0u || ((batch[at + row / 32u] >> (row % 32u)) & 1u) == 1u;
 }
 
@@ -58,6 +59,24 @@ fn load_64(column: u32, row: u32) -> vec2<u32> {
 fn load_128(column: u32, row: u32) -> vec4<u32> {
     let at = values_at(column) + 4u * row;
     return vec4<u32>(batch[at], batch[at + 1u], batch[at + 2u], batch[at + 3u]);
+}
+
+// Bits of a value of a column of whole numbers, as it travelled: a batch says it, the same for all rows.
+fn bits_of(column: u32) -> u32 {
+    return batch[3u + COLUMN_WORDS * column];
+}
+
+// What is added to each value of a column of whole numbers.
+fn base_of(column: u32) -> vec2<u32> {
+    let at = 4u + COLUMN_WORDS * column;
+    return vec2<u32>(batch[at], batch[at + 1u]);
+}
+
+// A value of 8, 16 or 32 bits as it travelled.
+fn load_distance(column: u32, row: u32) -> u32 {
+    let bits = bits_of(column);
+    let at = row * bits;
+    return extractBits(batch[values_at(column) + at / 32u], at % 32u, bits);
 }
 
 // A value that cannot be computed counts only where somebody asked for it.

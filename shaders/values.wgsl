@@ -4,6 +4,34 @@
 // compiler may fold `x != x` and reorder sums, so every question about a float is put to its bits.
 // `live` says whether anybody asked for the value; only then does one that cannot be computed count.
 
+// ── Whole numbers of a column, which travel as their distances from the least one where these have fewer bits ──
+
+fn load_whole_32(column: u32, row: u32) -> u32 {
+    return base_of(column).x + load_distance(column, row);
+}
+
+fn load_whole_64(column: u32, row: u32) -> vec2<u32> {
+    if bits_of(column) == 64u {
+        return load_64(column, row);
+    }
+    return add_64(base_of(column), vec2<u32>(load_distance(column, row), 0u));
+}
+
+fn load_whole_128(column: u32, row: u32) -> vec4<u32> {
+    let bits = bits_of(column);
+    if bits == 128u {
+        return load_128(column, row);
+    }
+    var distance = vec2<u32>();
+    if bits == 64u {
+        distance = load_64(column, row);
+    } else {
+        distance.x = load_distance(column, row);
+    }
+    let base = base_of(column);
+    return add_128(vec4<u32>(base, vec2<u32>(select(0u, 0xffffffffu, is_negative(base)))), vec4<u32>(distance, 0u, 0u));
+}
+
 fn negate_64(a: vec2<u32>) -> vec2<u32> {
     return sub_64(vec2<u32>(), a);
 }

@@ -123,6 +123,7 @@ pub(super) struct Shared {
 /// The stage on the device that was found, which has the CPU beside it.
 pub(super) struct Both {
     pub(super) gpu: GpuStage,
+    /// Bits of a row as it lies.
     bits: u64,
     chooser: Mutex<Chooser>,
     /// Where what is kept is to lie.
@@ -148,7 +149,8 @@ impl Both {
     }
 
     fn work(&self, rows: usize) -> Work {
-        Work { rows: rows as u64, bytes: rows as u64 * self.bits / 8 }
+        let rows = rows as u64;
+        Work { rows, bytes: rows * self.bits / 8, sent: rows * self.gpu.sent_bits().unwrap_or(self.bits) / 8 }
     }
 }
 
@@ -161,11 +163,12 @@ fn costs(traffic: &Traffic, machine: &Machine) -> (Costs, Costs) {
     let per_row = if traffic.has_groups { row + grouped_row } else { row };
     let down = traffic.bits_down as f64 / 8.0 / rates.down;
     (
-        Costs { fixed: 5e-6, per_row, per_byte: 1.0 / cpu },
+        Costs { fixed: 5e-6, per_row, per_byte: 1.0 / cpu, per_sent: 0.0 },
         Costs {
             fixed: 2.0 * rates.round_trip,
             per_row: device_row + down,
-            per_byte: 1.0 / rates.up + traffic.passes as f64 / rates.copy,
+            per_byte: 0.0,
+            per_sent: 1.0 / rates.up + traffic.passes as f64 / rates.copy,
         },
     )
 }
@@ -426,6 +429,7 @@ impl AutoTask {
     fn take(&mut self, piece: RecordBatch) -> Result<()> {
         let Some(both) = self.shared.both() else { return self.task.push_beside(&piece) };
         self.span.rows += piece.num_rows();
+        both.gpu.look_at(&piece);
         let way = self.span.way.get_or_insert_with(|| match both.expected.load(Ordering::Relaxed) {
             0 => Way::Gather(Vec::new(), 0),
             rows => {
@@ -527,7 +531,7 @@ mod tests {
     /// Costs by which this side always wins before it is measured.
     fn set(both: &Both, side: Side) {
         let (cheap, dear) = (1e-12, 1e3);
-        let of = |one: Side| Costs { fixed: 0.0, per_row: if one == side { cheap } else { dear }, per_byte: 0.0 };
+        let of = |one: Side| Costs { per_row: if one == side { cheap } else { dear }, ..Costs::default() };
         *both.lock() = Chooser::new(of(Side::Cpu), of(Side::Gpu));
         both.is_warm.store(false, Ordering::Relaxed);
     }
@@ -569,6 +573,26 @@ mod tests {
                 assert_eq!(prepared.choice(), None, "it is told once");
             }
         }
+    }
+
+    #[test]
+    fn a_device_is_expected_to_get_what_really_travels() {
+        let Some(search) = search(1000) else { return };
+        let batch = rows(900, 1);
+        let stage = &stages(&batch.schema())[1];
+        let prepared = AutoBackend::new(search).stage(stage, &Registry::default()).unwrap();
+        let both = prepared.shared.both().unwrap();
+        // A code, a whole number and a float.
+        let bytes = [32 + 64 + 64, 32 + 16 + 64, 8 + 16 + 64].map(|bits| 800 * bits / 8);
+        let work = |sent: u64| Work { rows: 800, bytes: bytes[0], sent };
+        assert_eq!(both.work(800), work(bytes[0]));
+        both.gpu.look_at(&batch);
+        assert_eq!(both.work(800), work(bytes[1]));
+        set(both, Side::Gpu);
+        let mut task = prepared.begin().unwrap();
+        task.push(&batch).unwrap();
+        task.finish().unwrap();
+        assert_eq!(both.work(800), work(bytes[2]));
     }
 
     #[test]

@@ -43,9 +43,9 @@ impl StateChooser {
     pub(super) fn new(machine: &Machine, picks_first: bool) -> Self {
         let rates = machine.calibration.rates;
         let back = if picks_first { 0.0 } else { GROUP_BYTES / rates.down + TAKE_IN };
-        let cpu = Costs { fixed: 5e-6, per_row: FIND + 2.0 * TAKE_IN, per_byte: 0.0 };
+        let cpu = Costs { fixed: 5e-6, per_row: FIND + 2.0 * TAKE_IN, ..Costs::default() };
         let per_row = FIND + 8.0 / rates.up + 2.0 * GROUP_BYTES / rates.copy + back;
-        let gpu = Costs { fixed: 2.0 * rates.round_trip, per_row, per_byte: 0.0 };
+        let gpu = Costs { fixed: 2.0 * rates.round_trip, per_row, ..Costs::default() };
         Self::of(cpu, gpu, FIND + TAKE_IN + GROUP_BYTES / rates.up.min(rates.down))
     }
 
@@ -57,7 +57,7 @@ impl StateChooser {
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     fn choose(&mut self, work: &StateWork) -> (Choice, Work) {
         let rows = if work.gives_all { work.groups + work.kept } else { work.groups };
-        let piece = Work { rows, bytes: 0 };
+        let piece = Work { rows, bytes: 0, sent: 0 };
         let (here, there) = if work.is_there { (Side::Gpu, Side::Cpu) } else { (Side::Cpu, Side::Gpu) };
         let known = self.chooser.given(here, piece);
         self.lost = (self.lost + known.expected_of(here) - known.expected_of(there)).max(0.0);
@@ -273,7 +273,7 @@ mod tests {
 
     /// Costs by which this side always wins before it is measured.
     fn costs(side: Side) -> (Costs, Costs) {
-        let of = |one: Side| Costs { fixed: 0.0, per_row: if one == side { 1e-12 } else { 1e3 }, per_byte: 0.0 };
+        let of = |one: Side| Costs { per_row: if one == side { 1e-12 } else { 1e3 }, ..Costs::default() };
         (of(Side::Cpu), of(Side::Gpu))
     }
 
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn state_moves_once_it_has_cost_more_than_the_move_and_not_for_less() {
-        let per_row = |per_row: f64| Costs { fixed: 0.0, per_row, per_byte: 0.0 };
+        let per_row = |per_row: f64| Costs { per_row, ..Costs::default() };
         let mut chooser = StateChooser::of(per_row(1.0), per_row(0.5), 10.0);
         let work = |is_there| StateWork { groups: 100, kept: 1000, gives_all: false, is_there };
         // A batch costs 50 too much, and the move 10,000.

@@ -51,8 +51,10 @@ impl Side {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Work {
     pub(super) rows: u64,
-    /// Of the columns that are read.
+    /// Of the columns that are read, as they lie.
     pub(super) bytes: u64,
+    /// Of the same as they travel to a device.
+    pub(super) sent: u64,
 }
 
 impl Work {
@@ -62,18 +64,20 @@ impl Work {
 }
 
 /// Seconds that a device is expected to take before it has been measured.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Costs {
     /// Whatever the work.
     pub(super) fixed: f64,
     pub(super) per_row: f64,
     pub(super) per_byte: f64,
+    pub(super) per_sent: f64,
 }
 
 impl Costs {
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     fn seconds(&self, work: Work) -> f64 {
-        let seconds = self.fixed + self.per_row * work.rows as f64 + self.per_byte * work.bytes as f64;
+        let of_bytes = self.per_byte * work.bytes as f64 + self.per_sent * work.sent as f64;
+        let seconds = self.fixed + self.per_row * work.rows as f64 + of_bytes;
         seconds.max(1e-9)
     }
 }
@@ -211,7 +215,8 @@ impl Chooser {
             return foretold;
         };
         let scale = |count: u64| if near > class { count << distance } else { count >> distance };
-        let there = self.costs[side as usize].seconds(Work { rows: scale(work.rows), bytes: scale(work.bytes) });
+        let there = Work { rows: scale(work.rows), bytes: scale(work.bytes), sent: scale(work.sent) };
+        let there = self.costs[side as usize].seconds(there);
         // Either all of it takes so many times as long, or something takes so much longer whatever the size. Who hopes
         // for the better finds out by one trial; who fears the worse would never know.
         let more = foretold + there * (factor - 1.0);
@@ -270,6 +275,7 @@ mod tests {
                 fixed: costs.fixed * by,
                 per_row: costs.per_row * by,
                 per_byte: costs.per_byte * by,
+                per_sent: costs.per_sent * by,
             };
             Self { cpu: scale(self.cpu, cpu), gpu: scale(self.gpu, gpu) }
         }
@@ -283,7 +289,7 @@ mod tests {
     }
 
     const fn costs(fixed: f64, per_row: f64, per_byte: f64) -> Costs {
-        Costs { fixed, per_row, per_byte }
+        Costs { fixed, per_row, per_byte, per_sent: 0.0 }
     }
 
     /// Machines whose GPU pays from some size on, always for large work, never, and as much as the CPU.
@@ -295,7 +301,7 @@ mod tests {
     ];
 
     fn work(class: u32) -> Work {
-        Work { rows: 1 << class, bytes: 16 << class }
+        Work { rows: 1 << class, bytes: 16 << class, sent: 4 << class }
     }
 
     /// Plays so many works of one class, the second half in another world; gives what was spent by choice, and what each

@@ -19,6 +19,7 @@ mod engine;
 mod groups;
 mod kept;
 mod moving;
+mod narrow;
 mod refusals;
 mod rows;
 mod shaders;

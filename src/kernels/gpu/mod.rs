@@ -17,6 +17,7 @@ mod grid;
 mod groups;
 mod kept;
 mod kind;
+mod narrow;
 mod pack;
 mod pipelines;
 mod plan;

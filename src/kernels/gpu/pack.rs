@@ -1,15 +1,17 @@
-//! A batch packed for a device: a header, then each column as it lies in Arrow's memory, then its bits of validity.
+//! A batch packed for a device: a header, then each column, then its bits of validity.
 //!
-//! Nothing is widened on the way: a column of bytes travels as bytes, a condition as a bit a row. Columns begin on
-//! [`ALIGNMENT`] bytes.
+//! Nothing is widened on the way: a column of bytes travels as bytes, a condition as a bit a row, and whole numbers of 32 bits
+//! and more as their distances from the least one where these have fewer bits (`narrow`). Columns begin on [`ALIGNMENT`] bytes.
 
 #![expect(clippy::cast_possible_truncation, reason = "places in a buffer are words of 32 bits: its size is checked")]
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
-use arrow_buffer::{ArrowNativeType, BooleanBuffer, BooleanBufferBuilder};
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
+use arrow_data::ArrayData;
 use arrow_ord::sort::sort_to_indices;
 use arrow_select::take::take;
 use rayon::prelude::*;
@@ -17,12 +19,12 @@ use rayon::prelude::*;
 use super::columns::{Column, Columns, Source};
 use super::grid::Span;
 use super::kind::Kind;
-use super::shader::numbers_at;
+use super::narrow::{self, Extremes, Width};
+use super::shader::{COLUMN_WORDS, numbers_at};
 use crate::columnar::DataType;
 use crate::error::{Error, Result};
 use crate::expr::TypedExpr;
 use crate::kernels::cpu::group_ids::GroupIds;
-use crate::kernels::cpu::native;
 use crate::kernels::cpu::project::Program;
 
 /// Bytes on whose multiples columns begin.
@@ -43,6 +45,9 @@ pub(super) struct Gathered {
 struct GatheredColumn {
     kind: Kind,
     pieces: Vec<ArrayRef>,
+    /// The least and the greatest value, where they have been looked for.
+    extremes: Option<Extremes>,
+    width: Width,
     /// How many different codes there are, if these are codes.
     codes: Option<usize>,
     /// The values, least first, if these are ranks.
@@ -78,6 +83,24 @@ impl Packer {
     }
 }
 
+/// Rows that are looked at before any were packed.
+const LOOKED_AT_MAX: usize = 1 << 14;
+
+impl Packer {
+    /// About as many bits as a row of these travels in; what the host computes counts as it is.
+    pub(super) fn bits_of(&self, rows: &RecordBatch) -> u64 {
+        let rows = rows.slice(0, rows.num_rows().min(LOOKED_AT_MAX));
+        let width = |column: &Column| match &column.source {
+            Source::Input(index) if narrow::may_be_narrow(column.kind) => {
+                narrow::extremes(&[Arc::clone(rows.column(*index))]).ok().map(|found| Width::of(column.kind, found))
+            }
+            _ => None,
+        };
+        let bits = |(column, _): &(Column, Option<Program>)| width(column).unwrap_or(Width::whole(column.kind)).bits;
+        self.columns.iter().map(bits).sum::<usize>() as u64
+    }
+}
+
 fn gather_column(column: &Column, program: Option<&Program>, pieces: &[RecordBatch]) -> Result<GatheredColumn> {
     let made = |piece: &RecordBatch| match (&column.source, program) {
         (Source::Input(index), _) => Ok(Arc::clone(piece.column(*index))),
@@ -98,7 +121,14 @@ fn gather_column(column: &Column, program: Option<&Program>, pieces: &[RecordBat
         }
         codes = Some(ids.len());
     }
-    Ok(GatheredColumn { kind: column.kind, pieces: arrays, codes, values })
+    let known = codes.or(values.as_ref().map(|values| values.len()));
+    let extremes = match known {
+        Some(known) => Some((0, known.saturating_sub(1) as i128)),
+        None if narrow::may_be_narrow(column.kind) => Some(narrow::extremes(&arrays)?),
+        None => None,
+    };
+    let width = extremes.map_or(Width::whole(column.kind), |extremes| Width::of(column.kind, extremes));
+    Ok(GatheredColumn { kind: column.kind, pieces: arrays, extremes, width, codes, values })
 }
 
 /// Puts ranks in the place of texts or bytes; gives the values in their order.
@@ -136,16 +166,17 @@ impl Gathered {
         if let Some(codes) = column.codes {
             return Some((0, u32::try_from(codes.max(1)).ok()?));
         }
-        let (mut least, mut most) = (i128::MAX, i128::MIN);
-        for piece in &column.pieces {
-            let (low, high) = extremes(piece).ok()?;
-            (least, most) = (least.min(low), most.max(high));
-        }
+        let (least, most) = column.extremes.map_or_else(|| narrow::extremes(&column.pieces).ok(), Some)?;
         // One number more, for null.
         let count = if least > most { 1 } else { most - least + 2 };
         let least = if least > most { 0 } else { least };
         // Numbers without a sign are compared as they are, so that their lowest 64 bits will do.
         Some((least as i64, u32::try_from(count).ok().filter(|&count| count < 1 << 31)?))
+    }
+
+    /// Bits that a row travels in.
+    pub(super) fn bits(&self) -> u64 {
+        self.columns.iter().map(|column| column.width.bits).sum::<usize>() as u64
     }
 
     /// The values of a column of ranks, least first.
@@ -181,12 +212,13 @@ impl Gathered {
             place
         };
         let mut places = Vec::with_capacity(self.columns.len());
-        for (column, header) in self.columns.iter().zip(header[1..].chunks_exact_mut(2)) {
-            let values = take((self.rows * column.kind.bits()).div_ceil(8));
+        for (column, header) in self.columns.iter().zip(header[1..].chunks_exact_mut(COLUMN_WORDS)) {
+            let values = take((self.rows * column.width.bits).div_ceil(8));
             let has_nulls = column.pieces.iter().any(|piece| piece.null_count() > 0);
             let validity = has_nulls.then(|| take(self.rows.div_ceil(8)));
             header[0] = (values / 4) as u32;
             header[1] = validity.map_or(0, |at| (at / 4) as u32);
+            header[2..].copy_from_slice(&column.width.words());
             places.push((values, validity));
         }
         Packed { header, places, bytes }
@@ -196,7 +228,7 @@ impl Gathered {
     pub(super) fn write(&self, packed: &Packed, target: &wgpu::Buffer) -> Result<(), wgpu::MapRangeError> {
         let mut parts = vec![Part { at: 0, bytes: 4 * packed.header.len(), source: Lies::Header(&packed.header) }];
         for (column, &(values, validity)) in self.columns.iter().zip(&packed.places) {
-            let width = column.kind.bits() / 8;
+            let width = column.width.bits / 8;
             match column.kind {
                 Kind::Bool => parts.push(Part { at: values, bytes: self.rows.div_ceil(8), source: Lies::Bits(column) }),
                 _ => parts.extend((0..self.rows * width).step_by(PART_BYTES).map(|from| Part {
@@ -217,6 +249,17 @@ impl Gathered {
     }
 }
 
+impl GatheredColumn {
+    /// Writes the values of some rows as they travel; `write` gets them in order, with the byte at which they begin.
+    fn write(&self, values: &ArrayData, rows: Range<usize>, mut write: impl FnMut(usize, &[u8])) {
+        if !self.width.is_whole(self.kind) {
+            return self.width.write(values, rows, self.kind, write);
+        }
+        let (width, offset) = (self.kind.bits() / 8, values.offset());
+        write(0, &values.buffers()[0].as_slice()[(offset + rows.start) * width..(offset + rows.end) * width]);
+    }
+}
+
 /// Bytes that a thread writes in a row: a multiple of what mapped memory is cut by.
 const PART_BYTES: usize = 1 << 20;
 
@@ -230,7 +273,7 @@ struct Part<'a> {
 /// Where the bytes of a part lie.
 enum Lies<'a> {
     Header(&'a [u32]),
-    /// The values of a column, from this byte of all on.
+    /// The values of a column as they travel, from this byte of all on.
     Values {
         column: &'a GatheredColumn,
         from: usize,
@@ -254,15 +297,18 @@ impl Part<'_> {
                 write_bits(column.pieces.iter().map(bits), rows, &mut view);
             }
             Lies::Values { column, from } => {
-                let (width, mut at) = (column.kind.bits() / 8, 0);
+                let (width, mut at) = (column.width.bits / 8, 0);
                 for piece in &column.pieces {
                     let data = piece.to_data();
-                    let bytes = &data.buffers()[0].as_slice()[data.offset() * width..][..data.len() * width];
-                    let (first, last) = (from.max(at), (from + self.bytes).min(at + bytes.len()));
+                    let (first, last) = (from.max(at), (from + self.bytes).min(at + data.len() * width));
                     if first < last {
-                        view.slice(first - from..last - from).copy_from_slice(&bytes[first - at..last - at]);
+                        let rows = (first - at) / width..(last - at) / width;
+                        column.write(&data, rows, |place, bytes| {
+                            let place = first - from + place;
+                            view.slice(place..place + bytes.len()).copy_from_slice(bytes);
+                        });
                     }
-                    at += bytes.len();
+                    at += data.len() * width;
                 }
             }
         }
@@ -284,27 +330,4 @@ fn write_bits(
         }
     }
     target.slice(..all.as_slice().len()).copy_from_slice(all.as_slice());
-}
-
-/// The least and the greatest value of a column of whole numbers; those under nulls may count.
-fn extremes(column: &ArrayRef) -> Result<(i128, i128)> {
-    fn of<N: ArrowNativeType + Into<i128>>(column: &ArrayRef) -> Result<(i128, i128)> {
-        let values = native::values::<N>(column)?;
-        let Some(&first) = values.first() else { return Ok((i128::MAX, i128::MIN)) };
-        let wide = values.iter().fold((first, first), |(low, high), &value| {
-            (if value < low { value } else { low }, if value > high { value } else { high })
-        });
-        Ok((wide.0.into(), wide.1.into()))
-    }
-    match column.data_type() {
-        DataType::Boolean => Ok((0, 1)),
-        DataType::Int8 => of::<i8>(column),
-        DataType::Int16 => of::<i16>(column),
-        DataType::Int32 | DataType::Date32 => of::<i32>(column),
-        DataType::UInt8 => of::<u8>(column),
-        DataType::UInt16 => of::<u16>(column),
-        DataType::UInt32 => of::<u32>(column),
-        DataType::UInt64 => of::<u64>(column),
-        _ => of::<i64>(column),
-    }
 }

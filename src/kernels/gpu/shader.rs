@@ -182,7 +182,7 @@ impl Shader {
 
     fn wgsl(&self, tier: Tier, columns: usize) -> String {
         let constants = format!(
-            "const TILE: u32 = {TILE}u;\nconst TILE_WORDS: u32 = {}u;\nconst PROBES_MAX: u32 = {PROBES_MAX}u;\n\
+            "const COLUMN_WORDS: u32 = {COLUMN_WORDS}u;\nconst TILE: u32 = {TILE}u;\nconst TILE_WORDS: u32 = {}u;\nconst PROBES_MAX: u32 = {PROBES_MAX}u;\n\
              const NO_GROUP: u32 = 0xffffffffu;\nconst SLOT_WORDS: u32 = {}u;\n\
              const KEY_WORDS: u32 = {}u;\nconst NUMBERS: u32 = {}u;\n\
              const TABLE_SLOTS: u32 = {}u;\nconst GROUPS_MAX: u32 = {}u;\nconst STRIDE: u32 = {}u;\n\
@@ -234,9 +234,13 @@ impl Shader {
     }
 }
 
+/// Words of the header that a column has: where its values and its bits of validity begin, the bits of a value, and what is
+/// added to each.
+pub(super) const COLUMN_WORDS: usize = 5;
+
 /// Where the numbers of the header begin.
 pub(super) fn numbers_at(columns: usize) -> usize {
-    1 + 2 * columns
+    1 + COLUMN_WORDS * columns
 }
 
 /// The text without the parts whose names are not set.

@@ -2,7 +2,7 @@
 //! stage.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::adapters::{AdapterInfo, Wish, open};
@@ -95,6 +95,8 @@ pub(super) struct Shared {
     pipelines: Mutex<Option<Arc<Pipelines>>>,
     /// Groups that some task had to make room for: the next one need not find out.
     groups: AtomicUsize,
+    /// Bits of a row of the latest batch as it travelled; 0 before there was one.
+    sent_bits: AtomicU64,
     /// How the groups of the latest batch were added up.
     added: Mutex<Option<Added>>,
     /// Batches on their way.
@@ -142,6 +144,7 @@ impl GpuStage {
                 times,
                 pipelines,
                 groups,
+                sent_bits: AtomicU64::new(0),
                 added: Mutex::default(),
                 on_their_way: AtomicUsize::new(0),
                 workers: Mutex::default(),
@@ -202,6 +205,19 @@ impl GpuStage {
     pub fn traffic(&self) -> Traffic {
         Traffic::of(&self.shared.plan)
     }
+
+    /// Bits of a row as those of the latest batch travelled; before there was one, as the first rows would that were looked
+    /// at; none before that.
+    pub fn sent_bits(&self) -> Option<u64> {
+        Some(self.shared.sent_bits.load(Ordering::Relaxed)).filter(|&bits| bits > 0)
+    }
+
+    /// Looks how rows would travel, if nothing is known of that.
+    pub fn look_at(&self, rows: &RecordBatch) {
+        if self.sent_bits().is_none() && rows.num_rows() > 0 {
+            self.shared.sent(self.shared.packer.bits_of(rows));
+        }
+    }
 }
 
 /// A batch that is counted as long as it is on its way.
@@ -233,6 +249,11 @@ impl Shared {
         let before = self.on_their_way.fetch_add(1, Ordering::Relaxed);
         let way = OnItsWay(Arc::clone(self));
         (before < most || !has_others).then_some(way)
+    }
+
+    /// Rows travel in so many bits.
+    pub(super) fn sent(&self, bits: u64) {
+        self.sent_bits.store(bits, Ordering::Relaxed);
     }
 
     /// What is known of the groups of a batch.

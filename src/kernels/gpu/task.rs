@@ -275,6 +275,7 @@ impl GpuTask {
         }
         // What the host cannot compute, the CPU cannot either: it makes the error.
         let gathered = shared.packer.gather(pieces).map_err(|_| Trouble::Value)?;
+        shared.sent(gathered.bits());
         let begun = match &shared.plan.work {
             Work::Rows(plan) => Begun::Rows(rows::begin(plan, worker, pipelines, &gathered, &self.guess)?),
             Work::Groups(_) if leaves => {

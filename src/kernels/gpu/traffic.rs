@@ -5,7 +5,7 @@ use super::plan::{StagePlan, Work};
 /// What moves for a batch on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traffic {
-    /// Bits of a row that go up.
+    /// Bits of a row that go up, as they lie: of whole numbers most often fewer do.
     pub bits_up: u64,
     /// Bits of a row that come down; answers of groups are not foretold.
     pub bits_down: u64,

@@ -169,15 +169,17 @@ impl<'a> Writer<'a> {
         let column = self.columns.place(source, kind);
         let read = match kind {
             Kind::Bool => format!("load_bit({column}u, row)"),
-            Kind::Signed(32) => format!("bitcast<i32>(load_32({column}u, row))"),
+            Kind::Signed(32) => format!("bitcast<i32>(load_whole_32({column}u, row))"),
             // Shifted up and down again: the sign is spread.
             Kind::Signed(bits) => {
                 format!("(bitcast<i32>(load_{bits}({column}u, row) << {0}u) >> {0}u)", 32 - bits)
             }
+            Kind::Unsigned(32) => format!("load_whole_32({column}u, row)"),
             Kind::Unsigned(bits) => format!("load_{bits}({column}u, row)"),
             Kind::F32 => format!("load_32({column}u, row)"),
-            Kind::I64 | Kind::U64 | Kind::F64 => format!("load_64({column}u, row)"),
-            Kind::I128 => format!("load_128({column}u, row)"),
+            Kind::F64 => format!("load_64({column}u, row)"),
+            Kind::I64 | Kind::U64 => format!("load_whole_64({column}u, row)"),
+            Kind::I128 => format!("load_whole_128({column}u, row)"),
         };
         let text = self.bind(&read);
         let valid = if nullable { self.bind(&format!("is_valid({column}u, row)")) } else { "true".to_owned() };
