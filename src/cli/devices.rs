@@ -46,8 +46,9 @@ fn gpus() -> String {
     let one = |adapter: &crate::kernels::gpu::AdapterInfo| {
         let note =
             if adapter.is_software() { "\n        computes on the CPU: for tests, taken only by name" } else { "" };
+        let memory = if adapter.shares_memory { "; rows are read where the host writes them" } else { "" };
         format!(
-            "gpu     {adapter}\n        {}\n        buffers of {}, {} of one seen by a shader\n        {}\n        driver: {}{note}\n",
+            "gpu     {adapter}\n        {}\n        buffers of {}, {} of one seen by a shader{memory}\n        {}\n        driver: {}{note}\n",
             adapter.tier,
             figures::bytes(adapter.buffer_bytes_max),
             figures::bytes(adapter.binding_bytes_max),

@@ -117,6 +117,7 @@ mod tests {
             tier: Tier::Wide,
             binding_bytes_max: 1 << 30,
             buffer_bytes_max: 1 << 30,
+            shares_memory: false,
         }
     }
 

@@ -1,4 +1,5 @@
-//! Rows on their way to a device: packed by several threads, several batches at a time, and in whatever trouble.
+//! Rows on their way to a device: packed by several threads, copied or read where they lie, several batches at a time, and in
+//! whatever trouble.
 
 use pelton::expr::{Aggregate, col, len};
 use pelton::kernels::cpu::CpuBackend;
@@ -37,9 +38,18 @@ fn much_is_packed_by_several_threads_in_parts_that_cut_pieces_anywhere() {
 #[test]
 fn batches_of_changing_sizes_use_each_others_memory() {
     let Some(adapter) = adapter() else { return };
-    let gpu = GpuBackend::open(Wish { rows_max: Some(3000), ..wish(&adapter, Tier::Wide) }).unwrap().strict();
     let all = ranged_batch(2, 40_000, &narrow_schema(&NAMES), 0.1, Range::Tame);
-    for stage in stages() {
+    // Rows are copied by the device, or read where the host has written them; and some batches run twice, with more room.
+    let hashed = Chain::new(&narrow_schema(&NAMES)).reduce([col("i64")], aggregates()).stage();
+    let all_stages = || stages().into_iter().chain([hashed.clone()]);
+    for (stage, in_place) in all_stages().flat_map(|stage| [(stage.clone(), true), (stage, false)]) {
+        let wish = Wish {
+            rows_max: Some(3000),
+            groups_first: Some(20),
+            in_place: Some(in_place),
+            ..wish(&adapter, Tier::Wide)
+        };
+        let gpu = GpuBackend::open(wish).unwrap().strict();
         let prepared = gpu.prepare(&stage, &Registry::default()).unwrap();
         for (round, rows) in [1, 3000, 257, 9001, 40_000, 64, 12_000, 2999, 30_000].into_iter().enumerate() {
             let batch = cut(&all.slice(round * 11 % (40_001 - rows), rows));
@@ -89,7 +99,8 @@ fn a_fault_with_others_on_their_way_is_one_fault_and_no_row_is_lost_or_doubled()
         for fault in [Fault::Lose, Fault::Hurry, Fault::Exhaust, Fault::Confuse] {
             for at in 0..9 {
                 let faults = Faults::new((0..at).map(|_| None).chain([Some(fault)]));
-                let wish = Wish { rows_max: Some(200), ..wish(&adapter, Tier::Wide) };
+                let in_place = Some(at % 2 == 0);
+                let wish = Wish { rows_max: Some(200), in_place, ..wish(&adapter, Tier::Wide) };
                 let gpu = GpuBackend::open(wish).unwrap().with_faults(faults);
                 assert_batches_equal(&run(&gpu, &stage, &batch).unwrap(), &expected);
                 let counts = gpu.counts();

@@ -30,9 +30,10 @@ pub(crate) fn adapter() -> Option<String> {
     found
 }
 
-/// What a test asks of a device.
+/// What a test asks of a device. One tier copies rows, the others read them where the host has written them, if they can.
 pub(crate) fn wish(adapter: &str, tier: Tier) -> Wish {
-    Wish { adapter: Some(adapter.to_owned()), tier: Some(tier), ..Wish::default() }
+    let in_place = Some(tier != Tier::Subgroups);
+    Wish { adapter: Some(adapter.to_owned()), tier: Some(tier), in_place, ..Wish::default() }
 }
 
 /// A plan above rows of this schema.

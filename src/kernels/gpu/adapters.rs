@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use wgpu::{Backends, DeviceType, InstanceDescriptor, InstanceFlags};
+use wgpu::{Backends, DeviceType, Features, InstanceDescriptor, InstanceFlags};
 
 use super::cached::PipelineStore;
 use super::device::Device;
@@ -16,6 +16,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// What is asked for adapters. No OpenGL: it offers those of Vulkan a second time.
 const BACKENDS: Backends = Backends::VULKAN.union(Backends::METAL).union(Backends::DX12);
+
+/// What it takes that shaders read what the host has written. Cards with memory of their own may have it too, and reach over
+/// the link with each read then.
+pub(super) const IN_PLACE: Features = Features::MAPPABLE_PRIMARY_BUFFERS;
 
 /// An adapter, as `pelton devices` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub struct AdapterInfo {
     pub binding_bytes_max: u64,
     /// Bytes of a buffer.
     pub buffer_bytes_max: u64,
+    /// Whether its memory is that of the host, so that shaders read rows where the host has written them.
+    pub shares_memory: bool,
 }
 
 impl AdapterInfo {
@@ -53,6 +59,8 @@ impl AdapterInfo {
             tier: Tier::of(adapter.features()),
             binding_bytes_max: limits.max_storage_buffer_binding_size,
             buffer_bytes_max: limits.max_buffer_size,
+            shares_memory: matches!(info.device_type, DeviceType::IntegratedGpu | DeviceType::Cpu)
+                && adapter.features().contains(IN_PLACE),
         }
     }
 
@@ -113,6 +121,8 @@ pub struct Wish {
     pub left_bytes: Option<u64>,
     /// Where what groups hold is added up, if not where it suits their number.
     pub spread: Option<Spread>,
+    /// Whether shaders read rows where the host has written them, as far as the adapter can; if not wherever they share memory.
+    pub in_place: Option<bool>,
     /// Where compiled shaders are kept from run to run, if they are.
     pub pipelines: Option<Arc<dyn PipelineStore>>,
 }
@@ -131,7 +141,8 @@ pub(super) fn open(wish: &Wish) -> Result<(AdapterInfo, Device)> {
         return Err(missing(wish, &all.iter().map(|(info, _)| info.to_string()).collect::<Vec<_>>()));
     };
     let tier = wish.tier.map_or(info.tier, |tier| tier.min(info.tier));
-    let mut device = Device::open(adapter, tier, info, wish.pipelines.as_ref()).map_err(|error| {
+    let is_in_place = wish.in_place.unwrap_or(info.shares_memory) && adapter.features().contains(IN_PLACE);
+    let mut device = Device::open(adapter, (tier, is_in_place), info, wish.pipelines.as_ref()).map_err(|error| {
         let message = format!("the adapter {info} gives no device: {error}");
         Error::new(ErrorKind::Unsupported, message).advice("look for a newer driver, or use device = \"cpu\"")
     })?;

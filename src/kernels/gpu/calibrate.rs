@@ -132,8 +132,11 @@ impl Bench<'_> {
         (0..RUNS).map(|_| self.time(&mut work)).collect()
     }
 
-    /// As batches go up.
+    /// As batches go up where the device copies them; where it reads them as they lie, only the host writes.
     fn up(&self, bytes: u64) -> Result<(u64, Vec<Duration>), Trouble> {
+        if self.device.is_in_place {
+            return self.up_in_place(bytes);
+        }
         let target = self.buffer(bytes, BufferUsages::COPY_DST | BufferUsages::COPY_SRC | BufferUsages::STORAGE)?;
         let answer = self.buffer(4, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
         let source = vec![7_u8; usize::try_from(bytes).unwrap_or_default()];
@@ -146,6 +149,20 @@ impl Bench<'_> {
             let mut encoder = self.encoder();
             encoder.copy_buffer_to_buffer(&target, bytes - 4, &answer, 0, 4);
             self.device.submit_and_read(encoder, &answer, 4).map(drop)
+        })?;
+        Ok((bytes, times))
+    }
+
+    fn up_in_place(&self, bytes: u64) -> Result<(u64, Vec<Duration>), Trouble> {
+        let target = self.buffer(bytes, BufferUsages::MAP_WRITE | BufferUsages::STORAGE)?;
+        let source = vec![7_u8; usize::try_from(bytes).unwrap_or_default()];
+        let times = self.times(|| {
+            target.map_async(wgpu::MapMode::Write, .., |_| ());
+            self.device.settle()?;
+            let view = target.get_mapped_range_mut(..).map_err(|error| Trouble::Rejected(error.to_string()));
+            view?.copy_from_slice(&source);
+            target.unmap();
+            Ok(())
         })?;
         Ok((bytes, times))
     }

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use wgpu::{
     BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType, BufferBindingType, CommandEncoder,
-    ComputePipelineDescriptor, DeviceDescriptor, ErrorFilter, Limits, MapMode, MemoryHints, PipelineLayoutDescriptor,
-    PollType, ShaderModuleDescriptor, ShaderSource, ShaderStages,
+    ComputePipelineDescriptor, DeviceDescriptor, ErrorFilter, Features, Limits, MapMode, MemoryHints,
+    PipelineLayoutDescriptor, PollType, ShaderModuleDescriptor, ShaderSource, ShaderStages,
 };
 
-use super::adapters::AdapterInfo;
+use super::adapters::{AdapterInfo, IN_PLACE};
 use super::cached::{Cached, PipelineStore};
 use super::tier::Tier;
 use super::trouble::Trouble;
@@ -30,6 +30,8 @@ pub(super) struct Device {
     pub(super) tier: Tier,
     /// Bytes of a buffer that shaders see, at most.
     pub(super) buffer_bytes_max: u64,
+    /// Whether shaders read rows where the host has written them.
+    pub(super) is_in_place: bool,
     /// Shaders compiled before.
     cached: Option<Cached>,
     is_lost: Arc<AtomicBool>,
@@ -63,7 +65,7 @@ pub(super) struct Submitted {
 impl Device {
     pub(super) fn open(
         adapter: &wgpu::Adapter,
-        tier: Tier,
+        (tier, is_in_place): (Tier, bool),
         info: &AdapterInfo,
         store: Option<&Arc<dyn PipelineStore>>,
     ) -> Result<Self, String> {
@@ -73,9 +75,10 @@ impl Device {
             max_buffer_size: info.buffer_bytes_max,
             ..Limits::default()
         };
+        let in_place = if is_in_place { IN_PLACE } else { Features::empty() };
         let (device, queue) = pollster::block_on(adapter.request_device(&DeviceDescriptor {
             label: Some("pelton"),
-            required_features: tier.features() | Cached::features(adapter, store),
+            required_features: tier.features() | in_place | Cached::features(adapter, store),
             required_limits,
             memory_hints: MemoryHints::Performance,
             ..DeviceDescriptor::default()
@@ -89,7 +92,7 @@ impl Device {
             heard.lock().unwrap_or_else(PoisonError::into_inner).push(trouble(&error));
         }));
         let cached = Cached::open(&device, adapter, store);
-        Ok(Self { device, queue, tier, buffer_bytes_max, cached, is_lost, complaints })
+        Ok(Self { device, queue, tier, buffer_bytes_max, is_in_place, cached, is_lost, complaints })
     }
 
     pub(super) fn is_lost(&self) -> bool {

@@ -86,8 +86,8 @@ pub(super) struct Sent {
 pub(super) struct Worker {
     pub(super) device: Arc<Device>,
     buffers: BTreeMap<Role, wgpu::Buffer>,
-    /// Memory that the host packs batches into and the device copies them from. While it is here and nothing was submitted, it
-    /// is mapped.
+    /// Memory that the host packs batches into, and the device copies them from, or reads them where host and device share it.
+    /// While it is here and nothing was submitted, it is mapped.
     staging: Option<wgpu::Buffer>,
     /// Bytes that were packed and not yet submitted.
     packed: u64,
@@ -118,13 +118,7 @@ impl Worker {
 
     /// A new buffer of so many bytes, all of them zero.
     pub(super) fn fresh(&mut self, role: Role, size: u64) -> Result<(), Trouble> {
-        if self.fault == Some(Fault::Exhaust) {
-            return Err(Trouble::OutOfMemory("as a test has asked for".to_owned()));
-        }
-        if size > self.bytes_max {
-            let text = format!("{size} bytes are needed, and a buffer has {} at most", self.bytes_max);
-            return Err(Trouble::TooLarge(text));
-        }
+        self.check_size(size)?;
         self.buffers.remove(&role);
         let buffer = self.device.device.create_buffer(&BufferDescriptor {
             label: None,
@@ -134,6 +128,17 @@ impl Worker {
         });
         self.buffers.insert(role, buffer);
         self.device.check()
+    }
+
+    fn check_size(&self, size: u64) -> Result<(), Trouble> {
+        if self.fault == Some(Fault::Exhaust) {
+            return Err(Trouble::OutOfMemory("as a test has asked for".to_owned()));
+        }
+        if size > self.bytes_max {
+            let text = format!("{size} bytes are needed, and a buffer has {} at most", self.bytes_max);
+            return Err(Trouble::TooLarge(text));
+        }
+        Ok(())
     }
 
     /// Bytes of a buffer; 0 if there is none.
@@ -181,7 +186,11 @@ impl Worker {
     /// Packs a batch, so that it is sent with what is submitted next.
     pub(super) fn upload(&mut self, gathered: &Gathered, packed: &Packed) -> Result<(), Trouble> {
         let bytes = packed.bytes as u64;
-        self.room(Role::Batch, bytes)?;
+        if self.device.is_in_place {
+            self.check_size(bytes.next_multiple_of(8))?;
+        } else {
+            self.room(Role::Batch, bytes)?;
+        }
         self.room(Role::Status, STATUS_BYTES)?;
         let staging = self.mapped(bytes)?;
         let written = gathered.write(packed, &staging);
@@ -199,10 +208,11 @@ impl Worker {
         }
         self.packed = 0;
         let size = bytes.max(BUFFER_BYTES_MIN).checked_next_power_of_two().unwrap_or(bytes);
+        let read_by = if self.device.is_in_place { BufferUsages::STORAGE } else { BufferUsages::COPY_SRC };
         let staging = self.device.device.create_buffer(&BufferDescriptor {
             label: None,
             size: size.min(self.bytes_max / 8 * 8).max(bytes.next_multiple_of(8)),
-            usage: BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC,
+            usage: BufferUsages::MAP_WRITE | read_by,
             mapped_at_creation: true,
         });
         self.device.check()?;
@@ -216,11 +226,16 @@ impl Worker {
             self.started = stopwatch.now();
         }
         let mut encoder = self.encoder();
-        if let (Some(staging), true) = (&self.staging, self.packed > 0) {
+        if let (Some(staging), false) = (self.sent(), self.device.is_in_place) {
             encoder.copy_buffer_to_buffer(staging, 0, self.buffer(Role::Batch)?, 0, self.packed);
         }
         encoder.clear_buffer(self.buffer(Role::Status)?, 0, None);
         Ok(encoder)
+    }
+
+    /// What was packed and not yet submitted.
+    fn sent(&self) -> Option<&wgpu::Buffer> {
+        self.staging.as_ref().filter(|_| self.packed > 0)
     }
 
     fn encoder(&self) -> CommandEncoder {
@@ -252,7 +267,8 @@ impl Worker {
         part: Option<(u64, NonZeroU64)>,
     ) -> Result<(), Trouble> {
         let resource = |role: Role| -> Result<BindingResource<'_>, Trouble> {
-            let buffer = self.buffer(role)?;
+            let in_place = self.sent().filter(|_| role == Role::Batch && self.device.is_in_place);
+            let buffer = in_place.map_or_else(|| self.buffer(role), Ok)?;
             Ok(match part.filter(|_| role == Role::Batch) {
                 Some((offset, size)) => BindingResource::Buffer(BufferBinding { buffer, offset, size: Some(size) }),
                 None => buffer.as_entire_binding(),
@@ -320,8 +336,7 @@ impl Worker {
         if self.fault == Some(Fault::Lose) {
             self.device.device.destroy();
         }
-        let staging = self.staging.as_ref().filter(|_| self.packed > 0);
-        let submitted = self.device.submit(encoder, (answer, total), staging);
+        let submitted = self.device.submit(encoder, (answer, total), self.sent());
         let parts = wanted.iter().map(|(_, _, bytes)| *bytes).collect();
         Ok(Sent { submitted, parts })
     }
