@@ -76,6 +76,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
         None
     }
 
+    /// How the groups of a stage may be found and where they may be added up, before there were any rows.
+    fn group_ids(&self, _stage: &Stage) -> Option<String> {
+        None
+    }
+
     /// Does all work that does not depend on data. Called once, when a query starts.
     ///
     /// # Errors

@@ -260,8 +260,9 @@ impl StreamingContext {
         let names = draft.sources.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
         let runs_on = |stage: &plan::stage::Stage| match dispatcher.choose(stage) {
             Ok((backend, reason)) => {
-                let group_ids = if backend.name().starts_with("cpu") { group_ids::possible(stage) } else { None };
-                let group_ids = group_ids.map_or(String::new(), |text| format!("\n  {text}"));
+                let on_cpu = if backend.name().starts_with("cpu") { group_ids::possible(stage) } else { None };
+                let group_ids =
+                    on_cpu.or_else(|| backend.group_ids(stage)).map_or(String::new(), |text| format!("\n  {text}"));
                 format!("{} ({reason}){group_ids}", backend.name())
             }
             Err(error) => error.message().to_owned(),

@@ -1,5 +1,7 @@
 //! The whole engine with `device = "gpu"`: the same answers, and reasons that people can read.
 
+use pelton::connectors::memory::MemorySink;
+use pelton::connectors::queue::QueueSource;
 use pelton::dispatch::Placement;
 use pelton::prelude::*;
 
@@ -44,10 +46,23 @@ fn explain_says_what_runs_where_and_why() {
     let chains = chains();
     let whole = said(&chains[1]);
     assert!(whole.contains("gpu (as asked, by ") && whole.contains("bit integers"), "{whole}");
+    let ways =
+        "groups on the gpu: by number where keys lie near each other, else by hashing; added up in the memory of";
+    assert!(whole.contains(ways), "{whole}");
     let sorted = said(&chains[4]);
     assert!(sorted.contains("gpu (as asked, with sorting on the cpu, by "), "{sorted}");
     let refused = said(&chains[5]);
     assert!(refused.contains("cpu (not on the gpu: `f64 * 2.0` computes with floats"), "{refused}");
+}
+
+#[test]
+fn explain_of_a_stream_says_how_groups_are_found_and_added_up() {
+    let Some(placement) = on_gpu(true) else { return };
+    let context = StreamingContext::builder("groups").placement(placement).build().unwrap();
+    let rows = || context.source("rows", QueueSource::of(schema(), Vec::new()).unwrap());
+    rows().unwrap().key_by([col("f64")]).running([len().alias("n")]).write(MemorySink::new()).unwrap();
+    let explained = context.explain().unwrap();
+    assert!(explained.contains("groups on the gpu: by hashing; added up in the memory of workgroups"), "{explained}");
 }
 
 #[test]

@@ -158,6 +158,10 @@ impl Backend for GpuBackend {
         leaves(stage, self.tier())
     }
 
+    fn group_ids(&self, stage: &Stage) -> Option<String> {
+        StagePlan::of(stage, self.tier()).ok()?.group_ids()
+    }
+
     fn prepare(&self, stage: &Stage, registry: &Registry) -> Result<Arc<dyn PreparedStage>> {
         Ok(Arc::new(self.prepare_stage(stage, registry)?))
     }

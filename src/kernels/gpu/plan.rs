@@ -109,6 +109,17 @@ impl StagePlan {
         }
     }
 
+    /// How groups may be found and where they may be added up, as their number turns out; none of a stage without keys.
+    pub(super) fn group_ids(&self) -> Option<String> {
+        let Work::Groups(GroupPlan { by_hash: Some(_), ranged, .. }) = &self.work else { return None };
+        let way =
+            if ranged.is_some() { "by number where keys lie near each other, else by hashing" } else { "by hashing" };
+        Some(format!(
+            "groups on the gpu: {way}; added up in the memory of workgroups, in copies of a table, in one table, or in that \
+             in parts, as many as there turn out to be"
+        ))
+    }
+
     /// All shaders that the stage may need.
     pub(super) fn shaders(&mut self) -> Vec<&mut Shader> {
         match &mut self.work {

@@ -348,7 +348,7 @@ impl PreparedStage for GpuStage {
             Some(added) => {
                 Some(format!("on the gpu {added}{}", beside.map(|text| format!("; {text}")).unwrap_or_default()))
             }
-            None => beside,
+            None => self.shared.plan.group_ids().or(beside),
         }
     }
 
