@@ -409,6 +409,43 @@ fn objects_are_read_up_to_the_first_value_that_is_not_kept() {
     );
 }
 
+/// What an object is left out for does not hang on how the one before it was written: neither where the name of a value
+/// that a bound leaves out comes again, nor where a bound asks for a value that is not there.
+#[test]
+fn objects_are_left_out_for_the_same_reason_however_they_are_read() {
+    let mut options = ndjson(&[("n", DataType::Int64), ("t", DataType::Utf8), ("f", DataType::Float64)]);
+    options = options.with_policy(BadRecordPolicy::Drop);
+    options.checked_rows = Some(CheckedRows::Kept);
+    let of = |column, value: ArrayRef| Bound { column, keeps: Keeps::AtMost, value };
+    let bounds = [of(0, Arc::new(Int64Array::from(vec![5]))), of(1, Arc::new(StringArray::from(vec!["x"])))];
+    let format = options.build(None).unwrap().bounded(&bounds).unwrap();
+    let lines = [
+        ("{\"n\":1,\"t\":\"x\",\"f\":1.5}", (1, 0, 0)),
+        ("{\"n\":6,\"t\":\"y\",\"f\":1.5}", (0, 1, 0)),
+        ("{\"n\":6,\"t\":\"y\",\"n\":true}", (0, 0, 1)),
+        ("{\"n\":6,\"t\":\"y\",\"n\":7}", (0, 1, 0)),
+        ("{\"n\":1,\"f\":1.5}", (0, 1, 0)),
+        ("{\"n\":1,\"f\":true}", (0, 1, 0)),
+        ("{\"n\":1,\"f\":tru}", (0, 0, 1)),
+        ("{\"n\":true,\"f\":1.5}", (0, 0, 1)),
+        ("{\"n\":6,\"f\":tru}", (0, 1, 0)),
+        ("{\"f\":1.5}", (0, 1, 0)),
+        ("{\"f\":1.5} x", (0, 0, 1)),
+    ];
+    for (before, _) in lines {
+        for (line, (rows, pruned, bad)) in lines {
+            let file = file(format!("{before}\n{before}\n{before}\n{line}\n{line}\n{line}\n"));
+            let counts = |skip| {
+                let (_, report) = read_cut(&*format, file.path(), skip).unwrap();
+                (report.rows, report.pruned, report.bad_records())
+            };
+            let alone = lines.iter().find(|(other, _)| *other == before).unwrap().1;
+            let expected = (3 * (alone.0 + rows), 3 * (alone.1 + pruned), 3 * (alone.2 + bad));
+            assert_eq!((counts(u64::MAX), counts(10)), (expected, expected), "{before} {line}");
+        }
+    }
+}
+
 /// A new column is told by rows that are given, however they are read, and by none that are left out.
 #[test]
 fn new_columns_of_objects_that_are_left_out_are_not_told() {

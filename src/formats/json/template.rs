@@ -23,6 +23,8 @@ pub(super) struct Template {
     missing: Vec<usize>,
     /// How many values there are up to the last one that a bound asks for.
     asked: usize,
+    /// Whether a column that a bound asks for is missing, and so null: all objects written so are left out.
+    lacks_asked: bool,
     /// The first name that is not in the schema, if such are told.
     pub(super) new_column: Option<String>,
 }
@@ -133,8 +135,10 @@ impl Template {
             }
         }
         let end = record.get(from..).filter(|end| end.ends_with(b"\n"))?;
-        let missing = (0..columns.len()).filter(|index| !seen[*index]).collect();
-        Some(Self { values, end: Between::new(end), missing, asked, new_column })
+        let missing: Vec<usize> = (0..columns.len()).filter(|index| !seen[*index]).collect();
+        let is_null = |index: &usize| names.asked(*index).is_some() && columns[*index].field.is_nullable();
+        let lacks_asked = missing.iter().any(is_null);
+        Some(Self { values, end: Between::new(end), missing, asked, lacks_asked, new_column })
     }
 
     /// Appends the rows of as many objects as are written so.
@@ -146,9 +150,10 @@ impl Template {
         work: &mut Work,
         rows: &mut Rows,
     ) -> Taken {
-        match self.asked {
-            0 => self.take::<false>(bytes, room, names, work, rows),
-            _ => self.take::<true>(bytes, room, names, work, rows),
+        if self.asked > 0 || self.lacks_asked {
+            self.take::<true>(bytes, room, names, work, rows)
+        } else {
+            self.take::<false>(bytes, room, names, work, rows)
         }
     }
 
@@ -229,16 +234,19 @@ impl Template {
                     is_latest_left_out(column, &columns[column], tests)
                 }
             };
-            if is_left_out
-                && let Some(rest) = line_without(&bytes[at..], in_quotes)
-                && bytes[at + rest - 1] == b'\n'
-            {
-                return Some(Walked::LeftOut { end: at + rest, has_put });
+            if is_left_out {
+                // Where the name may come again the careful decoder has a look at all of it.
+                let end = at + line_without(&bytes[at..], in_quotes)?;
+                return (bytes[end - 1] == b'\n').then_some(Walked::LeftOut { end, has_put });
             }
             if known.is_some() {
                 value.take(bytes, start, names, work, columns)?;
                 has_put = true;
             }
+        }
+        if self.lacks_asked {
+            let end = self.rest(bytes, at, work)?;
+            return Some(Walked::LeftOut { end, has_put });
         }
         for index in 0..work.late.len() {
             let Late { value, start, end } = work.late[index];
@@ -247,6 +255,14 @@ impl Template {
             }
         }
         Some(Walked::Front(Front { values: self.asked, end: at }))
+    }
+
+    /// Where the next object begins, if what is behind the values that bounds ask for is JSON.
+    fn rest(&self, bytes: &[u8], mut at: usize, work: &mut Work) -> Option<usize> {
+        for value in &self.values[self.asked..] {
+            at = skip(bytes, value.before.pass(bytes, at)?, work)?;
+        }
+        self.end.pass(bytes, at)
     }
 
     /// Appends the row of the object here, of which some values were taken, and gives where the next one begins. Nothing if
