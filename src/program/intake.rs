@@ -11,13 +11,15 @@
 use rayon::prelude::*;
 
 use super::compile::Compiled;
+use super::cuts::{self, Cuts};
 use super::pieces;
+use super::work::Work;
 use crate::columnar::RecordBatch;
 use crate::error::{Error, Result};
-use crate::kernels::{Partial, PreparedStage, StageTask};
+use crate::kernels::{Partial, StageTask};
 use crate::limits::{PARTIALS_HELD_MAX, ROWS_PER_ORDERED_CUT, ROWS_PER_THREAD_MIN, THREADS_WAITED_FOR_MAX};
 use crate::plan::stage::{End, Stage};
-use crate::runtime::task::{guarded, under_schema};
+use crate::runtime::task::guarded;
 
 /// What a stage has taken in.
 #[derive(Default)]
@@ -161,7 +163,7 @@ impl Intake {
         if rows.is_empty() {
             return Ok(());
         }
-        let work = Work { program, stage: self.stage };
+        let work = Work::new(program, self.stage);
         let taken = match program.plan.stages[self.stage].is_ordered() {
             true => self.take_cuts(work, rows, is_all),
             false => {
@@ -231,27 +233,16 @@ impl Intake {
             self.waiting = cuts.pop().unwrap_or_default();
             self.rows_waiting = pieces::rows(&self.waiting);
         }
-        let last = cuts.len();
-        let threads = if last > 1 { rayon::current_num_threads() } else { 1 };
-        for (wave, cuts) in cuts.chunks(threads).enumerate() {
-            let mut tasks = std::mem::take(&mut self.open);
-            while tasks.len() < cuts.len() {
-                tasks.push(self.free.pop().map_or_else(|| work.stage().begin(), Ok)?);
-            }
-            let done = match cuts {
-                [rows] => vec![work.push(&mut *tasks[0], rows)],
-                _ => tasks.par_iter_mut().zip(cuts).map(|(task, rows)| work.push(&mut **task, rows)).collect(),
-            };
-            done.into_iter().collect::<Result<()>>()?;
-            self.rows_of_cut = 0;
-            if !is_full && is_all && wave * threads + cuts.len() == last {
-                self.rows_of_cut = rows_of_last;
-                self.open.extend(tasks.pop());
-            }
-            let parts = tasks.into_iter().map(|task| guarded(|| task.finish())).collect::<Result<Vec<_>>>()?;
-            let (closed, free) = guarded(|| work.stage().add_cuts(self.closed.pop(), parts))?;
-            self.closed.extend(closed);
-            self.free.extend(free);
+        let stage = Cuts {
+            closed: std::mem::take(&mut self.closed),
+            open: self.open.pop(),
+            free: std::mem::take(&mut self.free),
+        };
+        let stays_open = !is_full && is_all;
+        let stage = cuts::take(work, stage, &cuts, stays_open)?;
+        (self.closed, self.open, self.free) = (stage.closed, stage.open.into_iter().collect(), stage.free);
+        if !cuts.is_empty() {
+            self.rows_of_cut = if stays_open { rows_of_last } else { 0 };
         }
         Ok(())
     }
@@ -266,22 +257,4 @@ fn rows_each(stage: &Stage) -> usize {
 
 fn combined(program: &Compiled, stage: usize, parts: Vec<Partial>) -> Result<Vec<Partial>> {
     guarded(|| program.placed[stage].stage.combine(parts))
-}
-
-/// A stage of a program.
-#[derive(Clone, Copy)]
-struct Work<'a> {
-    program: &'a Compiled,
-    stage: usize,
-}
-
-impl<'a> Work<'a> {
-    fn stage(self) -> &'a dyn PreparedStage {
-        &*self.program.placed[self.stage].stage
-    }
-
-    fn push(self, task: &mut dyn StageTask, rows: &[RecordBatch]) -> Result<()> {
-        let schema = &self.program.plan.stages[self.stage].input_schema;
-        guarded(|| rows.iter().try_for_each(|batch| task.push(&*under_schema(batch, schema)?)))
-    }
 }

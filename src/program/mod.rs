@@ -19,10 +19,12 @@
 
 mod chain;
 mod compile;
+mod cuts;
 mod intake;
 mod pieces;
 mod run;
 mod stored;
+mod work;
 
 #[cfg(feature = "polars")]
 mod frames;

@@ -170,9 +170,9 @@ impl Feed {
         self.min.iter().chain(&self.max).map(|(least, _)| least.numbers())
     }
 
-    /// The numbers of the rows worked on, for the lane of the ordered sum.
-    pub(super) fn floats(&self) -> Option<&[i64]> {
-        self.ordered.as_ref().map(|(ordered, _)| ordered.numbers())
+    /// The numbers of the `rows` worked on, for the lane of the ordered sum.
+    pub(super) fn floats(&self, rows: Range<usize>) -> Option<&[i64]> {
+        self.ordered.as_ref().map(|(ordered, _)| ordered.numbers(rows))
     }
 
     /// The numbers of the `rows` worked on, for the lanes of the sum.

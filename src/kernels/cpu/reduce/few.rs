@@ -302,7 +302,7 @@ impl Laned {
             masks.counts.iter().take(groups).enumerate().for_each(|(group, &rows)| lanes.add(group, lane, rows));
         }
         let ids = if groups == 1 { Ids::One } else { Ids::Each(&masks.ids) };
-        let floats = feeds.iter().filter_map(|feed| feed.floats()).map(|numbers| &numbers[..masks.rows]);
+        let floats = feeds.iter().filter_map(|feed| feed.floats(0..masks.rows));
         lanes.take_in((Act::AddFloat, 0), ids, floats);
         true
     }

@@ -160,7 +160,7 @@ fearless_simd::kernel!(
     /// The first lane adds floats. The others must not be read as floats: small whole numbers are subnormal ones, which
     /// some processors add slowly.
     #[inline(always)]
-    fn float_then_adds(avx2: Avx2, present: i64x4<Avx2>, numbers: i64x4<Avx2>) -> i64x4<Avx2> {
+    pub(super) fn float_then_adds(avx2: Avx2, present: i64x4<Avx2>, numbers: i64x4<Avx2>) -> i64x4<Avx2> {
         use core::arch::x86_64::{
             _mm_add_sd, _mm256_add_epi64, _mm256_blend_pd, _mm256_castpd_si256, _mm256_castpd128_pd256,
             _mm256_castpd256_pd128, _mm256_castsi256_pd,

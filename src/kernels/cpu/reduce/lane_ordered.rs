@@ -36,8 +36,8 @@ pub(super) trait LaneOrdered: Send + Sync {
     /// Makes the numbers of floats that are at hand.
     fn take_made(&mut self, floats: &[f64], keep: &[i64]);
 
-    /// The numbers made last.
-    fn numbers(&self) -> &[i64];
+    /// The numbers of the `rows` of the batch that were made last.
+    fn numbers(&self, rows: Range<usize>) -> &[i64];
 
     /// Forgets the batch.
     fn clear(&mut self);
@@ -46,12 +46,16 @@ pub(super) trait LaneOrdered: Send + Sync {
 /// Of values of type `N`.
 pub(super) struct OrderedLane<N: FloatNative> {
     values: ScalarBuffer<N>,
+    /// The bits of the values, if as they lie there they are numbers.
+    bits: Option<ScalarBuffer<i64>>,
     numbers: Vec<i64>,
+    /// Whether these bits are the numbers of the rows worked on.
+    is_direct: bool,
 }
 
 impl<N: FloatNative> OrderedLane<N> {
     pub(super) fn new() -> Self {
-        Self { values: native::no_values(), numbers: vec![NOTHING; ROWS] }
+        Self { values: native::no_values(), bits: None, numbers: vec![NOTHING; ROWS], is_direct: false }
     }
 }
 
@@ -71,26 +75,35 @@ fn number_all<S: Simd, N: FloatNative>(_: S, values: &[N], keep: Option<&[i64]>,
 impl<N: FloatNative> LaneOrdered for OrderedLane<N> {
     fn start(&mut self, input: &ArrayRef) -> Result<()> {
         self.values = native::values::<N>(input)?;
+        self.bits = N::plain(&self.values).map(|_| ScalarBuffer::from(self.values.inner().clone()));
         Ok(())
     }
 
     fn feed(&mut self, rows: Range<usize>, keep: Option<&[i64]>) {
+        self.is_direct = keep.is_none() && self.bits.is_some();
+        if self.is_direct {
+            return;
+        }
         let values = &self.values[rows];
         let numbers = &mut self.numbers[..values.len()];
         dispatch!(simd::level(), simd => number_all(simd, values, keep, numbers));
     }
 
     fn take_made(&mut self, floats: &[f64], keep: &[i64]) {
+        self.is_direct = false;
         let numbers = &mut self.numbers[..floats.len()];
         dispatch!(simd::level(), simd => number_all(simd, floats, Some(keep), numbers));
     }
 
-    fn numbers(&self) -> &[i64] {
-        &self.numbers
+    fn numbers(&self, rows: Range<usize>) -> &[i64] {
+        match &self.bits {
+            Some(bits) if self.is_direct => &bits[rows],
+            _ => &self.numbers[..rows.len()],
+        }
     }
 
     fn clear(&mut self) {
-        self.values = native::no_values();
+        (self.values, self.bits, self.is_direct) = (native::no_values(), None, false);
     }
 }
 

@@ -70,6 +70,8 @@ pub(super) enum Source<'a> {
     Wholes(&'a [i64], u64),
     /// Floats on this grid, for two lanes.
     Floats(&'a [f64], Grid),
+    /// The bits of any floats, for a lane that adds floats.
+    Ordered(&'a [i64]),
 }
 
 impl Source<'_> {
@@ -78,6 +80,7 @@ impl Source<'_> {
         match self {
             Source::Wholes(_, bits) => Bound::of(bits + 1, rows),
             Source::Floats(..) => Bound::of(1 << BITS, rows),
+            Source::Ordered(_) => Bound::default(),
         }
     }
 }

@@ -24,7 +24,7 @@ use super::lane_sum::LaneSum;
 #[cfg(target_arch = "x86_64")]
 use super::lane_sum::Source;
 use super::lane_whole::WholeLaneSum;
-use super::lanes::{Act, Lanes, ROWS, ZEROS};
+use super::lanes::{Act, Added, Lanes, ROWS, ZEROS};
 use super::make::scale;
 #[cfg(target_arch = "x86_64")]
 use super::plain::Fours;
@@ -167,24 +167,30 @@ impl Laned {
     fn work(&mut self, later: Ids<'_>, from: usize, rows: usize) {
         let ids = later.slice(0, rows);
         let may_be_plain = self.detours == 0 && self.lanes.take_plain(ids);
+        let mut are_floats_added = false;
         self.detours = self.detours.saturating_sub(1);
         for feed in &mut self.feeds {
             feed.work(ids, from, rows, &mut self.lanes, may_be_plain);
         }
         if self.feeds.iter().any(Feed::is_plain) {
-            let is_added = self.add_plain(later, from..from + rows);
+            let added = self.add_plain(later, from..from + rows);
             for feed in &mut self.feeds {
-                feed.settle_plain(is_added, ids, from..from + rows, &mut self.lanes);
+                feed.settle_plain(added == Added::All, ids, from..from + rows, &mut self.lanes);
             }
-            if is_added {
+            if added == Added::All {
                 return;
             }
             self.detours = DETOURS;
+            are_floats_added = added == Added::Floats;
         }
+        let range = from..from + rows;
         let leasts = self.feeds.iter().flat_map(Feed::leasts).map(|numbers| &numbers[..rows]);
-        let floats = self.feeds.iter().filter_map(Feed::floats).map(|numbers| &numbers[..rows]);
-        let sums = self.of_sums.iter().flat_map(|&feed| self.feeds[feed].sums(from..from + rows));
+        let floats = self.feeds.iter().filter_map(|feed| feed.floats(range.clone()));
+        let sums = self.of_sums.iter().flat_map(|&feed| self.feeds[feed].sums(range.clone()));
         let mut sums = sums.chain(counts_of(&self.feeds, self.rows.is_some(), rows));
+        if are_floats_added {
+            return self.lanes.take_in((Act::Add, 0), ids, sums);
+        }
         let taken = self.lanes.take_in_mixed(ids, leasts.clone().chain(floats.clone()), &mut sums);
         if taken.is_none() {
             self.lanes.take_in((Act::Least, 0), ids, leasts);
@@ -193,20 +199,20 @@ impl Laned {
         self.lanes.take_in((Act::Add, taken.unwrap_or(0)), ids, sums);
     }
 
-    /// Adds the rows worked on, some of whose values lie in their columns; false, and nothing done, if those were not what they
-    /// should be.
+    /// Adds the rows worked on, some of whose values lie in their columns.
     #[cfg(target_arch = "x86_64")]
-    fn add_plain(&mut self, later: Ids<'_>, rows: Range<usize>) -> bool {
+    fn add_plain(&mut self, later: Ids<'_>, rows: Range<usize>) -> Added {
+        let floats = self.feeds.iter().filter_map(|feed| feed.floats(rows.clone())).map(Source::Ordered);
         let sums = self.of_sums.iter().flat_map(|&feed| self.feeds[feed].sources(rows.clone()));
         let counts =
             counts_of(&self.feeds, self.rows.is_some(), rows.len()).map(|numbers| Source::Wholes(numbers, u64::MAX));
-        let Some(fours) = Fours::new(sums.chain(counts)) else { return false };
+        let Some(fours) = Fours::new(floats.chain(sums).chain(counts)) else { return Added::Nothing };
         self.lanes.add_plain(later, rows.len(), &fours)
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn add_plain(&mut self, _: Ids<'_>, _: Range<usize>) -> bool {
-        false
+    fn add_plain(&mut self, _: Ids<'_>, _: Range<usize>) -> Added {
+        Added::Nothing
     }
 
     /// Takes some groups of later lanes of the same aggregates in.

@@ -52,6 +52,15 @@ pub(super) enum Act {
     Least,
 }
 
+/// Which lanes got the values of some rows as these lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Added {
+    All,
+    /// Those that add floats: whatever a float is, it is added.
+    Floats,
+    Nothing,
+}
+
 /// An [`Act`] that a loop is compiled for.
 pub(super) trait Step {
     /// Whether it adds whole numbers.
@@ -283,17 +292,17 @@ impl Lanes {
         let is_there = simd::level().as_avx2().is_some();
         #[cfg(not(target_arch = "x86_64"))]
         let is_there = false;
-        let has_fours = self.first_add() == 0 && self.width().is_multiple_of(AT_ONCE);
+        let has_fours = self.leasts == 0 && self.floats <= 1 && self.width().is_multiple_of(AT_ONCE);
         is_there && has_fours && matches!(ids, Ids::Each(_))
     }
 
-    /// Adds the first `rows` of the rows with these groups to all lanes; false, and nothing done, if values are not what they should
-    /// be.
+    /// Adds the first `rows` of the rows with these groups to all lanes; but to those that add floats alone if others are not what
+    /// they should be.
     #[cfg(target_arch = "x86_64")]
-    pub(super) fn add_plain(&mut self, ids: Ids<'_>, rows: usize, fours: &Fours<'_>) -> bool {
-        let (Ids::Each(ids), Some(avx2)) = (ids, simd::level().as_avx2()) else { return false };
+    pub(super) fn add_plain(&mut self, ids: Ids<'_>, rows: usize, fours: &Fours<'_>) -> Added {
+        let (Ids::Each(ids), Some(avx2)) = (ids, simd::level().as_avx2()) else { return Added::Nothing };
         let (width, are_far) = (self.width(), self.slots.len() * size_of::<i64>() > FEW_BYTES);
-        fours.add(avx2, (&mut self.slots, width), ids, rows, are_far)
+        if fours.add(avx2, (&mut self.slots, width), ids, rows, are_far) { Added::All } else { Added::Floats }
     }
 
     /// All rows belong to one group: each source becomes one number first.
@@ -332,12 +341,14 @@ impl Lanes {
     /// Takes the groups of later lanes of the same kind in.
     pub(super) fn merge(&mut self, later: &Self, mapping: &Mapping<'_>) {
         self.grow(mapping.groups);
-        let (width, first_add) = (self.width(), self.first_add());
         macro_rules! of_width {
             ($($width:literal)*) => {
-                match (width, first_add) {
-                    (0, _) => {}
-                    $(($width, 0) => merge_adds::<$width>(&mut self.slots, &later.slots, mapping),)*
+                match (self.width(), self.leasts, self.floats) {
+                    (0, ..) => {}
+                    $(
+                        ($width, 0, 0) => merge_adds::<$width, 0>(&mut self.slots, &later.slots, mapping),
+                        ($width, 0, 1) => merge_adds::<$width, 1>(&mut self.slots, &later.slots, mapping),
+                    )*
                     _ => self.merge_any(later, mapping),
                 }
             };
@@ -361,12 +372,16 @@ impl Lanes {
     }
 }
 
-/// Takes groups in whose lanes all add whole numbers.
-fn merge_adds<const WIDTH: usize>(slots: &mut [i64], later: &[i64], mapping: &Mapping<'_>) {
+/// Takes groups in whose lanes all add: the first so many floats, the others whole numbers.
+fn merge_adds<const WIDTH: usize, const FLOATS: usize>(slots: &mut [i64], later: &[i64], mapping: &Mapping<'_>) {
     let ((slots, _), (later, _)) = (slots.as_chunks_mut::<WIDTH>(), later.as_chunks::<WIDTH>());
     for (from, to) in mapping.pairs() {
-        for (number, &later) in slots[to].iter_mut().zip(&later[from]) {
-            *number = Adds::number(*number, later);
+        let (slot, later) = (&mut slots[to], &later[from]);
+        for lane in 0..WIDTH {
+            slot[lane] = match lane {
+                lane if lane < FLOATS => AddsFloats::number(slot[lane], later[lane]),
+                _ => Adds::number(slot[lane], later[lane]),
+            };
         }
     }
 }

@@ -10,7 +10,7 @@ use fearless_simd::{Avx2, SimdBase, SimdInto, f64x4, i64x4};
 
 use super::few::padded;
 use super::float_split::{Grid, Round};
-use super::fours::turned;
+use super::fours::{float_then_adds, turned};
 use super::lane_sum::Source;
 use super::lanes::{AT_ONCE, ROWS, ZEROS};
 use crate::kernels::cpu::prefetch::prefetch_behind;
@@ -28,13 +28,18 @@ const LANES_AHEAD: usize = 32;
 /// a group by one shift and one comparison.
 const ONE_FOUR: (usize, usize) = (AT_ONCE, 0);
 
+/// All bits of the lanes behind a float that is added in the order of the rows.
+const BEHIND_FLOAT: [i64; AT_ONCE] = [0, -1, -1, -1];
+
 /// Of lanes that get no floats.
 static NO_FLOATS: [f64; ROWS] = [0.0; ROWS];
 
-/// What four lanes that lie side by side get from some rows: pairs of floats, then whole numbers.
+/// What four lanes that lie side by side get from some rows: pairs of floats, or one that is added in the order of the rows, then
+/// whole numbers.
 #[derive(Debug, Clone, Copy)]
 struct Four<'a> {
     pairs: usize,
+    is_float_first: bool,
     floats: [(&'a [f64], Grid); 2],
     numbers: [(&'a [i64], u64); AT_ONCE],
 }
@@ -63,7 +68,7 @@ impl<'a> Fours<'a> {
         let nothing = (&NO_FLOATS[..], Grid::ANY);
         let numbers = [(&ZEROS[..], u64::MAX); AT_ONCE];
         let four = self.fours.get_mut(self.lanes / AT_ONCE)?;
-        let four = four.get_or_insert(Four { pairs: 0, floats: [nothing; 2], numbers });
+        let four = four.get_or_insert(Four { pairs: 0, is_float_first: false, floats: [nothing; 2], numbers });
         match source {
             Source::Wholes(numbers, bits) => {
                 four.numbers[place] = (numbers, bits);
@@ -77,12 +82,19 @@ impl<'a> Fours<'a> {
                 four.pairs += 1;
                 self.lanes += 2;
             }
+            Source::Ordered(bits) => {
+                if self.lanes > 0 {
+                    return None;
+                }
+                (four.is_float_first, four.numbers[0]) = (true, (bits, u64::MAX));
+                self.lanes = 1;
+            }
         }
         Some(())
     }
 
     /// Adds the first `rows` of the rows with these groups, each of which has `width` lanes; if values are not what they should be,
-    /// says false, and nothing is done.
+    /// says false, and only what is added in the order of the rows is done.
     pub(super) fn add(
         &self,
         avx2: Avx2,
@@ -114,23 +126,27 @@ fearless_simd::kernel!(
         four: &Four<'_>,
         takes_off: bool,
     ) -> bool {
-        match (four.pairs, takes_off, place) {
-            (0, false, ONE_FOUR) => quads::<0, false>(avx2, slots, ONE_FOUR, ids, rows, four),
-            (1, false, ONE_FOUR) => quads::<1, false>(avx2, slots, ONE_FOUR, ids, rows, four),
-            (2, false, ONE_FOUR) => quads::<2, false>(avx2, slots, ONE_FOUR, ids, rows, four),
-            (0, false, _) => quads::<0, false>(avx2, slots, place, ids, rows, four),
-            (1, false, _) => quads::<1, false>(avx2, slots, place, ids, rows, four),
-            (_, false, _) => quads::<2, false>(avx2, slots, place, ids, rows, four),
-            (0, true, _) => quads::<0, true>(avx2, slots, place, ids, rows, four),
-            (1, true, _) => quads::<1, true>(avx2, slots, place, ids, rows, four),
-            (_, true, _) => quads::<2, true>(avx2, slots, place, ids, rows, four),
+        macro_rules! quads {
+            ($pairs:literal, $float:literal) => {
+                match (takes_off, place) {
+                    (false, ONE_FOUR) => quads::<$pairs, $float, false>(avx2, slots, ONE_FOUR, ids, rows, four),
+                    (false, _) => quads::<$pairs, $float, false>(avx2, slots, place, ids, rows, four),
+                    (true, _) => quads::<$pairs, $float, true>(avx2, slots, place, ids, rows, four),
+                }
+            };
+        }
+        match (four.pairs, four.is_float_first) {
+            (0, false) => quads!(0, false),
+            (0, true) => quads!(0, true),
+            (1, _) => quads!(1, false),
+            _ => quads!(2, false),
         }
     }
 );
 
 /// Four rows after four rows. The last ones are filled up with nothing.
 #[inline(always)]
-fn quads<const PAIRS: usize, const TAKES_OFF: bool>(
+fn quads<const PAIRS: usize, const FLOAT: bool, const TAKES_OFF: bool>(
     avx2: Avx2,
     slots: &mut [i64],
     (width, first): (usize, usize),
@@ -150,13 +166,13 @@ fn quads<const PAIRS: usize, const TAKES_OFF: bool>(
         let floats = floats.map(|(floats, _)| &floats[quad]);
         look.ask_ahead(numbers, floats);
         let turned = look.turned(avx2, numbers, floats);
-        put::<TAKES_OFF>(avx2, slots, (width, first), here, turned);
+        put::<FLOAT, TAKES_OFF>(avx2, slots, (width, first), here, turned);
     }
     if !rest.is_empty() {
         let numbers = numbers.map(|(_, rest)| padded(rest));
         let floats = floats.map(|(_, rest)| padded(rest));
         let turned = look.turned(avx2, numbers.each_ref(), floats.each_ref());
-        put::<TAKES_OFF>(avx2, slots, (width, first), rest, turned);
+        put::<FLOAT, TAKES_OFF>(avx2, slots, (width, first), rest, turned);
     }
     look.all_fit(four)
 }
@@ -170,9 +186,9 @@ fn ask_for_lanes(slots: &[i64], (width, first): (usize, usize), ids: &[u32], row
     }
 }
 
-/// Adds up to four rows to the lanes of their groups, or takes them off.
+/// Adds up to four rows to the lanes of their groups, or takes them off, but for a float in the first lane.
 #[inline(always)]
-fn put<const TAKES_OFF: bool>(
+fn put<const FLOAT: bool, const TAKES_OFF: bool>(
     avx2: Avx2,
     slots: &mut [i64],
     (width, first): (usize, usize),
@@ -188,7 +204,12 @@ fn put<const TAKES_OFF: bool>(
             slot
         };
         let present = i64x4::load_array_ref(avx2, slot);
-        let sum = if TAKES_OFF { present - numbers } else { present + numbers };
+        let sum = match (FLOAT, TAKES_OFF) {
+            (false, false) => present + numbers,
+            (false, true) => present - numbers,
+            (true, false) => float_then_adds(avx2, present, numbers),
+            (true, true) => present - (numbers & i64x4::load_array(avx2, BEHIND_FLOAT)),
+        };
         sum.store_array(slot);
     }
 }
@@ -338,6 +359,47 @@ mod tests {
                 }
                 for wholes in &self.wholes {
                     *next() += wholes[row];
+                }
+            }
+        }
+    }
+
+    /// What some groups hold before and after some rows, the first number being a float.
+    fn held(groups: usize, lanes: usize, number: i64) -> Vec<i64> {
+        let mut slots = vec![number; groups * lanes];
+        slots.chunks_exact_mut(lanes).for_each(|slot| slot[0] = 0.5_f64.to_bits() as i64);
+        slots
+    }
+
+    #[test]
+    fn a_float_added_as_it_lies_is_added_in_the_order_of_the_rows() {
+        let Some(avx2) = simd::level().as_avx2() else { return };
+        for wholes in [1, 2, 3, 4, 9] {
+            for rows in [0, 1, 3, 4, 5, 63, 64, 65, 1023, 1024] {
+                for is_bad in [false, true] {
+                    let mut columns = Columns::new(rows, 0, wholes);
+                    let lanes = (1 + wholes).next_multiple_of(AT_ONCE);
+                    let odd = [-0.0, 1e300, 5e-324, f64::INFINITY];
+                    let float = |row: usize| {
+                        if row % 100 == 99 { odd[row / 100 % 4] } else { number(row, 2) as f64 / 1e15 }
+                    };
+                    let floats: Vec<i64> = (0..rows).map(|row| float(row).to_bits() as i64).collect();
+                    if is_bad && rows > 0 {
+                        columns.wholes[wholes - 1][rows / 2] = 1 << 30;
+                    }
+                    let (mut slots, mut slowly) = (held(GROUPS, lanes, 5), held(GROUPS, lanes, 5));
+                    let all = columns.wholes.iter().map(|wholes| Source::Wholes(wholes, BITS_OF_WHOLES));
+                    let fours = Fours::new(std::iter::once(Source::Ordered(&floats)).chain(all)).unwrap();
+                    let are_added = fours.add(avx2, (&mut slots, lanes), &columns.ids, rows, rows % 2 == 0);
+                    assert_eq!(are_added, !is_bad || rows == 0);
+                    for (row, &id) in columns.ids.iter().enumerate() {
+                        let slot = &mut slowly[id as usize * lanes..][..lanes];
+                        slot[0] = (f64::from_bits(slot[0] as u64) + float(row)).to_bits() as i64;
+                        for (number, wholes) in slot[1..].iter_mut().zip(&columns.wholes).filter(|_| are_added) {
+                            *number += wholes[row];
+                        }
+                    }
+                    assert_eq!(slots, slowly, "{wholes}, {rows} rows, {is_bad}");
                 }
             }
         }
