@@ -22,6 +22,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::Ticket;
+use super::apart::Apart;
 use super::coded::{CodeIds, one_by_one};
 use super::letters::{LETTER_MAX, Letters};
 use super::method::Method;
@@ -159,8 +160,8 @@ impl BytesTicket {
                 let null_id = self.null_id.unwrap_or(NONE);
                 absent.iter().for_each(|absent| each_null(absent, |row| ids[row] = null_id));
                 is_some_left || absent.is_some() && null_id == NONE
-            } else if are_short && absent.is_none() && self.short.takes_one_look() {
-                dispatch!(simd::level(), simd => find_words(simd, &self.short, bytes, offsets, from..from + rows, ids))
+            } else if are_short && absent.is_none() && find_apart(&self.short, bytes, offsets, from..from + rows, ids) {
+                false
             } else if are_short {
                 let words = &mut words[..rows];
                 dispatch!(simd::level(), simd => pack_words(simd, bytes, offsets, from..from + rows, words));
@@ -279,19 +280,30 @@ fn pack_words<S: Simd, O: ArrowNativeType>(
     }
 }
 
-/// The ids of short texts, by one look each.
-#[simd]
-fn find_words<S: Simd, O: ArrowNativeType>(
-    _: S,
+/// The ids of short texts, by one look each; false, and anything there, if they do not lie apart or one has no id.
+fn find_apart<O: ArrowNativeType>(
     table: &Table<u64>,
     bytes: &[u8],
     offsets: &OffsetBuffer<O>,
     rows: Range<usize>,
     ids: &mut [u32],
 ) -> bool {
+    let Some(apart) = table.apart() else { return false };
+    dispatch!(simd::level(), simd => find_words(simd, apart, bytes, offsets, rows, ids))
+}
+
+#[simd]
+fn find_words<S: Simd, O: ArrowNativeType>(
+    _: S,
+    apart: &Apart<u64>,
+    bytes: &[u8],
+    offsets: &OffsetBuffer<O>,
+    rows: Range<usize>,
+    ids: &mut [u32],
+) -> bool {
     match short_words(bytes, offsets, rows.clone()) {
-        Some(packed) => table.find_at_once(packed, ids),
-        None => table.find_at_once(last_words(bytes, offsets, rows), ids),
+        Some(packed) => apart.find(packed, ids),
+        None => apart.find(last_words(bytes, offsets, rows), ids),
     }
 }
 

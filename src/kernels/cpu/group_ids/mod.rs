@@ -4,6 +4,7 @@
 //! Several columns are then put together pair by pair (`pairs`): the ids of the first two columns make one id, that
 //! and the third make the next.
 
+mod apart;
 mod bytes;
 mod coded;
 mod letters;

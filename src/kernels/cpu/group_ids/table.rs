@@ -3,6 +3,7 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "a hash is cut to the bits that a table or a word has")]
 
+use super::apart::{Apart, KEYS_MAX};
 use crate::kernels::cpu::prefetch::prefetch_behind;
 
 /// Marks a free slot, and a key without an id.
@@ -15,8 +16,14 @@ pub(super) const AT_ONCE: usize = 128;
 
 /// A key that fits in a slot.
 pub(super) trait Word: Copy + Eq + Default + Send + Sync {
+    /// Another key than the default.
+    const OTHER: Self;
     /// A hash whose high bits are good.
     fn hash(self) -> u64;
+    /// The low bits of a product, with any odd factor: bits of the key move those above them.
+    fn product(self, factor: u64) -> u64;
+    /// Zero for the same key.
+    fn difference(self, other: Self) -> u64;
 }
 
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -30,24 +37,51 @@ fn fold(a: u64, b: u64) -> u64 {
 }
 
 impl Word for u32 {
+    const OTHER: Self = 1;
     #[inline]
     fn hash(self) -> u64 {
         fold(u64::from(self) ^ SALT, MULTIPLIER)
     }
+    #[inline]
+    fn product(self, factor: u64) -> u64 {
+        u64::from(self).wrapping_mul(factor)
+    }
+    #[inline]
+    fn difference(self, other: Self) -> u64 {
+        u64::from(self ^ other)
+    }
 }
 
 impl Word for u64 {
+    const OTHER: Self = 1;
     #[inline]
     fn hash(self) -> u64 {
         fold(self ^ SALT, MULTIPLIER)
     }
+    #[inline]
+    fn product(self, factor: u64) -> u64 {
+        self.wrapping_mul(factor)
+    }
+    #[inline]
+    fn difference(self, other: Self) -> u64 {
+        self ^ other
+    }
 }
 
 impl Word for [u64; 2] {
+    const OTHER: Self = [1, 0];
     #[inline]
     fn hash(self) -> u64 {
         // The first fold alone would map every key with a first half of SALT to one value.
         fold(fold(self[0] ^ SALT, MULTIPLIER) ^ self[1], MULTIPLIER)
+    }
+    #[inline]
+    fn product(self, factor: u64) -> u64 {
+        self[0].wrapping_add(self[1].rotate_left(u64::BITS / 2)).wrapping_mul(factor)
+    }
+    #[inline]
+    fn difference(self, other: Self) -> u64 {
+        self[0] ^ other[0] | self[1] ^ other[1]
     }
 }
 
@@ -60,25 +94,23 @@ pub(super) struct Table<W> {
     most: usize,
     /// Where in a hash the bits lie that say where to look first.
     shift: u32,
-    /// How often other bits may still be looked for in vain, also after the keys were forgotten.
+    /// All keys once more, if they are few and lie apart.
+    apart: Option<Apart<W>>,
+    /// How often that may still be tried in vain, also after the keys were forgotten.
     searches: u8,
-    /// Whether a key was put elsewhere than where it is looked for first, since other bits were looked for.
-    is_crowded: bool,
-    /// Whether every key lies where it is looked for first.
-    is_apart: bool,
-    /// Rows that were looked for since other bits were.
+    /// Rows that were looked for since it was tried.
     looks: usize,
 }
 
 /// The id of each key that lies where its hash says, [`NONE`] for the others; says whether there are others.
 #[inline(always)]
-fn find_first<W: Word>(slots: &[(W, u32)], shift: u32, keys: impl Iterator<Item = W>, ids: &mut [u32]) -> bool {
+fn find_first<W: Word>(slots: &[(W, u32)], shift: u32, keys: &[W], ids: &mut [u32]) -> bool {
     let Some(mask) = slots.len().checked_sub(1) else { return true };
     let mut largest = 0;
     for (id, key) in ids.iter_mut().zip(keys) {
         let slot = &slots[(key.hash() >> shift) as usize & mask];
         // All bits for another key: a branch could not be foreseen.
-        *id = slot.1 | 0_u32.wrapping_sub(u32::from(slot.0 != key));
+        *id = slot.1 | 0_u32.wrapping_sub(u32::from(slot.0 != *key));
         largest = largest.max(*id);
     }
     largest == NONE
@@ -124,18 +156,7 @@ fn most_keys<W>(slots: usize) -> usize {
     }
 }
 
-/// Tables in which other bits of the hashes are looked for: in larger ones that would take longer than it saves.
-const SEARCHED_SLOTS: usize = 1 << 12;
-
-/// With more pairs of keys than this for each slot, two of them meet wherever one looks.
-const PAIRS_PER_SLOT: usize = 4;
-
-/// More keys than there then are.
-const SEARCHED_KEYS: usize = 192;
-
-const _: () = assert!(SEARCHED_KEYS * SEARCHED_KEYS > 2 * PAIRS_PER_SLOT * SEARCHED_SLOTS, "all keys must fit");
-
-/// Rows after which a search pays: it takes as long as looking for about as many. Tables that come and go with a batch, as
+/// Rows after which it pays to look for a table of keys that lie apart: it takes as long as looking for about as many. Tables that come and go with a batch, as
 /// those of many small key groups do, never get there.
 const LOOKS_PER_SEARCH: usize = 1 << 14;
 
@@ -164,9 +185,8 @@ impl<W: Word> Table<W> {
             len: 0,
             most,
             shift,
+            apart: None,
             searches: SEARCHES,
-            is_crowded: false,
-            is_apart: true,
             looks: 0,
         }
     }
@@ -180,20 +200,16 @@ impl<W: Word> Table<W> {
             *self = Self::new();
         } else if self.len > 0 {
             self.slots.fill((W::default(), NONE));
-            (self.len, self.is_apart) = (0, true);
+            self.len = 0;
+            if let Some(apart) = &mut self.apart {
+                apart.clear();
+            }
         }
     }
 
-    /// Whether one look says whether a key is there, and the table is in a cache that is near.
-    pub(super) fn takes_one_look(&self) -> bool {
-        self.is_apart && size_of_val(self.slots.as_slice()) <= NEAR_BYTES
-    }
-
-    /// The id of each key by one look, [`NONE`] for one that is not there; says whether there are such. Keys are best computed by the way:
-    /// what would be written down and read again takes longer than a look.
-    #[inline(always)]
-    pub(super) fn find_at_once(&self, keys: impl Iterator<Item = W>, ids: &mut [u32]) -> bool {
-        find_first(&self.slots, self.shift, keys, ids)
+    /// A table in which one look says whether a key is there, if there is one.
+    pub(super) fn apart(&self) -> Option<&Apart<W>> {
+        self.apart.as_ref()
     }
 
     /// The id of each of up to [`AT_ONCE`] keys, [`NONE`] for one that is not there; says whether there are such.
@@ -201,8 +217,11 @@ impl<W: Word> Table<W> {
     /// All are looked for where their hashes say, without a branch that hangs on the data, so that many looks into
     /// memory are under way at once; then those that were not there one place further on, and so on.
     pub(super) fn find_all(&self, keys: &[W], ids: &mut [u32]) -> bool {
+        if self.apart.as_ref().is_some_and(|apart| apart.find(keys.iter().copied(), ids)) {
+            return false;
+        }
         let is_some_left = if size_of_val(self.slots.as_slice()) <= NEAR_BYTES {
-            find_first(&self.slots, self.shift, keys.iter().copied(), ids)
+            find_first(&self.slots, self.shift, keys, ids)
         } else {
             find_first_afar(&self.slots, self.shift, keys, ids)
         };
@@ -243,18 +262,15 @@ impl<W: Word> Table<W> {
     #[inline]
     pub(super) fn find_or_insert(&mut self, key: W, next: u32) -> u32 {
         let mask = self.slots.len() - 1;
-        let first = (key.hash() >> self.shift) as usize & mask;
-        let mut place = first;
+        let mut place = (key.hash() >> self.shift) as usize & mask;
         loop {
             let slot = &mut self.slots[place & mask];
             if slot.1 == NONE {
                 *slot = (key, next);
                 self.len += 1;
+                self.apart = self.apart.take_if(|apart| apart.insert(key, next));
                 if self.len > self.most {
                     self.grow();
-                } else {
-                    self.is_crowded |= place != first;
-                    self.is_apart &= place == first;
                 }
                 return next;
             }
@@ -265,41 +281,23 @@ impl<W: Word> Table<W> {
         }
     }
 
-    /// Takes note that so many rows were looked for, so that keys that stand in each other's way are put apart if it pays.
+    /// Takes note that so many rows were looked for, so that few keys are put apart if it pays.
     #[inline]
     pub(super) fn looked(&mut self, rows: usize) {
         self.looks += rows;
-        if self.is_crowded && self.looks >= LOOKS_PER_SEARCH {
-            (self.is_crowded, self.looks) = (false, 0);
-            self.rearrange();
+        if self.looks >= LOOKS_PER_SEARCH {
+            self.looks = 0;
+            if self.apart.is_none() && self.searches > 0 && (1..=KEYS_MAX).contains(&self.len) {
+                self.put_apart();
+            }
         }
     }
 
-    /// Looks for other bits of the hashes by which no two of few keys want the same slot: then no key is looked for twice.
     #[cold]
-    fn rearrange(&mut self) {
-        let (slots, mask) = (self.slots.len(), self.slots.len() - 1);
-        if self.searches == 0 || slots > SEARCHED_SLOTS || self.len * self.len > 2 * PAIRS_PER_SLOT * slots {
-            return;
-        }
-        let (mut entries, mut count) = ([(W::default(), NONE); SEARCHED_KEYS], 0);
-        for (entry, slot) in entries.iter_mut().zip(self.slots.iter().filter(|slot| slot.1 != NONE)) {
-            *entry = *slot;
-            count += 1;
-        }
-        let entries = &entries[..count];
-        let mut is_taken = [false; SEARCHED_SLOTS];
-        for shift in (0..=64 - slots.trailing_zeros()).rev() {
-            is_taken.fill(false);
-            let wanted = |key: W| (key.hash() >> shift) as usize & mask;
-            if !entries.iter().any(|&(key, _)| std::mem::replace(&mut is_taken[wanted(key)], true)) {
-                self.slots.fill((W::default(), NONE));
-                (self.shift, self.is_apart) = (shift, true);
-                entries.iter().for_each(|&entry| self.slots[wanted(entry.0)] = entry);
-                return;
-            }
-        }
-        self.searches -= 1;
+    fn put_apart(&mut self) {
+        let keys: Vec<_> = self.slots.iter().copied().filter(|slot| slot.1 != NONE).collect();
+        self.apart = Apart::of(&keys);
+        self.searches -= u8::from(self.apart.is_none());
     }
 
     #[cold]
@@ -313,6 +311,7 @@ impl<W: Word> Table<W> {
         for &(key, id) in self.slots.iter().filter(|slot| slot.1 != NONE) {
             larger.find_or_insert(key, id);
         }
+        larger.apart = self.apart.take();
         *self = larger;
     }
 }
@@ -355,21 +354,21 @@ mod tests {
     }
 
     #[test]
-    fn few_keys_are_found_where_they_are_looked_for_first() {
-        // As often as not there is a look that keeps all of them apart; with half as many keys nearly always.
-        let apart = |keys: usize, salt: usize| {
-            let mut table = Table::<u64>::new();
-            for number in 0..keys {
-                table.find_or_insert(key(number + 1000 * salt), number as u32);
-            }
+    fn few_keys_are_put_apart_and_stay_so_as_long_as_they_can() {
+        let mut table = Table::<u64>::new();
+        let mut ids = [0; AT_ONCE];
+        for number in 0..KEYS_MAX {
+            table.find_or_insert(key(number), number as u32);
             table.looked(LOOKS_PER_SEARCH);
-            let mask = table.slots.len() - 1;
-            (0..keys).all(|number| {
-                let key = key(number + 1000 * salt);
-                table.slots[(key.hash() >> table.shift) as usize & mask].0 == key
-            })
-        };
-        assert!((0..20).filter(|&salt| apart(50, salt)).count() >= 15);
-        assert!((0..20).filter(|&salt| apart(100, salt)).count() >= 10);
+            let was_apart = table.apart().is_some();
+            assert!(was_apart || number > 60, "{number}");
+            if let Some(apart) = table.apart() {
+                assert!(apart.find([key(number), key(number / 2)].into_iter(), &mut ids));
+                assert_eq!(ids[..2], [number as u32, number as u32 / 2]);
+            }
+        }
+        table.find_or_insert(key(KEYS_MAX), KEYS_MAX as u32);
+        assert!(table.apart().is_none(), "too many");
+        assert!(!table.find_all(&[key(KEYS_MAX), key(0)], &mut ids) && ids[..2] == [KEYS_MAX as u32, 0]);
     }
 }

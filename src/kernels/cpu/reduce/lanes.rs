@@ -125,7 +125,12 @@ impl Lanes {
 
     /// How many rows should be worked on at once.
     pub(super) fn rows_at_once(&self) -> usize {
-        if self.slots.len() * size_of::<i64>() > FEW_BYTES { ROWS } else { ROWS_OF_FEW }
+        if self.are_far() { ROWS } else { ROWS_OF_FEW }
+    }
+
+    /// Whether most rows wait for their lanes.
+    fn are_far(&self) -> bool {
+        self.slots.len() * size_of::<i64>() > FEW_BYTES
     }
 
     /// How many groups there is room for.
@@ -279,7 +284,8 @@ impl Lanes {
             sources.iter_mut().zip(firsts).for_each(|(place, source)| *place = source);
             let free = sources[count..].iter_mut();
             let taken = free.zip(adds).map(|(place, source)| *place = source).count();
-            scatter_mixed(avx2, mix, &mut self.slots, width, ids, sources);
+            let are_far = self.are_far();
+            scatter_mixed(avx2, mix, &mut self.slots, (width, are_far), ids, sources);
             return Some(taken);
         }
         let _ = (ids, firsts, adds);
@@ -301,7 +307,7 @@ impl Lanes {
     #[cfg(target_arch = "x86_64")]
     pub(super) fn add_plain(&mut self, ids: Ids<'_>, rows: usize, fours: &Fours<'_>) -> Added {
         let (Ids::Each(ids), Some(avx2)) = (ids, simd::level().as_avx2()) else { return Added::Nothing };
-        let (width, are_far) = (self.width(), self.slots.len() * size_of::<i64>() > FEW_BYTES);
+        let (width, are_far) = (self.width(), self.are_far());
         if fours.add(avx2, (&mut self.slots, width), ids, rows, are_far) { Added::All } else { Added::Floats }
     }
 
@@ -346,8 +352,10 @@ impl Lanes {
                 match (self.width(), self.leasts, self.floats) {
                     (0, ..) => {}
                     $(
-                        ($width, 0, 0) => merge_adds::<$width, 0>(&mut self.slots, &later.slots, mapping),
-                        ($width, 0, 1) => merge_adds::<$width, 1>(&mut self.slots, &later.slots, mapping),
+                        ($width, 0, 0) => merge_all::<$width, 0, 0>(&mut self.slots, &later.slots, mapping),
+                        ($width, 0, 1) => merge_all::<$width, 0, 1>(&mut self.slots, &later.slots, mapping),
+                        ($width, 2, 0) => merge_all::<$width, 2, 0>(&mut self.slots, &later.slots, mapping),
+                        ($width, 2, 1) => merge_all::<$width, 2, 1>(&mut self.slots, &later.slots, mapping),
                     )*
                     _ => self.merge_any(later, mapping),
                 }
@@ -372,15 +380,19 @@ impl Lanes {
     }
 }
 
-/// Takes groups in whose lanes all add: the first so many floats, the others whole numbers.
-fn merge_adds<const WIDTH: usize, const FLOATS: usize>(slots: &mut [i64], later: &[i64], mapping: &Mapping<'_>) {
+/// Takes groups in of which so many lanes keep the least, the next ones add floats, and the others whole numbers.
+fn merge_all<const WIDTH: usize, const LEASTS: usize, const FLOATS: usize>(
+    slots: &mut [i64],
+    later: &[i64],
+    mapping: &Mapping<'_>,
+) {
     let ((slots, _), (later, _)) = (slots.as_chunks_mut::<WIDTH>(), later.as_chunks::<WIDTH>());
     for (from, to) in mapping.pairs() {
-        let (slot, later) = (&mut slots[to], &later[from]);
-        for lane in 0..WIDTH {
-            slot[lane] = match lane {
-                lane if lane < FLOATS => AddsFloats::number(slot[lane], later[lane]),
-                _ => Adds::number(slot[lane], later[lane]),
+        for (lane, (number, &later)) in slots[to].iter_mut().zip(&later[from]).enumerate() {
+            *number = match lane {
+                lane if lane < LEASTS => KeepsLeast::number(*number, later),
+                lane if lane < LEASTS + FLOATS => AddsFloats::number(*number, later),
+                _ => Adds::number(*number, later),
             };
         }
     }
@@ -415,7 +427,7 @@ fn scatter<S: Simd, A: Step, const WIDTH: usize>(
             if A::ADDS
                 && let Some(avx2) = simd.level().as_avx2()
             {
-                return scatter_fours::<Adds, WIDTH>(avx2, slots, first, ids, [a, b, c, d]);
+                return scatter_fours::<Adds, WIDTH>(avx2, slots, (first, false), ids, [a, b, c, d]);
             }
             scatter_pairs::<S, A, WIDTH>(simd, slots, first, ids, [a, b]);
             scatter_pairs::<S, A, WIDTH>(simd, slots, first + 2, ids, [c, d]);

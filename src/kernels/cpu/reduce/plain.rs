@@ -10,7 +10,7 @@ use fearless_simd::{Avx2, SimdBase, SimdInto, f64x4, i64x4};
 
 use super::few::padded;
 use super::float_split::{Grid, Round};
-use super::fours::{float_then_adds, turned};
+use super::fours::{ask_for_lanes, float_then_adds, turned};
 use super::lane_sum::Source;
 use super::lanes::{AT_ONCE, ROWS, ZEROS};
 use crate::kernels::cpu::prefetch::prefetch_behind;
@@ -20,9 +20,6 @@ const FOURS_MAX: usize = 4;
 
 /// Rows between those that are added and those whose values are asked for.
 const VALUES_AHEAD: usize = 256;
-
-/// Rows between the one that is added and the one whose lanes are asked for, where these are far away.
-const LANES_AHEAD: usize = 32;
 
 /// The width of groups and the first lane of theirs, where four lanes are all that they have: most often. Loops for this alone look for
 /// a group by one shift and one comparison.
@@ -160,7 +157,7 @@ fn quads<const PAIRS: usize, const FLOAT: bool, const TAKES_OFF: bool>(
     let (whole, rest) = ids[..rows].as_chunks::<AT_ONCE>();
     for (quad, here) in whole.iter().enumerate() {
         if is_far {
-            ask_for_lanes(slots, (width, first), ids, AT_ONCE * quad + LANES_AHEAD);
+            ask_for_lanes(slots, (width, first), ids, AT_ONCE * quad);
         }
         let numbers = numbers.map(|(numbers, _)| &numbers[quad]);
         let floats = floats.map(|(floats, _)| &floats[quad]);
@@ -175,15 +172,6 @@ fn quads<const PAIRS: usize, const FLOAT: bool, const TAKES_OFF: bool>(
         put::<FLOAT, TAKES_OFF>(avx2, slots, (width, first), rest, turned);
     }
     look.all_fit(four)
-}
-
-/// Asks for the lanes of four rows, the first of which has this number.
-#[inline(always)]
-fn ask_for_lanes(slots: &[i64], (width, first): (usize, usize), ids: &[u32], row: usize) {
-    let next = ids.get(row..).and_then(|next| next.first_chunk::<AT_ONCE>());
-    for &id in next.into_iter().flatten() {
-        prefetch_behind(slots, id as usize * width + first, 1);
-    }
 }
 
 /// Adds up to four rows to the lanes of their groups, or takes them off, but for a float in the first lane.

@@ -1,0 +1,151 @@
+//! A table of few keys of which no two want the same slot: one look says whether a key is there, and by what id.
+//!
+//! Where a key lies is said by one product, as D. E. Knuth, *The Art of Computer Programming* 3 (1973), 6.4; factors are tried until
+//! all keys lie apart, which M. L. Fredman, J. Komlós and E. Szemerédi, *Storing a sparse table with O(1) worst case access time*
+//! (1984), show to be soon with as many slots as pairs of keys. Here there are fewer, and more tries. Measured with a hundred
+//! short texts: 1.2 to 1.5 ns a text instead of 1.9 by a hash that has to be good for any table.
+
+use super::table::{NONE, Word};
+
+/// The first factor that is tried.
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Factors tried for each number of slots.
+const FACTORS: u64 = 128;
+
+/// Most keys that a table is looked for.
+pub(super) const KEYS_MAX: usize = 192;
+
+/// Most slots: 64 KiB where keys have eight bytes.
+const SLOTS_MAX: usize = 1 << 12;
+
+/// Slots for each key from which on they may lie apart.
+const SLOTS_PER_KEY: usize = 4;
+
+/// Few keys and their ids.
+#[derive(Debug, Clone)]
+pub(super) struct Apart<W> {
+    /// A power of two. In a slot without a key there is one that belongs elsewhere.
+    slots: Vec<(W, u32)>,
+    factor: u64,
+    shift: u32,
+    len: usize,
+}
+
+impl<W: Word> Apart<W> {
+    /// A table of these keys, if one is found.
+    pub(super) fn of(keys: &[(W, u32)]) -> Option<Self> {
+        let mut slots = (SLOTS_PER_KEY * keys.len()).next_power_of_two();
+        while keys.len() <= KEYS_MAX && (2..=SLOTS_MAX).contains(&slots) {
+            let mut apart = Self::empty(slots);
+            for factor in 0..FACTORS {
+                apart.factor = FACTOR.wrapping_mul(2 * factor + 1);
+                apart.clear();
+                if apart.place(W::OTHER) != 0 && keys.iter().all(|&(key, id)| apart.insert(key, id)) {
+                    return Some(apart);
+                }
+            }
+            slots *= 2;
+        }
+        None
+    }
+
+    fn empty(slots: usize) -> Self {
+        let shift = u64::BITS - slots.trailing_zeros();
+        Self { slots: vec![(W::default(), NONE); slots], factor: FACTOR, shift, len: 0 }
+    }
+
+    /// Forgets all keys. Later ones are often the same.
+    pub(super) fn clear(&mut self) {
+        self.slots.fill((W::default(), NONE));
+        // The place of the default is the first one.
+        self.slots[0].0 = W::OTHER;
+        self.len = 0;
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "as many bits as there are slots are left")]
+    fn place(&self, key: W) -> usize {
+        (key.product(self.factor) >> self.shift) as usize & (self.slots.len() - 1)
+    }
+
+    /// Adds a key that is not there; false if its slot is taken, or if there are too many.
+    pub(super) fn insert(&mut self, key: W, id: u32) -> bool {
+        let place = self.place(key);
+        let slot = &mut self.slots[place];
+        if slot.1 != NONE || self.len == KEYS_MAX {
+            return false;
+        }
+        *slot = (key, id);
+        self.len += 1;
+        true
+    }
+
+    /// The id of each key; false, and anything there, if one has none. Keys are best computed by the way: what would be written down
+    /// and read again takes longer than a look.
+    #[inline(always)]
+    pub(super) fn find(&self, keys: impl Iterator<Item = W>, ids: &mut [u32]) -> bool {
+        if self.slots.is_empty() {
+            return false;
+        }
+        let mut differences = 0;
+        for (id, key) in ids.iter_mut().zip(keys) {
+            let slot = &self.slots[self.place(key)];
+            differences |= key.difference(slot.0);
+            *id = slot.1;
+        }
+        differences == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_lie_apart_are_found_and_no_others() {
+        for keys in [1, 2, 5, 64, 100, 150] {
+            for step in [1, 256, 7919, 1 << 40, 0x0101_0101] {
+                let wanted: Vec<u64> = (0..keys).map(|key| key * step).collect();
+                let numbered: Vec<(u64, u32)> = wanted.iter().copied().zip(0..).collect();
+                let apart = Apart::of(&numbered).unwrap();
+                let mut ids = vec![0; wanted.len()];
+                assert!(apart.find(wanted.iter().copied(), &mut ids));
+                assert!(ids.iter().copied().eq(0..u32::try_from(keys).unwrap()));
+                for other in (0..3 * keys).map(|key| key * step + 1).chain([u64::MAX, u64::OTHER, 0]) {
+                    let is_there = wanted.contains(&other);
+                    assert_eq!(apart.find(std::iter::once(other), &mut ids), is_there, "{other} of {keys} by {step}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_free_slot_is_no_key() {
+        // Neither what lies in free slots nor what belongs to the first one.
+        for keys in [vec![], vec![(3_u32, 0)], vec![(0, 0), (1, 1)], vec![(1, 0)]] {
+            let Some(mut apart) = Apart::of(&keys) else {
+                assert!(keys.is_empty());
+                continue;
+            };
+            let mut ids = [0];
+            for key in 0..5_u32 {
+                let expected = keys.iter().find(|(one, _)| *one == key);
+                assert_eq!(apart.find(std::iter::once(key), &mut ids), expected.is_some(), "{key} of {keys:?}");
+                assert!(expected.is_none_or(|(_, id)| ids == [*id]));
+            }
+            apart.clear();
+            assert!((0..5).all(|key| !apart.find(std::iter::once(key), &mut ids)), "all are forgotten");
+        }
+    }
+
+    #[test]
+    fn keys_of_two_words_lie_apart_by_either() {
+        let keys: Vec<([u64; 2], u32)> =
+            (0..60).map(|key| ([u64::from(key % 6), u64::from(key / 6) << 50], key)).collect();
+        let apart = Apart::of(&keys).unwrap();
+        let mut ids = vec![0; keys.len()];
+        assert!(apart.find(keys.iter().map(|(key, _)| *key), &mut ids) && ids.iter().copied().eq(0..60));
+        assert!(!apart.find([[6, 0]].into_iter(), &mut ids) && !apart.find([[0, 1]].into_iter(), &mut ids));
+    }
+}
