@@ -22,7 +22,7 @@ const SLOTS_MAX: usize = 1 << 12;
 /// Slots for each key from which on they may lie apart.
 const SLOTS_PER_KEY: usize = 4;
 
-/// Few keys and their ids.
+/// Few keys and their ids, if they lie apart.
 #[derive(Debug, Clone)]
 pub(super) struct Apart<W> {
     /// A power of two. In a slot without a key there is one that belongs elsewhere.
@@ -30,62 +30,70 @@ pub(super) struct Apart<W> {
     factor: u64,
     shift: u32,
     len: usize,
+    /// Whether all keys that there are lie here; if not, nothing else here means anything.
+    is_whole: bool,
 }
 
 impl<W: Word> Apart<W> {
-    /// A table of these keys, if one is found.
-    pub(super) fn of(keys: &[(W, u32)]) -> Option<Self> {
+    /// None yet, and no memory.
+    pub(super) fn new() -> Self {
+        Self { slots: Vec::new(), factor: FACTOR, shift: 0, len: 0, is_whole: false }
+    }
+
+    /// Makes a table of these keys, if one is found; that asks for memory only if it has less than it needs.
+    pub(super) fn make(&mut self, keys: &[(W, u32)]) {
+        self.is_whole = false;
         let mut slots = (SLOTS_PER_KEY * keys.len()).next_power_of_two();
         while keys.len() <= KEYS_MAX && (2..=SLOTS_MAX).contains(&slots) {
-            let mut apart = Self::empty(slots);
-            for factor in 0..FACTORS {
-                apart.factor = FACTOR.wrapping_mul(2 * factor + 1);
-                apart.clear();
-                if apart.place(W::OTHER) != 0 && keys.iter().all(|&(key, id)| apart.insert(key, id)) {
-                    return Some(apart);
-                }
+            let shift = u64::BITS - slots.trailing_zeros();
+            let factors = (0..FACTORS).map(|number| FACTOR.wrapping_mul(2 * number + 1));
+            if let Some(factor) = factors.into_iter().find(|&factor| lie_apart(keys, factor, shift)) {
+                (self.factor, self.shift) = (factor, shift);
+                self.slots.resize(slots, (W::default(), NONE));
+                (self.is_whole, self.len) = (true, 0);
+                self.clear();
+                keys.iter().for_each(|&(key, id)| self.insert(key, id));
+                return;
             }
             slots *= 2;
         }
-        None
     }
 
-    fn empty(slots: usize) -> Self {
-        let shift = u64::BITS - slots.trailing_zeros();
-        Self { slots: vec![(W::default(), NONE); slots], factor: FACTOR, shift, len: 0 }
+    /// Whether all keys are here.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Forgets all keys. Later ones are often the same.
     pub(super) fn clear(&mut self) {
-        self.slots.fill((W::default(), NONE));
-        // The place of the default is the first one.
-        self.slots[0].0 = W::OTHER;
-        self.len = 0;
+        if self.is_whole {
+            self.slots.fill((W::default(), NONE));
+            // The place of the default is the first one.
+            self.slots[0].0 = W::OTHER;
+            self.len = 0;
+        }
     }
 
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "as many bits as there are slots are left")]
     fn place(&self, key: W) -> usize {
-        (key.product(self.factor) >> self.shift) as usize & (self.slots.len() - 1)
+        place(key, self.factor, self.shift) & (self.slots.len() - 1)
     }
 
-    /// Adds a key that is not there; false if its slot is taken, or if there are too many.
-    pub(super) fn insert(&mut self, key: W, id: u32) -> bool {
-        let place = self.place(key);
-        let slot = &mut self.slots[place];
-        if slot.1 != NONE || self.len == KEYS_MAX {
-            return false;
+    /// Adds a key that is not there. If its slot is taken, or there are too many, the table is of no use any more.
+    pub(super) fn insert(&mut self, key: W, id: u32) {
+        if self.is_whole {
+            let place = self.place(key);
+            let slot = &mut self.slots[place];
+            self.is_whole = slot.1 == NONE && self.len < KEYS_MAX;
+            (*slot, self.len) = ((key, id), self.len + 1);
         }
-        *slot = (key, id);
-        self.len += 1;
-        true
     }
 
     /// The id of each key; false, and anything there, if one has none. Keys are best computed by the way: what would be written down
     /// and read again takes longer than a look.
     #[inline(always)]
     pub(super) fn find(&self, keys: impl Iterator<Item = W>, ids: &mut [u32]) -> bool {
-        if self.slots.is_empty() {
+        if !self.is_whole || self.slots.is_empty() {
             return false;
         }
         let mut differences = 0;
@@ -98,9 +106,36 @@ impl<W: Word> Apart<W> {
     }
 }
 
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "as many bits as there are slots are left")]
+fn place<W: Word>(key: W, factor: u64, shift: u32) -> usize {
+    (key.product(factor) >> shift) as usize
+}
+
+/// Whether no two of the keys want the same slot, and what stands in that of the default wants another one.
+fn lie_apart<W: Word>(keys: &[(W, u32)], factor: u64, shift: u32) -> bool {
+    const WORD_SLOTS: usize = u64::BITS as usize;
+    let mut taken = [0_u64; SLOTS_MAX / WORD_SLOTS];
+    let mut take = |key: W| {
+        let place = place(key, factor, shift);
+        let (word, bit) = (&mut taken[place / WORD_SLOTS], 1 << (place % WORD_SLOTS));
+        let was_taken = *word & bit != 0;
+        *word |= bit;
+        !was_taken
+    };
+    place(W::OTHER, factor, shift) != 0 && keys.iter().all(|&(key, _)| take(key))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn apart<W: Word>(keys: &[(W, u32)]) -> Apart<W> {
+        let mut apart = Apart::new();
+        apart.make(keys);
+        assert_eq!(apart.is_whole(), !keys.is_empty());
+        apart
+    }
 
     #[test]
     fn keys_that_lie_apart_are_found_and_no_others() {
@@ -108,7 +143,7 @@ mod tests {
             for step in [1, 256, 7919, 1 << 40, 0x0101_0101] {
                 let wanted: Vec<u64> = (0..keys).map(|key| key * step).collect();
                 let numbered: Vec<(u64, u32)> = wanted.iter().copied().zip(0..).collect();
-                let apart = Apart::of(&numbered).unwrap();
+                let apart = apart(&numbered);
                 let mut ids = vec![0; wanted.len()];
                 assert!(apart.find(wanted.iter().copied(), &mut ids));
                 assert!(ids.iter().copied().eq(0..u32::try_from(keys).unwrap()));
@@ -124,10 +159,7 @@ mod tests {
     fn a_free_slot_is_no_key() {
         // Neither what lies in free slots nor what belongs to the first one.
         for keys in [vec![], vec![(3_u32, 0)], vec![(0, 0), (1, 1)], vec![(1, 0)]] {
-            let Some(mut apart) = Apart::of(&keys) else {
-                assert!(keys.is_empty());
-                continue;
-            };
+            let mut apart = apart(&keys);
             let mut ids = [0];
             for key in 0..5_u32 {
                 let expected = keys.iter().find(|(one, _)| *one == key);
@@ -143,7 +175,7 @@ mod tests {
     fn keys_of_two_words_lie_apart_by_either() {
         let keys: Vec<([u64; 2], u32)> =
             (0..60).map(|key| ([u64::from(key % 6), u64::from(key / 6) << 50], key)).collect();
-        let apart = Apart::of(&keys).unwrap();
+        let apart = apart(&keys);
         let mut ids = vec![0; keys.len()];
         assert!(apart.find(keys.iter().map(|(key, _)| *key), &mut ids) && ids.iter().copied().eq(0..60));
         assert!(!apart.find([[6, 0]].into_iter(), &mut ids) && !apart.find([[0, 1]].into_iter(), &mut ids));

@@ -95,7 +95,7 @@ pub(super) struct Table<W> {
     /// Where in a hash the bits lie that say where to look first.
     shift: u32,
     /// All keys once more, if they are few and lie apart.
-    apart: Option<Apart<W>>,
+    apart: Apart<W>,
     /// How often that may still be tried in vain, also after the keys were forgotten.
     searches: u8,
     /// Rows that were looked for since it was tried.
@@ -185,7 +185,7 @@ impl<W: Word> Table<W> {
             len: 0,
             most,
             shift,
-            apart: None,
+            apart: Apart::new(),
             searches: SEARCHES,
             looks: 0,
         }
@@ -201,15 +201,13 @@ impl<W: Word> Table<W> {
         } else if self.len > 0 {
             self.slots.fill((W::default(), NONE));
             self.len = 0;
-            if let Some(apart) = &mut self.apart {
-                apart.clear();
-            }
+            self.apart.clear();
         }
     }
 
     /// A table in which one look says whether a key is there, if there is one.
     pub(super) fn apart(&self) -> Option<&Apart<W>> {
-        self.apart.as_ref()
+        Some(&self.apart).filter(|apart| apart.is_whole())
     }
 
     /// The id of each of up to [`AT_ONCE`] keys, [`NONE`] for one that is not there; says whether there are such.
@@ -217,7 +215,7 @@ impl<W: Word> Table<W> {
     /// All are looked for where their hashes say, without a branch that hangs on the data, so that many looks into
     /// memory are under way at once; then those that were not there one place further on, and so on.
     pub(super) fn find_all(&self, keys: &[W], ids: &mut [u32]) -> bool {
-        if self.apart.as_ref().is_some_and(|apart| apart.find(keys.iter().copied(), ids)) {
+        if self.apart.find(keys.iter().copied(), ids) {
             return false;
         }
         let is_some_left = if size_of_val(self.slots.as_slice()) <= NEAR_BYTES {
@@ -268,7 +266,7 @@ impl<W: Word> Table<W> {
             if slot.1 == NONE {
                 *slot = (key, next);
                 self.len += 1;
-                self.apart = self.apart.take_if(|apart| apart.insert(key, next));
+                self.apart.insert(key, next);
                 if self.len > self.most {
                     self.grow();
                 }
@@ -287,7 +285,7 @@ impl<W: Word> Table<W> {
         self.looks += rows;
         if self.looks >= LOOKS_PER_SEARCH {
             self.looks = 0;
-            if self.apart.is_none() && self.searches > 0 && (1..=KEYS_MAX).contains(&self.len) {
+            if !self.apart.is_whole() && self.searches > 0 && (1..=KEYS_MAX).contains(&self.len) {
                 self.put_apart();
             }
         }
@@ -295,9 +293,13 @@ impl<W: Word> Table<W> {
 
     #[cold]
     fn put_apart(&mut self) {
-        let keys: Vec<_> = self.slots.iter().copied().filter(|slot| slot.1 != NONE).collect();
-        self.apart = Apart::of(&keys);
-        self.searches -= u8::from(self.apart.is_none());
+        let (mut keys, mut count) = ([(W::default(), NONE); KEYS_MAX], 0);
+        for (key, slot) in keys.iter_mut().zip(self.slots.iter().filter(|slot| slot.1 != NONE)) {
+            *key = *slot;
+            count += 1;
+        }
+        self.apart.make(&keys[..count]);
+        self.searches -= u8::from(!self.apart.is_whole());
     }
 
     #[cold]
@@ -311,7 +313,7 @@ impl<W: Word> Table<W> {
         for &(key, id) in self.slots.iter().filter(|slot| slot.1 != NONE) {
             larger.find_or_insert(key, id);
         }
-        larger.apart = self.apart.take();
+        larger.apart = std::mem::replace(&mut self.apart, Apart::new());
         *self = larger;
     }
 }
