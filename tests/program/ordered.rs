@@ -254,3 +254,73 @@ fn sums_that_are_handed_over_are_those_by_hand() {
         }
     }
 }
+
+/// Floats are added beside whole numbers in one loop, which ends where these become larger than those before.
+#[test]
+fn floats_beside_whole_numbers_that_grow_are_added_once_and_in_order() {
+    let count = ROWS_PER_ORDERED_CUT + 54_321;
+    let whole = |row: usize| match row % 30_011 {
+        7 => i64::MAX / 1_000_000 - row as i64,
+        8 => i64::MIN / 1_000_000,
+        _ => row as i64 % 1_000 - 500,
+    };
+    let float = |row: usize| (row as f64 * 0.1 - 1e4) * 10_f64.powi(i32::try_from(row % 23).unwrap() - 11);
+    let column = |of: &dyn Fn(usize) -> i64| -> ArrayRef { Arc::new((0..count).map(of).collect::<Int64Array>()) };
+    let floats: ArrayRef = Arc::new((0..count).map(float).map(Some).collect::<Float64Array>());
+    let key = |row: usize| (row as i64).wrapping_mul(40_503) % 97;
+    let batch = RecordBatch::try_from_iter([("k", column(&key)), ("x", floats), ("n", column(&whole))]).unwrap();
+    let by_hand = by_hand(&batch);
+    let chain = Chain::new().key_by([col("k")]).aggregate([
+        col("n").sum().alias("total"),
+        col("x").ordered_sum().alias("sum"),
+        len().alias("rows"),
+    ]);
+    let program = Program::compile(&batch.schema(), &chain, Device::Auto).unwrap();
+    let batches = [&[batch.clone()][..], &[batch.slice(0, 1_000), batch.slice(1_000, count - 1_000)]];
+    for (threads, batches) in [1, 2, 5].into_iter().flat_map(|threads| batches.map(|batches| (threads, batches))) {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let answer = pool.install(|| program.run_all(batches)).unwrap();
+        let whole_column = |place: usize| answer.column(place).as_primitive::<Int64Type>().values().to_vec();
+        let (keys, totals, rows) = (whole_column(0), whole_column(1), whole_column(3));
+        let sums = answer.column(2).as_primitive::<Float64Type>();
+        assert_eq!(keys.len(), 97);
+        for (place, wanted) in keys.iter().enumerate() {
+            let of_key = || (0..count).filter(|row| key(*row) == *wanted);
+            assert_eq!(totals[place], of_key().map(whole).sum::<i64>(), "{threads} threads");
+            assert_eq!(rows[place], i64::try_from(of_key().count()).unwrap());
+            assert_eq!(sums.value(place).to_bits(), by_hand[wanted].0.to_bits(), "{threads} threads");
+        }
+    }
+}
+
+/// Threads are at several cuts; of errors in some of them the first one is told, whichever thread was first.
+#[test]
+fn of_errors_in_several_cuts_the_first_is_told() {
+    let rows = 4 * ROWS_PER_ORDERED_CUT;
+    let bad = [ROWS_PER_ORDERED_CUT + 1_000_000, 2 * ROWS_PER_ORDERED_CUT + 5, 3 * ROWS_PER_ORDERED_CUT + 5];
+    let mut keys = vec![1; rows];
+    bad.iter().zip(101..).for_each(|(row, key)| keys[*row] = key);
+    let keys: ArrayRef = Arc::new(Int64Array::from(keys));
+    let values: ArrayRef = Arc::new(Float64Array::from(vec![0.5; rows]));
+    let batch = RecordBatch::try_from_iter([("k", keys), ("x", values)]).unwrap();
+    let checked = |batch: &RecordBatch| -> Result<RecordBatch> {
+        let keys = batch.column(0).as_primitive::<Int64Type>().values();
+        match keys.iter().find(|key| **key > 100) {
+            Some(103..) => panic!("no such key"),
+            Some(key) => Err(Error::invalid_query(format!("key {key} is too large"))),
+            None => Ok(batch.clone()),
+        }
+    };
+    let chain = Chain::new()
+        .map_batches(batch.schema(), checked)
+        .key_by([col("k")])
+        .aggregate([col("x").ordered_sum().alias("sum")]);
+    let program = Program::compile(&batch.schema(), &chain, Device::Auto).unwrap();
+    for threads in [1, 2, 3, 8] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        for _ in 0..3 {
+            let error = pool.install(|| program.run(&batch)).unwrap_err().to_string();
+            assert!(error.contains("key 101 is too large"), "{threads} threads: {error}");
+        }
+    }
+}
