@@ -72,7 +72,7 @@ fn base_of(column: u32) -> vec2<u32> {
     return vec2<u32>(batch[at], batch[at + 1u]);
 }
 
-// A value of 8, 16 or 32 bits as it travelled.
+// A value of 1, 2, 4, 8, 16 or 32 bits as it travelled: none lies in two words.
 fn load_distance(column: u32, row: u32) -> u32 {
     let bits = bits_of(column);
     let at = row * bits;

@@ -361,7 +361,7 @@ mod tests {
         let batches = batches();
         for fault in [Fault::Lose, Fault::Exhaust, Fault::Confuse] {
             for at in 0..14 {
-                let faults = Faults::new((0..at).map(|_| None).chain([Some(fault)]));
+                let faults = Faults::new((0..at).map(|_| None).chain([Some(fault)])).opened_at_once();
                 let Some(search) = search(faults) else { return };
                 let stage = &stages(&batches[0].schema())[[0, 2][at % 2]];
                 // The batch before the last one has the state back with the CPU.

@@ -222,6 +222,8 @@ pub struct Notice {
     pub fallen_back: u64,
     /// Why, the last time.
     pub reason: Option<String>,
+    /// What else went wrong with a device, each told once.
+    pub failures: Vec<String>,
 }
 
 impl Notice {
@@ -229,12 +231,15 @@ impl Notice {
     pub fn add(&mut self, other: Self) {
         self.fallen_back += other.fallen_back;
         self.reason = other.reason.or_else(|| self.reason.take());
+        self.failures.extend(other.failures);
     }
 
-    /// The sentence for people, if there is something to say.
-    pub fn warning(&self) -> Option<String> {
-        let reason = self.reason.as_ref().filter(|_| self.fallen_back > 0)?;
-        Some(format!("{} pieces of the batch were run again on the CPU: {reason}", self.fallen_back))
+    /// The sentences for people, if there is something to say.
+    pub fn warnings(&self) -> Vec<String> {
+        let reason = self.reason.as_ref().filter(|_| self.fallen_back > 0);
+        let fallen_back =
+            |reason| format!("{} pieces of the batch were run again on the CPU: {reason}", self.fallen_back);
+        self.failures.iter().cloned().chain(reason.map(fallen_back)).collect()
     }
 }
 

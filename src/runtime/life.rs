@@ -385,7 +385,7 @@ impl Life {
             bytes_out: written.bytes,
             partitions: computed.partitions,
             fallen_back: computed.notice.fallen_back,
-            warnings: computed.notice.warning().into_iter().collect(),
+            warnings: computed.notice.warnings(),
             scheduling_delay,
             retries,
             read_again: computed.read_again,

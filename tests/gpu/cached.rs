@@ -71,6 +71,6 @@ fn shaders_are_stored_once_they_have_run_and_taken_from_there() {
 fn a_device_that_replaces_a_lost_one_begins_without_what_was_kept() {
     let Some(adapter) = adapter() else { return };
     let memory = Arc::new(Memory::default());
-    work(&adapter, &memory, Faults::new([None, Some(Fault::Lose)]));
+    work(&adapter, &memory, Faults::new([None, Some(Fault::Lose)]).opened_at_once());
     assert!(*memory.loads.lock().unwrap() <= 1);
 }

@@ -117,7 +117,7 @@ fn a_batch_that_fails_half_way_is_not_in_the_state_twice() {
     for fault in [Fault::Lose, Fault::Hurry, Fault::Confuse] {
         for stage in [&stages()[0], &stages()[5]] {
             let wish = Wish { rows_max: Some(100), ..wish(&adapter, Tier::Wide) };
-            let faults = Faults::new([None, Some(fault), None, None, None, Some(fault)]);
+            let faults = Faults::new([None, Some(fault), None, None, None, Some(fault)]).opened_at_once();
             let backend = GpuBackend::open(wish).unwrap().with_faults(faults);
             agree(&backend, stage, &batches);
             let counts = backend.counts();

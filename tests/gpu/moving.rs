@@ -98,7 +98,7 @@ fn a_fault_with_others_on_their_way_is_one_fault_and_no_row_is_lost_or_doubled()
         let expected = run(&CpuBackend::new(), &stage, &batch).unwrap();
         for fault in [Fault::Lose, Fault::Hurry, Fault::Exhaust, Fault::Confuse] {
             for at in 0..9 {
-                let faults = Faults::new((0..at).map(|_| None).chain([Some(fault)]));
+                let faults = Faults::new((0..at).map(|_| None).chain([Some(fault)])).opened_at_once();
                 let in_place = Some(at % 2 == 0);
                 let wish = Wish { rows_max: Some(200), in_place, ..wish(&adapter, Tier::Wide) };
                 let gpu = GpuBackend::open(wish).unwrap().with_faults(faults);

@@ -7,10 +7,11 @@ use arrow_array::{
     UInt32Array, UInt64Array,
 };
 use pelton::expr::{Aggregate, col, len};
+use pelton::kernels::cpu::CpuBackend;
 use pelton::kernels::gpu::Wish;
 
-use crate::common::Random;
-use crate::support::{Chain, Everywhere};
+use crate::common::{Random, assert_batches_equal};
+use crate::support::{Chain, Everywhere, run};
 
 const ROWS: usize = 700;
 
@@ -75,7 +76,24 @@ fn numbers_of_any_range_are_the_same() {
     // Pieces of their own ranges, too.
     let Some(everywhere) = Everywhere::with(|wish| Wish { rows_max: Some(333), ..wish }) else { return };
     let mut random = Random::new(21);
-    let distances = [0, 1, 255, 256, 65_535, 65_536, (1 << 32) - 1, 1 << 32, u64::MAX.into(), 1 << 64, 10_u128.pow(38)];
+    let distances = [
+        0,
+        1,
+        2,
+        3,
+        9,
+        15,
+        16,
+        255,
+        256,
+        65_535,
+        65_536,
+        (1 << 32) - 1,
+        1 << 32,
+        u64::MAX.into(),
+        1 << 64,
+        10_u128.pow(38),
+    ];
     for distance in distances {
         let batch = batch(&mut random, distance);
         everywhere.agree(&Chain::new(&batch.schema()).reduce([], extremes()).stage(), &batch);
@@ -86,10 +104,35 @@ fn numbers_of_any_range_are_the_same() {
 }
 
 #[test]
+fn few_bits_written_by_several_threads_are_the_same() {
+    let Some(everywhere) = Everywhere::new() else { return };
+    let rows = (2_i64 << 20) + 77;
+    let numbers = |most: i64| (0..rows).map(move |row| row * 7919 % 1_000_003 % most);
+    let batch = RecordBatch::try_from_iter([
+        ("bit", Arc::new(numbers(2).collect::<Int64Array>()) as ArrayRef),
+        ("two", Arc::new(numbers(3).map(|n| n as u32 + 7).collect::<UInt32Array>())),
+        ("four", Arc::new(numbers(13).map(|n| n as i32 - 5).collect::<Int32Array>())),
+    ]);
+    let batch = batch.unwrap();
+    // Pieces of odd lengths, so that values of two of them share a byte.
+    let pieces = vec![vec![
+        batch.slice(0, 999_999),
+        batch.slice(999_999, 3),
+        batch.slice(1_000_002, batch.num_rows() - 1_000_002),
+    ]];
+    let all = [col("bit").sum().alias("b"), col("two").sum().alias("t"), len().alias("n")];
+    let stage = Chain::new(&batch.schema()).reduce([col("four")], all).stage();
+    let expected = run(&CpuBackend::new(), &stage, &pieces).unwrap();
+    for gpu in &everywhere.gpus {
+        assert_batches_equal(&run(gpu, &stage, &pieces).unwrap(), &expected);
+    }
+}
+
+#[test]
 fn computed_and_filtered_numbers_are_the_same() {
     let Some(everywhere) = Everywhere::new() else { return };
     let mut random = Random::new(22);
-    for distance in [0, 200, 256, 65_536, 1 << 32, 1 << 40] {
+    for distance in [0, 1, 3, 12, 200, 256, 65_536, 1 << 32, 1 << 40] {
         let batch = batch(&mut random, distance);
         let made = [
             col("i32").is_null().alias("a"),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array};
@@ -15,7 +16,7 @@ use pelton::connectors::queue::QueueSource;
 use pelton::dispatch::{Dispatcher, Placement};
 use pelton::error::Result;
 use pelton::kernels::cpu::CpuBackend;
-use pelton::kernels::gpu::{Counts, Fault, Faults, GpuBackend, Tier, Wish};
+use pelton::kernels::gpu::{Counts, Fault, Faults, GpuBackend, OpeningFault, Tier, Wish};
 use pelton::kernels::{Backend, Kept, Moment, PreparedStage};
 use pelton::plan::logical::Over;
 use pelton::plan::stage::{Registry, Stage};
@@ -271,7 +272,7 @@ fn floats_of_other_sizes_in_later_batches_stay_exact() {
 
 /// Runs batches with a fault at this place of the row of all submissions; gives what was counted.
 fn with_fault(adapter: &str, stage: &Stage, batches: &[RecordBatch], (fault, at): (Fault, usize)) -> Counts {
-    let faults = Faults::new((0..at).map(|_| None).chain([Some(fault)]));
+    let faults = Faults::new((0..at).map(|_| None).chain([Some(fault)])).opened_at_once();
     let wish = Wish { rows_max: Some(100), groups_first: Some(1), ..wish(adapter, Tier::Wide) };
     let backend = GpuBackend::open(wish).unwrap().with_faults(faults);
     let (mut life, mut by_cpu) = (Life::new(&backend, stage), Life::new(&CpuBackend::new(), stage));
@@ -308,13 +309,43 @@ fn a_device_that_is_lost_for_good_leaves_the_state_to_the_cpu() {
     let stage = stage([col("u8")], vec![len().alias("n"), col("f64").mean().alias("m")], OutputMode::Update);
     let backend = GpuBackend::open(tiny(wish(&adapter, Tier::Wide))).unwrap();
     let faults = std::iter::repeat_n(None, 8).chain(std::iter::repeat_n(Some(Fault::Lose), 200));
-    let backend = backend.with_faults(Faults::new(faults));
+    let backend = backend.with_faults(Faults::new(faults).opened_at_once());
     let (mut life, mut by_cpu) = (Life::new(&backend, &stage), Life::new(&CpuBackend::new(), &stage));
     for (number, batch) in batches(&[120; 12], 30).iter().enumerate() {
         same(&mut life, &mut by_cpu, &cut(batch), &format!("batch {number}"));
     }
     let counts = backend.counts();
     assert!(counts.taken_in >= 1 && counts.taken_in < 6 && counts.latest.is_some(), "{counts:?}");
+}
+
+#[test]
+fn state_goes_on_with_the_cpu_until_another_device_is_there() {
+    let Some(adapter) = adapter() else { return };
+    let batches = batches(&[180, 120, 150, 90, 130, 110, 140], 50);
+    let few = vec![len().alias("n"), col("f64").sum().alias("f"), col("i64").max().alias("m")];
+    let stage = stage([col("u8")], few, OutputMode::Update);
+    for at in 0..10 {
+        let (hold, held) = channel();
+        let faults = Faults::new((0..at).map(|_| None).chain([Some(Fault::Lose)]));
+        let faults = faults.with_openings([OpeningFault::Held(held)]);
+        let wish = Wish { rows_max: Some(100), groups_first: Some(1), ..wish(&adapter, Tier::Wide) };
+        let backend = GpuBackend::open(wish).unwrap().with_faults(faults);
+        let (mut life, mut by_cpu) = (Life::new(&backend, &stage), Life::new(&CpuBackend::new(), &stage));
+        let mut hold = Some(hold);
+        let mut taken_in = 0;
+        for (number, batch) in batches.iter().enumerate() {
+            if number == 5 {
+                taken_in = backend.counts().taken_in;
+                hold = None;
+                backend.settle();
+            }
+            same(&mut life, &mut by_cpu, &cut(batch), &format!("lost at {at}, batch {number}"));
+        }
+        drop(hold);
+        let counts = backend.counts();
+        // While there was no device nothing was taken in there, and soon after it was.
+        assert!(taken_in <= 2 && counts.taken_in > taken_in, "lost at {at}: {taken_in}, {counts:?}");
+    }
 }
 
 #[test]

@@ -7,10 +7,10 @@ use arrow_select::concat::concat_batches;
 use pelton::columnar::{DataType, Field, RecordBatch, Schema, SchemaRef, TimeUnit};
 use pelton::error::Result;
 use pelton::expr::{Aggregate, Expr};
-use pelton::kernels::Backend;
 use pelton::kernels::cpu::CpuBackend;
 use pelton::kernels::gpu::{GpuBackend, Tier, Wish, adapters};
 use pelton::kernels::reference_stage::ReferenceBackend;
+use pelton::kernels::{Backend, PreparedStage};
 use pelton::plan::keep::OutputMode;
 use pelton::plan::logical::{Over, SortBy};
 use pelton::plan::stage::{Registry, SourceId, Stage};
@@ -108,7 +108,15 @@ impl Chain {
 #[expect(clippy::panic_in_result_fn, reason = "what runs to an error is compared; that a stage is refused is none")]
 pub(crate) fn run(backend: &dyn Backend, stage: &Stage, partitions: &[Vec<RecordBatch>]) -> Result<RecordBatch> {
     backend.supports(stage).unwrap_or_else(|reason| panic!("{} refuses: {reason}", backend.name()));
-    let prepared = backend.prepare(stage, &Registry::default())?;
+    run_prepared(backend.prepare(stage, &Registry::default())?.as_ref(), stage, partitions)
+}
+
+/// The same, of a stage that goes on.
+pub(crate) fn run_prepared(
+    prepared: &dyn PreparedStage,
+    stage: &Stage,
+    partitions: &[Vec<RecordBatch>],
+) -> Result<RecordBatch> {
     let mut partials = Vec::new();
     for pieces in partitions {
         let mut task = prepared.begin()?;

@@ -1,12 +1,15 @@
 //! Whatever goes wrong with a device, the answer stays the same, and it is counted.
 
+use std::sync::mpsc::channel;
+
 use pelton::expr::{col, len};
+use pelton::kernels::Backend;
 use pelton::kernels::cpu::CpuBackend;
-use pelton::kernels::gpu::{Fault, Faults, GpuBackend, Tier, Wish};
-use pelton::plan::stage::Stage;
+use pelton::kernels::gpu::{Fault, Faults, GpuBackend, OpeningFault, Tier, Wish};
+use pelton::plan::stage::{Registry, Stage};
 
 use crate::common::{Range, assert_batches_equal, ranged_batch};
-use crate::support::{Chain, adapter, cut, run, schema, wish};
+use crate::support::{Chain, adapter, cut, run, run_prepared, schema, wish};
 
 /// A filter with a projection, and a keyed reduce.
 fn stages() -> [Stage; 2] {
@@ -24,7 +27,7 @@ fn every_fault_leaves_the_answer_as_it_is() {
         for stage in stages() {
             let expected = run(&CpuBackend::new(), &stage, &cut(&batch)).unwrap();
             let wish = Wish { rows_max: Some(500), ..wish(&adapter, Tier::Wide) };
-            let faults = Faults::new([None, Some(fault), None, None, Some(fault)]);
+            let faults = Faults::new([None, Some(fault), None, None, Some(fault)]).opened_at_once();
             let backend = GpuBackend::open(wish).unwrap().with_faults(faults);
             assert_batches_equal(&run(&backend, &stage, &cut(&batch)).unwrap(), &expected);
             let counts = backend.counts();
@@ -40,7 +43,7 @@ fn a_device_that_is_lost_again_and_again_is_left_alone() {
     let batch = ranged_batch(2, 4000, &schema(), 0.1, Range::Tame);
     let [_, stage] = stages();
     let wish = Wish { rows_max: Some(200), ..wish(&adapter, Tier::Portable) };
-    let backend = GpuBackend::open(wish).unwrap().with_faults(Faults::new([Some(Fault::Lose); 40]));
+    let backend = GpuBackend::open(wish).unwrap().with_faults(Faults::new([Some(Fault::Lose); 40]).opened_at_once());
     let expected = run(&CpuBackend::new(), &stage, &cut(&batch)).unwrap();
     assert_batches_equal(&run(&backend, &stage, &cut(&batch)).unwrap(), &expected);
     let counts = backend.counts();
@@ -56,6 +59,109 @@ fn a_strict_backend_says_what_went_wrong() {
     let backend = backend.with_faults(Faults::new([Some(Fault::Confuse)]));
     let error = run(&backend, &stage, &cut(&batch)).unwrap_err().to_string();
     assert!(error.starts_with("a batch did not run on the device: the driver refused: "), "{error}");
+}
+
+#[test]
+fn batches_go_on_on_the_cpu_until_another_device_is_there() {
+    let Some(adapter) = adapter() else { return };
+    let batch = ranged_batch(4, 4000, &schema(), 0.1, Range::Tame);
+    for stage in stages() {
+        let expected = run(&CpuBackend::new(), &stage, &cut(&batch)).unwrap();
+        let (hold, held) = channel();
+        let faults = Faults::new([None, Some(Fault::Lose)]).with_openings([OpeningFault::Held(held)]);
+        let wish = Wish { rows_max: Some(500), ..wish(&adapter, Tier::Wide) };
+        let backend = GpuBackend::open(wish).unwrap().with_faults(faults);
+        let prepared = backend.prepare(&stage, &Registry::default()).unwrap();
+        let hold = hold;
+        for runs in 1..=2 {
+            assert_batches_equal(&run_prepared(prepared.as_ref(), &stage, &cut(&batch)).unwrap(), &expected);
+            let counts = backend.counts();
+            // Three pieces of one partition and six of the other.
+            assert!(counts.batches <= 1 && counts.batches + counts.fallen_back == 9 * runs, "{counts:?}");
+            assert_eq!(counts.latest.as_deref(), Some("the device was lost: another one is being opened"));
+        }
+        let before = backend.counts();
+        drop(hold);
+        backend.settle();
+        assert_batches_equal(&run_prepared(prepared.as_ref(), &stage, &cut(&batch)).unwrap(), &expected);
+        let after = backend.counts();
+        assert_eq!((after.batches, after.fallen_back), (before.batches + 9, before.fallen_back));
+        assert!(prepared.notice().failures.is_empty());
+    }
+}
+
+/// A device that cannot be opened.
+fn fails() -> OpeningFault {
+    OpeningFault::Fails(channel().1)
+}
+
+#[test]
+fn devices_that_cannot_be_opened_are_each_told_once_and_three_are_tried() {
+    let Some(adapter) = adapter() else { return };
+    let batch = ranged_batch(5, 600, &schema(), 0.1, Range::Tame);
+    let [stage, _] = stages();
+    let expected = run(&CpuBackend::new(), &stage, &cut(&batch)).unwrap();
+    let faults = Faults::new([Some(Fault::Lose)]).with_openings([fails(), fails(), fails(), OpeningFault::AtOnce]);
+    let backend = GpuBackend::open(wish(&adapter, Tier::Portable)).unwrap().with_faults(faults);
+    let prepared = backend.prepare(&stage, &Registry::default()).unwrap();
+    let mut failures = Vec::new();
+    for _ in 0..6 {
+        assert_batches_equal(&run_prepared(prepared.as_ref(), &stage, &cut(&batch)).unwrap(), &expected);
+        backend.settle();
+        let notice = prepared.notice();
+        assert_eq!(notice.fallen_back, 2);
+        assert_eq!(notice.warnings().len(), notice.failures.len() + 1);
+        failures.extend(notice.failures);
+    }
+    assert_eq!(failures, ["a lost device could not be opened again: a test has asked for it"; 3]);
+    let counts = backend.counts();
+    assert_eq!((counts.batches, counts.fallen_back), (0, 12));
+    assert_eq!(counts.latest.as_deref(), Some("the device was lost: no other could be opened"));
+}
+
+#[test]
+fn who_is_strict_waits_for_another_device_and_is_told_if_there_is_none() {
+    let Some(adapter) = adapter() else { return };
+    let batch = ranged_batch(6, 600, &schema(), 0.1, Range::Tame);
+    let [stage, _] = stages();
+    let expected = run(&CpuBackend::new(), &stage, &cut(&batch)).unwrap();
+    let (hold, held) = channel();
+    let openings = [OpeningFault::Held(held), fails(), fails()];
+    let faults = Faults::new([Some(Fault::Lose), None, None, Some(Fault::Lose)]).with_openings(openings);
+    let other = GpuBackend::open(wish(&adapter, Tier::Portable)).unwrap().with_faults(faults);
+    let strict = other.beside().strict();
+    // Another one loses the device, and goes on without it.
+    let prepared = other.prepare(&stage, &Registry::default()).unwrap();
+    let hold = hold;
+    assert_batches_equal(&run_prepared(prepared.as_ref(), &stage, &cut(&batch)).unwrap(), &expected);
+    let answer = std::thread::scope(|scope| {
+        let strict = scope.spawn(|| run(&strict, &stage, &cut(&batch)));
+        drop(hold);
+        strict.join().unwrap()
+    });
+    assert_batches_equal(&answer.unwrap(), &expected);
+    assert_eq!((strict.counts().batches, strict.counts().fallen_back), (2, 0));
+    // Lost once more, and none can be opened.
+    assert_batches_equal(&run_prepared(prepared.as_ref(), &stage, &cut(&batch)).unwrap(), &expected);
+    let error = run(&strict, &stage, &cut(&batch)).unwrap_err().to_string();
+    assert!(error.starts_with("a batch did not run on the device: the device was lost: no other could be"), "{error}");
+}
+
+#[test]
+fn a_device_that_is_being_opened_is_waited_for_with_the_stage() {
+    let Some(adapter) = adapter() else { return };
+    let batch = ranged_batch(7, 400, &schema(), 0.1, Range::Tame);
+    let [stage, _] = stages();
+    let (hold, held) = channel();
+    let faults = Faults::new([Some(Fault::Lose)]).with_openings([OpeningFault::Held(held)]);
+    let backend = GpuBackend::open(wish(&adapter, Tier::Portable)).unwrap().with_faults(faults);
+    let prepared = backend.prepare(&stage, &Registry::default()).unwrap();
+    let hold = hold;
+    run_prepared(prepared.as_ref(), &stage, &cut(&batch)).unwrap();
+    // The thread holds the other end: whether it is over shows when something is sent.
+    hold.send(()).unwrap();
+    drop(prepared);
+    assert!(hold.send(()).is_err(), "the thread is still there");
 }
 
 #[test]

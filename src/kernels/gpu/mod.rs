@@ -15,6 +15,7 @@ mod device;
 mod feed;
 mod grid;
 mod groups;
+mod holder;
 mod kept;
 mod kind;
 mod narrow;
@@ -39,17 +40,17 @@ use std::sync::Arc;
 pub use self::adapters::{AdapterInfo, Wish, adapters};
 pub use self::cached::PipelineStore;
 pub use self::calibrate::Rates;
+use self::holder::Holder;
 pub use self::kept::{StatePlace, StateWork};
 use self::plan::StagePlan;
 pub use self::shader::Spread;
 pub use self::stage::GpuStage;
-use self::stage::Holder;
 pub use self::stopwatch::Stopwatch;
 pub use self::task::{GATHERED_BYTES_MAX, GpuTask, gathered_bytes};
 pub use self::tier::Tier;
 pub use self::traffic::Traffic;
 use self::trouble::Record;
-pub use self::trouble::{Counts, Fault, Faults};
+pub use self::trouble::{Counts, Fault, Faults, OpeningFault};
 use super::cpu::stage::CpuStage;
 use super::{Backend, PreparedStage};
 use crate::clock::Clock;
@@ -109,7 +110,7 @@ impl GpuBackend {
     /// # Errors
     /// `Unsupported` if it does not even copy bytes.
     pub fn calibrate(&self, clock: &dyn Clock) -> Result<Rates> {
-        calibrate::measure(&self.holder.device(), clock).map_err(|trouble| {
+        calibrate::measure(&self.holder.latest(), clock).map_err(|trouble| {
             let message = format!("the adapter {} could not be measured: {trouble}", self.holder.adapter);
             Error::new(ErrorKind::Unsupported, message).advice("look for a newer driver, or use device = \"cpu\"")
         })
@@ -131,13 +132,18 @@ impl GpuBackend {
         &self.holder.adapter
     }
 
+    /// Waits for a device that is being opened in the place of one that was lost.
+    pub fn settle(&self) {
+        self.holder.settle();
+    }
+
     /// What the device has done so far.
     pub fn counts(&self) -> Counts {
         self.record.counts()
     }
 
     fn tier(&self) -> Tier {
-        self.holder.device().tier
+        self.holder.latest().tier
     }
 }
 

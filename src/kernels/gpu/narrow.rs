@@ -1,6 +1,7 @@
 //! Whole numbers in as few bits as a batch needs: each goes up as its distance from the least one of the batch.
 //!
-//! The distances have 8, 16, 32 or 64 bits, and the device adds the least value again. Bits and least value are numbers of the
+//! The distances have 1, 2, 4, 8, 16, 32 or 64 bits, so that none lies in two words, and the device adds the least value again.
+//! Bits and least value are numbers of the
 //! header, so that a shader serves batches of any range; finding the least and the greatest value is one more look at values that
 //! the link would have to carry in full.
 
@@ -20,7 +21,7 @@ use crate::error::Result;
 use crate::kernels::cpu::native;
 
 /// Bits that distances may have.
-const BITS: [usize; 4] = [8, 16, 32, 64];
+const BITS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 
 /// Rows that a thread looks at in a row.
 const PART_ROWS: usize = 1 << 16;
@@ -71,7 +72,12 @@ impl Width {
         [self.bits as u32, self.base as u32, (self.base >> 32) as u32]
     }
 
-    /// Writes the distances of some rows; `write` gets them in order, with the byte at which they begin.
+    /// The same distances in a byte each, of which [`Tight`] makes fewer bits.
+    pub(super) fn in_bytes(self) -> Self {
+        Self { bits: 8, ..self }
+    }
+
+    /// Writes the distances of some rows, of 8 bits or more; `write` gets them in order, with the byte at which they begin.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -104,6 +110,67 @@ fn cut<N: Copy, W: Pod>(values: &[N], narrow: impl Fn(N) -> W, mut write: impl F
     for (number, values) in values.chunks(BLOCK).enumerate() {
         block.iter_mut().zip(values).for_each(|(place, &value)| *place = narrow(value));
         write(number * BLOCK * size_of::<W>(), bytemuck::cast_slice(&block[..values.len()]));
+    }
+}
+
+/// Distances of fewer than 8 bits, put together across the pieces of a column.
+pub(super) struct Tight {
+    bits: usize,
+    /// Those that wait, a byte each.
+    block: [u8; BLOCK],
+    filled: usize,
+    /// Bytes that were written.
+    at: usize,
+}
+
+impl Tight {
+    pub(super) fn new(bits: usize) -> Self {
+        Self { bits, block: [0; BLOCK], filled: 0, at: 0 }
+    }
+
+    /// Takes distances of a byte each; `write` gets those that are put together, with the byte at which they begin.
+    pub(super) fn push(&mut self, mut distances: &[u8], write: &mut impl FnMut(usize, &[u8])) {
+        while !distances.is_empty() {
+            let (now, later) = distances.split_at(distances.len().min(BLOCK - self.filled));
+            self.block[self.filled..][..now.len()].copy_from_slice(now);
+            self.filled += now.len();
+            distances = later;
+            if self.filled == BLOCK {
+                self.flush(write);
+            }
+        }
+    }
+
+    /// Writes those that wait; there are no more but whole bytes of them.
+    #[expect(clippy::cast_possible_truncation, reason = "all that counts has come together in the byte that stays")]
+    pub(super) fn flush(&mut self, write: &mut impl FnMut(usize, &[u8])) {
+        debug_assert!(
+            self.block.iter().all(|distance| distance >> self.bits == 0),
+            "a distance lies in another's bits"
+        );
+        self.block[self.filled..].fill(0);
+        let mut tight = [0; BLOCK / 2];
+        match self.bits {
+            // Each factor's bit takes one of the eight to its place in the highest byte.
+            1 => put::<8>(&self.block, &mut tight, |all| {
+                (u64::from_le_bytes(all).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+            }),
+            2 => put::<4>(&self.block, &mut tight, |all| {
+                let pairs = u32::from_le_bytes(all) | u32::from_le_bytes(all) >> 6;
+                (pairs | pairs >> 12) as u8
+            }),
+            _ => put::<2>(&self.block, &mut tight, |[low, high]| low | high << 4),
+        }
+        let bytes = (self.filled * self.bits).div_ceil(8);
+        write(self.at, &tight[..bytes]);
+        (self.at, self.filled) = (self.at + bytes, 0);
+    }
+}
+
+/// Makes one byte of `N` each.
+fn put<const N: usize>(distances: &[u8; BLOCK], tight: &mut [u8], one: impl Fn([u8; N]) -> u8) {
+    for (all, place) in distances.as_chunks::<N>().0.iter().zip(tight) {
+        *place = one(*all);
     }
 }
 
@@ -165,9 +232,21 @@ mod tests {
     #[test]
     fn as_few_bits_as_the_range_needs() {
         let bits = |kind, low: i128, high: i128| Width::of(kind, (low, high)).bits;
-        for (distance, expected) in
-            [(0, 8), (255, 8), (256, 16), (65_535, 16), (65_536, 32), (u32::MAX.into(), 32), (1 << 32, 64)]
-        {
+        for (distance, expected) in [
+            (0, 1),
+            (1, 1),
+            (2, 2),
+            (3, 2),
+            (4, 4),
+            (15, 4),
+            (16, 8),
+            (255, 8),
+            (256, 16),
+            (65_535, 16),
+            (65_536, 32),
+            (u32::MAX.into(), 32),
+            (1 << 32, 64),
+        ] {
             for low in [i64::MIN.into(), -1, 0, i128::from(i64::MAX) - distance] {
                 assert_eq!(bits(Kind::I64, low, low + distance), expected, "{distance} from {low}");
                 assert_eq!(bits(Kind::I128, low, low + distance), expected, "{distance} from {low}");
@@ -177,7 +256,7 @@ mod tests {
         }
         assert_eq!(bits(Kind::I128, i128::MIN, i128::MAX), 128);
         assert_eq!(bits(Kind::I128, 1 << 63, 1 << 63), 128, "a base has 64 bits");
-        assert_eq!(bits(Kind::I64, NONE.0, NONE.1), 8);
+        assert_eq!(bits(Kind::I64, NONE.0, NONE.1), 1);
     }
 
     #[test]
@@ -187,6 +266,28 @@ mod tests {
         assert_eq!(extremes(&[]).unwrap(), NONE);
         let unsigned: ArrayRef = Arc::new(UInt64Array::from(vec![u64::MAX, 3]));
         assert_eq!(extremes(&[unsigned]).unwrap(), (3, u64::MAX.into()));
+    }
+
+    #[test]
+    fn distances_of_few_bits_are_put_together_across_pieces() {
+        for bits in [1, 2, 4] {
+            for len in [0, 1, 7, 8, 511, 512, 513, 1600] {
+                let distances =
+                    (0..len).map(|row| u8::try_from(row * 7919 % 1009 % (1 << bits)).unwrap()).collect::<Vec<_>>();
+                let (mut tight, mut written) = (Tight::new(bits), Vec::new());
+                let mut write = |at: usize, bytes: &[u8]| {
+                    assert_eq!(at, written.len());
+                    written.extend_from_slice(bytes);
+                };
+                distances.chunks(333).for_each(|piece| tight.push(piece, &mut write));
+                tight.flush(&mut write);
+                assert_eq!(written.len(), (len * bits).div_ceil(8));
+                for (row, &distance) in distances.iter().enumerate() {
+                    let found = written[row * bits / 8] >> (row * bits % 8) & ((1 << bits) - 1);
+                    assert_eq!(found, distance, "row {row} of {len} in {bits} bits");
+                }
+            }
+        }
     }
 
     #[test]

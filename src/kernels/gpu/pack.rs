@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use super::columns::{Column, Columns, Source};
 use super::grid::Span;
 use super::kind::Kind;
-use super::narrow::{self, Extremes, Width};
+use super::narrow::{self, Extremes, Tight, Width};
 use super::shader::{COLUMN_WORDS, numbers_at};
 use crate::columnar::DataType;
 use crate::error::{Error, Result};
@@ -228,21 +228,25 @@ impl Gathered {
     pub(super) fn write(&self, packed: &Packed, target: &wgpu::Buffer) -> Result<(), wgpu::MapRangeError> {
         let mut parts = vec![Part { at: 0, bytes: 4 * packed.header.len(), source: Lies::Header(&packed.header) }];
         for (column, &(values, validity)) in self.columns.iter().zip(&packed.places) {
-            let width = column.width.bits / 8;
+            let bytes = (self.rows * column.width.bits).div_ceil(8);
             match column.kind {
                 Kind::Bool => parts.push(Part { at: values, bytes: self.rows.div_ceil(8), source: Lies::Bits(column) }),
-                _ => parts.extend((0..self.rows * width).step_by(PART_BYTES).map(|from| Part {
-                    at: values + from,
-                    bytes: PART_BYTES.min(self.rows * width - from),
-                    source: Lies::Values { column, from },
-                })),
+                _ => {
+                    // Fewer bits than a byte take as long to make.
+                    let most = PART_BYTES * column.width.bits.min(8) / 8;
+                    parts.extend((0..bytes).step_by(most).map(|from| Part {
+                        at: values + from,
+                        bytes: most.min(bytes - from),
+                        source: Lies::Values { column, from },
+                    }));
+                }
             }
             if let Some(at) = validity {
                 parts.push(Part { at, bytes: self.rows.div_ceil(8), source: Lies::Validity(column) });
             }
         }
         let write = |part: Part<'_>| part.write(self.rows, target);
-        match packed.bytes >= 2 * PART_BYTES && rayon::current_num_threads() > 1 {
+        match packed.bytes.max(self.rows) >= 2 * PART_BYTES && rayon::current_num_threads() > 1 {
             true => parts.into_par_iter().try_for_each(write),
             false => parts.into_iter().try_for_each(write),
         }
@@ -258,9 +262,25 @@ impl GatheredColumn {
         let (width, offset) = (self.kind.bits() / 8, values.offset());
         write(0, &values.buffers()[0].as_slice()[(offset + rows.start) * width..(offset + rows.end) * width]);
     }
+
+    /// The same for all pieces at once, where several values share a byte.
+    fn write_tight(&self, rows: Range<usize>, mut write: impl FnMut(usize, &[u8])) {
+        let (mut tight, mut at) = (Tight::new(self.width.bits), 0);
+        for piece in &self.pieces {
+            let data = piece.to_data();
+            let (first, last) = (rows.start.max(at), rows.end.min(at + data.len()));
+            if first < last {
+                let distances = |_, distances: &[u8]| tight.push(distances, &mut write);
+                self.width.in_bytes().write(&data, first - at..last - at, self.kind, distances);
+            }
+            at += data.len();
+        }
+        tight.flush(&mut write);
+    }
 }
 
-/// Bytes that a thread writes in a row: a multiple of what mapped memory is cut by.
+/// Bytes that a thread writes in a row, of several bytes a value or of one: an eighth of it is a multiple of what mapped memory
+/// is cut by.
 const PART_BYTES: usize = 1 << 20;
 
 /// A part of a packed batch: where it begins, and how many bytes it has.
@@ -295,6 +315,13 @@ impl Part<'_> {
             Lies::Validity(column) => {
                 let bits = |piece: &ArrayRef| piece.nulls().map(|nulls| nulls.inner().clone()).ok_or(piece.len());
                 write_bits(column.pieces.iter().map(bits), rows, &mut view);
+            }
+            Lies::Values { column, from } if column.width.bits < 8 => {
+                let in_byte = 8 / column.width.bits;
+                let rows = from * in_byte..rows.min((from + self.bytes) * in_byte);
+                column.write_tight(rows, |place, bytes| {
+                    view.slice(place..place + bytes.len()).copy_from_slice(bytes);
+                });
             }
             Lies::Values { column, from } => {
                 let (width, mut at) = (column.width.bits / 8, 0);

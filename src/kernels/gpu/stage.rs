@@ -2,18 +2,17 @@
 //! stage.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::adapters::{AdapterInfo, Wish, open};
 use super::device::Device;
+use super::holder::Holder;
 use super::kept::{GpuKept, Parts, StatePlace};
 use super::pack::Packer;
 use super::pipelines::Pipelines;
 use super::plan::{StagePlan, Work};
 use super::reduce::{Added, Room};
 use super::rows::Assembler;
-use super::stopwatch::Stopwatch;
 use super::task::GpuTask;
 use super::traffic::Traffic;
 use super::trouble::{Faults, Record, Trouble};
@@ -32,48 +31,6 @@ const ON_THEIR_WAY_MAX: usize = 3;
 
 /// Buffers that are kept for the next batch: those of so many tasks.
 const WORKERS_KEPT_MAX: usize = 16 + ON_THEIR_WAY_MAX;
-
-/// How often a lost device is replaced.
-const REPLACEMENTS_MAX: u32 = 3;
-
-/// The device of a backend: opened once, and again when it was lost.
-#[derive(Debug)]
-pub(super) struct Holder {
-    wish: Wish,
-    pub(super) adapter: AdapterInfo,
-    current: Mutex<Arc<Device>>,
-    replacements: AtomicU32,
-    stopwatch: Option<Stopwatch>,
-}
-
-impl Holder {
-    pub(super) fn open(wish: Wish, stopwatch: Option<Stopwatch>) -> Result<Self> {
-        let (adapter, device) = open(&wish)?;
-        let current = Mutex::new(Arc::new(device));
-        Ok(Self { wish, adapter, current, replacements: AtomicU32::new(0), stopwatch })
-    }
-
-    pub(super) fn stopwatch(&self) -> Option<Stopwatch> {
-        self.stopwatch.clone()
-    }
-
-    pub(super) fn wish(&self) -> &Wish {
-        &self.wish
-    }
-
-    /// The device, or the one that replaces it.
-    pub(super) fn device(&self) -> Arc<Device> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.is_lost() && self.replacements.fetch_add(1, Ordering::Relaxed) < REPLACEMENTS_MAX {
-            // What was compiled before could be why it was lost.
-            let wish = Wish { adapter: Some(self.adapter.name.clone()), pipelines: None, ..self.wish.clone() };
-            if let Ok((_, device)) = open(&wish) {
-                *current = Arc::new(device);
-            }
-        }
-        Arc::clone(&current)
-    }
-}
 
 /// A stage whose shaders are written; they are made ready when they are first needed.
 pub struct GpuStage {
@@ -239,13 +196,15 @@ impl Shared {
                 Error::new(ErrorKind::Unsupported, message).advice("leave out strict to run such batches on the CPU")
             );
         }
+        // A lost device is opened anew at once, not with the next batch.
+        self.is_opening();
         Ok(())
     }
 
     /// A batch is to go to the device; none if so many are on their way that it had better wait for one of its own task's.
     pub(super) fn set_off(self: &Arc<Self>, has_others: bool) -> Option<OnItsWay> {
         // With a stopwatch one batch is to be measured at a time.
-        let most = if self.holder.stopwatch.is_some() { 1 } else { ON_THEIR_WAY_MAX };
+        let most = if self.holder.stopwatch().is_some() { 1 } else { ON_THEIR_WAY_MAX };
         let before = self.on_their_way.fetch_add(1, Ordering::Relaxed);
         let way = OnItsWay(Arc::clone(self));
         (before < most || !has_others).then_some(way)
@@ -270,7 +229,7 @@ impl Shared {
     pub(super) fn worker(&self, device: &Arc<Device>) -> Worker {
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.retain(|worker| Arc::ptr_eq(&worker.device, device));
-        workers.pop().unwrap_or_else(|| Worker::new(Arc::clone(device), self.holder.stopwatch.clone()))
+        workers.pop().unwrap_or_else(|| Worker::new(Arc::clone(device), self.holder.stopwatch()))
     }
 
     pub(super) fn keep_worker(&self, worker: Worker) {
@@ -296,14 +255,26 @@ impl Shared {
         kept.pop().map(|(_, slots)| slots)
     }
 
-    /// The pipelines on the present device.
-    pub(super) fn pipelines(&self) -> Arc<Pipelines> {
-        let device = self.holder.device();
+    /// Whether the device is lost and batches need not wait until another one is there.
+    pub(super) fn is_opening(&self) -> bool {
+        !self.is_strict && self.holder.is_opening(&self.faults)
+    }
+
+    /// The pipelines on the present device. Who is strict waits for one that is being opened.
+    pub(super) fn pipelines(&self) -> Result<Arc<Pipelines>, Trouble> {
+        let device = self.holder.device(&self.faults, self.is_strict)?;
         let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
         match &*pipelines {
-            Some(ready) if Arc::ptr_eq(ready.device(), &device) => Arc::clone(ready),
-            _ => Arc::clone(pipelines.insert(Arc::new(Pipelines::new(device)))),
+            Some(ready) if Arc::ptr_eq(ready.device(), &device) => Ok(Arc::clone(ready)),
+            _ => Ok(Arc::clone(pipelines.insert(Arc::new(Pipelines::new(device))))),
         }
+    }
+}
+
+/// With the last task and the stage, nobody needs what is still being opened for them.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.holder.settle();
     }
 }
 
@@ -353,6 +324,6 @@ impl PreparedStage for GpuStage {
     }
 
     fn notice(&self) -> Notice {
-        self.shared.record.notice()
+        Notice { failures: self.shared.holder.failures(), ..self.shared.record.notice() }
     }
 }

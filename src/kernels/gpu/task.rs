@@ -244,11 +244,8 @@ impl GpuTask {
 
     /// Packs rows and submits them.
     fn submit(&mut self, pieces: &[RecordBatch], bytes: u64) -> Result<Submitted, Failed> {
-        let pipelines = self.shared.pipelines();
+        let pipelines = self.shared.pipelines().map_err(|trouble| Failed { trouble, device: None })?;
         let device = Arc::clone(pipelines.device());
-        if device.is_lost() {
-            return Err(Failed { trouble: Trouble::Lost("and no other could be opened".to_owned()), device: None });
-        }
         let mut worker = self.shared.worker(&device);
         match self.begin(&mut worker, &pipelines, pieces, bytes) {
             Ok((gathered, begun)) => Ok(Submitted { worker, pipelines, gathered, begun }),
@@ -321,7 +318,7 @@ impl GpuTask {
                 if !is_gone {
                     self.shared.keep_worker(worker);
                 }
-                // Those behind it are gone, too: they set off anew, to whatever device there is.
+                // Those behind it are gone, too: they set off anew, and the CPU runs them as long as there is no other device.
                 let behind = if is_gone { std::mem::take(&mut self.flights) } else { VecDeque::new() };
                 let behind = behind.into_iter().map(|flight| (flight.pieces, flight.bytes)).collect::<Vec<_>>();
                 behind.into_iter().try_for_each(|(pieces, bytes)| self.send_off(pieces, bytes))

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::kernels::Notice;
@@ -81,7 +82,7 @@ impl Record {
         let all = self.fallen_back.load(Ordering::Relaxed);
         let fallen_back = all - self.told.swap(all, Ordering::Relaxed).min(all);
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        Notice { fallen_back, reason: latest.clone().filter(|_| fallen_back > 0) }
+        Notice { fallen_back, reason: latest.clone().filter(|_| fallen_back > 0), failures: Vec::new() }
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -123,18 +124,72 @@ pub enum Fault {
     Confuse,
 }
 
-/// A row of faults, one for each batch to come; `None` leaves a batch alone.
+/// What becomes of a device that is opened in the place of one that was lost, on purpose.
+#[derive(Debug)]
+pub enum OpeningFault {
+    /// It is there before the next batch.
+    AtOnce,
+    /// It is only opened when the other end sends something, or is dropped.
+    Held(Receiver<()>),
+    /// It is held back in the same way, and cannot be opened then.
+    Fails(Receiver<()>),
+}
+
+impl OpeningFault {
+    /// Whether batches wait for it.
+    pub(super) fn is_awaited(&self) -> bool {
+        matches!(self, Self::AtOnce)
+    }
+
+    /// Lets the device be opened when it is time, or not.
+    pub(super) fn strike(self) -> Result<(), String> {
+        match self {
+            Self::AtOnce => Ok(()),
+            Self::Held(end) => {
+                // That the other end is dropped says the same.
+                let _ = end.recv();
+                Ok(())
+            }
+            Self::Fails(end) => {
+                let _ = end.recv();
+                Err("a test has asked for it".to_owned())
+            }
+        }
+    }
+}
+
+/// A row of faults, one for each batch to come; `None` leaves a batch alone. Another row is for devices that are opened anew.
 #[derive(Debug, Clone, Default)]
-pub struct Faults(Arc<Mutex<VecDeque<Option<Fault>>>>);
+pub struct Faults {
+    batches: Arc<Mutex<VecDeque<Option<Fault>>>>,
+    openings: Arc<Mutex<VecDeque<OpeningFault>>>,
+}
 
 impl Faults {
     /// These faults, one after another.
     pub fn new(faults: impl IntoIterator<Item = Option<Fault>>) -> Self {
-        Self(Arc::new(Mutex::new(faults.into_iter().collect())))
+        Self { batches: Arc::new(Mutex::new(faults.into_iter().collect())), openings: Arc::default() }
+    }
+
+    /// With these, one after another, for devices that are opened in the place of lost ones.
+    #[must_use]
+    pub fn with_openings(self, openings: impl IntoIterator<Item = OpeningFault>) -> Self {
+        Self { openings: Arc::new(Mutex::new(openings.into_iter().collect())), ..self }
+    }
+
+    /// With devices that are there before the next batch, whenever one was lost.
+    #[must_use]
+    pub fn opened_at_once(self) -> Self {
+        self.with_openings((0..16).map(|_| OpeningFault::AtOnce))
     }
 
     /// The fault of the next batch.
     pub(super) fn next(&self) -> Option<Fault> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front().flatten()
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner).pop_front().flatten()
+    }
+
+    /// That of the next device.
+    pub(super) fn next_opening(&self) -> Option<OpeningFault> {
+        self.openings.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 }

@@ -25,6 +25,7 @@ use crate::kernels::cpu::reduce::{Groups, KeyedReduce};
 use crate::kernels::cpu::stage::CpuStage;
 use crate::kernels::gpu::device::Device;
 use crate::kernels::gpu::grid::Span;
+use crate::kernels::gpu::pipelines::Pipelines;
 use crate::kernels::gpu::plan::Work;
 use crate::kernels::gpu::reduce::GROUPS_FIRST;
 use crate::kernels::gpu::stage::Shared;
@@ -70,6 +71,14 @@ pub(super) struct Wanted {
     pub(super) is_copied: bool,
     /// Whether the best of all groups are wanted, or of those that the batch touches.
     pub(super) is_of_all: bool,
+}
+
+/// What a batch is taken in with.
+#[derive(Clone, Copy)]
+struct On<'a> {
+    shared: &'a Shared,
+    plan: &'a KeptPlan,
+    pipelines: &'a Pipelines,
 }
 
 /// A part of a batch, ready to be taken in: groups on the device, or those that the CPU holds.
@@ -156,11 +165,12 @@ impl Here {
         parts: &mut Parts,
         wanted: Wanted,
     ) -> Result<Result<(), Trouble>> {
-        let pipelines = shared.pipelines();
-        let device = pipelines.device();
-        if device.is_lost() {
-            return Ok(Err(Trouble::Lost("and no other could be opened".to_owned())));
-        }
+        // One device from here to the end, even if it is lost and replaced meanwhile.
+        let pipelines = match shared.pipelines() {
+            Ok(pipelines) => pipelines,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        let (device, on) = (pipelines.device(), On { shared, plan, pipelines: &pipelines });
         if self.device.as_ref().is_some_and(|kept| !Arc::ptr_eq(kept.device(), device)) {
             self.device = None;
             if !self.stale.is_empty() {
@@ -173,7 +183,7 @@ impl Here {
         let Sources { sources, keys, spans } = self.sources(&parts.parts)?;
         if let Some(wider) = self.layout.widened(&spans) {
             // What is kept is sent anew, so it has to be known first.
-            if let Err(trouble) = self.catch_up(shared, plan) {
+            if let Err(trouble) = self.catch_up_on(on) {
                 return Ok(Err(trouble));
             }
             self.copy = self.layout.moved(&self.copy, &wider);
@@ -186,13 +196,13 @@ impl Here {
         let after = self.numbers();
         let group_bytes = 4 * self.layout.words();
         let is_copied = wanted.is_copied || !self.held.has_room(shared, parts, group_bytes);
-        let run = self.run(shared, plan, &sources, &ids, after, Wanted { is_copied, ..wanted });
+        let run = self.run(on, &sources, &ids, after, Wanted { is_copied, ..wanted });
         drop(sources);
         if let Err(trouble) = run {
             return Ok(Err(self.give_up(trouble)));
         }
         let must_look = !is_copied && self.picked.is_none();
-        if must_look && let Err(trouble) = self.catch_up(shared, plan) {
+        if must_look && let Err(trouble) = self.catch_up_on(on) {
             return Ok(Err(trouble));
         }
         let parts = Parts { parts: std::mem::take(&mut parts.parts), moment };
@@ -244,13 +254,21 @@ impl Here {
         if self.stale.is_empty() {
             return Ok(());
         }
-        let pipelines = shared.pipelines();
+        let pipelines = shared.pipelines()?;
+        self.catch_up_on(On { shared, plan, pipelines: &pipelines })
+    }
+
+    fn catch_up_on(&mut self, on: On<'_>) -> Result<(), Trouble> {
+        if self.stale.is_empty() {
+            return Ok(());
+        }
+        let On { shared, plan, pipelines } = on;
         let device = self.device.as_mut().filter(|device| Arc::ptr_eq(device.device(), pipelines.device()));
         let Some(device) = device else { return Err(Trouble::Lost("with what it had taken in".to_owned())) };
         let fault = shared.faults.next();
         device.worker.fault = fault;
         let batch = Batch { deltas: &[], groups: (self.groups, self.groups), back: &self.stale, best: None };
-        let run = confuse(fault, pipelines.device()).and_then(|()| device.run(plan, &pipelines, &batch));
+        let run = confuse(fault, pipelines.device()).and_then(|()| device.run(plan, pipelines, &batch));
         match run {
             Ok(back) => {
                 self.copied(shared, &back.words, self.groups);
@@ -322,17 +340,16 @@ impl Here {
     /// Runs the submission. Only if all of it went well anything is noted.
     fn run(
         &mut self,
-        shared: &Shared,
-        plan: &KeptPlan,
+        on: On<'_>,
         sources: &[Source<'_>],
         ids: &[Vec<u32>],
         after: usize,
         wanted: Wanted,
     ) -> Result<(), Trouble> {
-        let pipelines = shared.pipelines();
+        let On { shared, plan, pipelines } = on;
         let fault = shared.faults.next();
         confuse(fault, pipelines.device())?;
-        let deltas = self.deltas(shared, sources, ids, fault)?;
+        let deltas = self.deltas(on, sources, ids, fault)?;
         self.is_stale.resize(after, false);
         let fresh = self.touched.iter().copied().filter(|&id| !self.is_stale[id as usize]).collect::<Vec<_>>();
         let stale = [self.stale.as_slice(), &fresh].concat();
@@ -344,7 +361,7 @@ impl Here {
         });
         let Some(kept) = &mut self.device else { return Err(Trouble::Rejected("nothing was loaded".to_owned())) };
         let batch = Batch { deltas: &deltas, groups: (self.groups, after), back, best };
-        let Back { words, picked } = kept.run(plan, &pipelines, &batch)?;
+        let Back { words, picked } = kept.run(plan, pipelines, &batch)?;
         for id in fresh {
             self.is_stale[id as usize] = true;
         }
@@ -359,15 +376,15 @@ impl Here {
     /// What is taken in, on a device that has what is kept.
     fn deltas(
         &mut self,
-        shared: &Shared,
+        on: On<'_>,
         sources: &[Source<'_>],
         ids: &[Vec<u32>],
         fault: Option<Fault>,
     ) -> Result<Vec<Delta>, Trouble> {
+        let On { shared, pipelines, .. } = on;
         let Work::Groups(groups) = &shared.plan.work else {
             return Err(Trouble::Rejected("rows were to be kept".to_owned()));
         };
-        let pipelines = shared.pipelines();
         let (device, words) = (pipelines.device(), self.layout.words());
         let kept = match &mut self.device {
             Some(kept) if kept.words() == words => kept,

@@ -151,7 +151,8 @@ impl Lead {
     fn tries_device(&mut self, stage: &KeptStage) -> bool {
         match &mut self.pause {
             None => false,
-            Some((0, _)) => true,
+            // The CPU goes on while another device is being opened; that is no failure of its.
+            Some((0, _)) => !stage.shared.is_opening(),
             Some((left, _)) => {
                 *left -= 1;
                 // Tasks of the next batch leave their groups on the device, if it is tried.
