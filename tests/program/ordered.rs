@@ -259,15 +259,16 @@ fn sums_that_are_handed_over_are_those_by_hand() {
 #[test]
 fn floats_beside_whole_numbers_that_grow_are_added_once_and_in_order() {
     let count = ROWS_PER_ORDERED_CUT + 54_321;
+    let number = |row: usize| i64::try_from(row).unwrap();
     let whole = |row: usize| match row % 30_011 {
-        7 => i64::MAX / 1_000_000 - row as i64,
+        7 => i64::MAX / 1_000_000 - number(row),
         8 => i64::MIN / 1_000_000,
-        _ => row as i64 % 1_000 - 500,
+        _ => number(row) % 1_000 - 500,
     };
     let float = |row: usize| (row as f64 * 0.1 - 1e4) * 10_f64.powi(i32::try_from(row % 23).unwrap() - 11);
     let column = |of: &dyn Fn(usize) -> i64| -> ArrayRef { Arc::new((0..count).map(of).collect::<Int64Array>()) };
     let floats: ArrayRef = Arc::new((0..count).map(float).map(Some).collect::<Float64Array>());
-    let key = |row: usize| (row as i64).wrapping_mul(40_503) % 97;
+    let key = |row: usize| number(row) * 40_503 % 97;
     let batch = RecordBatch::try_from_iter([("k", column(&key)), ("x", floats), ("n", column(&whole))]).unwrap();
     let by_hand = by_hand(&batch);
     let chain = Chain::new().key_by([col("k")]).aggregate([
