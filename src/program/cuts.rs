@@ -77,7 +77,8 @@ impl Line<'_> {
     /// Works on one cut after another until there is none left.
     fn run(&self) {
         while let Some((cut, task)) = self.begin() {
-            let made = self.make(cut, task);
+            // A panic would leave others waiting for this cut.
+            let made = guarded(|| self.make(cut, task));
             let mut state = self.state();
             match made {
                 Ok((None, task)) => state.stage.open = task,
@@ -115,7 +116,7 @@ impl Line<'_> {
         if self.stays_open && cut + 1 == self.cuts.len() {
             return Ok((None, Some(task)));
         }
-        Ok((Some(guarded(|| task.finish())?), None))
+        Ok((Some(task.finish()?), None))
     }
 }
 
