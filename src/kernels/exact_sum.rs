@@ -409,7 +409,8 @@ impl Fixed<2> {
 pub fn quotient_of_two(total: &Fixed<2>, exponent: i32, count: u64) -> f64 {
     let (negative, [low, high]) = total.magnitude();
     let value = u128::from(high) << 64 | u128::from(low);
-    let sure = (-900..800).contains(&exponent);
+    // What is lifted by up to 127 places still has a power of two that is no subnormal.
+    let sure = (-850..800).contains(&exponent);
     if !sure || count > u64::from(u32::MAX) {
         return quotient(negative, &[low, high], exponent, &[count]);
     }
@@ -442,11 +443,12 @@ fn divide_short(value: u128, divisor: u64) -> u128 {
 /// The nearest `f64` to `total / 10^scale / count`.
 pub fn whole_mean<const N: usize>(total: &Fixed<N>, count: u64, scale: i8) -> f64 {
     const EXACT: i128 = 1 << 53;
-    if let Some(whole) = total.to_i128().filter(|whole| scale == 0 && (-EXACT..=EXACT).contains(whole))
-        && count <= EXACT as u64
+    let divisor = u32::try_from(scale).ok().and_then(|scale| 10_u64.checked_pow(scale)?.checked_mul(count));
+    if let Some(divisor) = divisor.filter(|&divisor| divisor <= EXACT as u64)
+        && let Some(whole) = total.to_i128().filter(|whole| (-EXACT..=EXACT).contains(whole))
     {
         // Both are floats already: the division rounds once.
-        return whole as f64 / count as f64;
+        return whole as f64 / divisor as f64;
     }
     let (negative, limbs) = total.magnitude();
     let mut digits = limbs.to_vec();

@@ -6,7 +6,7 @@ use arrow_array::types::Float64Type;
 use pelton::columnar::DataType;
 use pelton::expr::AggregateFunction;
 use pelton::kernels::cpu::reduce::KeyedReduce;
-use pelton::kernels::exact_sum::{Fixed, quotient, quotient_of_two};
+use pelton::kernels::exact_sum::{Fixed, quotient, quotient_of_two, whole_mean};
 use pelton::kernels::reduce::ReduceInput;
 
 use crate::data::{Random, aggregate, array, fast};
@@ -207,5 +207,40 @@ fn quick_quotients_of_two_limbs_equal_the_long_division() {
         let limbs = [magnitude as u64, (magnitude >> 64) as u64];
         let long = quotient(is_negative, &limbs, exponent, &[count]);
         assert_eq!(quick.to_bits(), long.to_bits(), "{magnitude} × 2^{exponent} / {count}: {quick:e}, {long:e}");
+    }
+}
+
+/// Nearly nothing is left of values near 1e-271 that cancel: a power of two was taken for one of a normal number.
+#[test]
+fn quick_quotients_of_little_on_a_low_grid_are_right() {
+    for exponent in (-930..-820).chain(780..820) {
+        for (magnitude, count) in [1_u64, 2, 3, 7, 15, 16, 1 << 60].into_iter().zip([1, 3, 2, 5, 7, 11, 3].repeat(7)) {
+            let mut total = Fixed::<2>::default();
+            total.add(false, magnitude.into(), 0);
+            let (quick, long) =
+                (quotient_of_two(&total, exponent, count), quotient(false, &[magnitude], exponent, &[count]));
+            assert_eq!(quick.to_bits(), long.to_bits(), "{magnitude} × 2^{exponent} / {count}: {quick:e}, {long:e}");
+        }
+    }
+}
+
+#[test]
+fn means_of_decimals_are_rounded_once() {
+    let mut random = Random(12);
+    for _ in 0..20_000 {
+        let magnitude = (u128::from(random.next()) << 40 | u128::from(random.next())) >> random.below(104);
+        let (count, scale) = (1 + (random.next() >> random.below(64)), random.below(24) as i8 - 2);
+        let mut total = Fixed::<3>::default();
+        total.add(true, magnitude, 0);
+        let (mut limbs, mut divisors) = (vec![magnitude as u64, (magnitude >> 64) as u64, 0], vec![count]);
+        match scale {
+            0.. => divisors.extend(std::iter::repeat_n(10, scale as usize)),
+            _ => {
+                let large = magnitude * 10_u128.pow((-scale) as u32);
+                limbs = vec![large as u64, (large >> 64) as u64];
+            }
+        }
+        let long = quotient(true, &limbs, 0, &divisors);
+        assert_eq!(whole_mean(&total, count, scale).to_bits(), long.to_bits(), "{magnitude} / {count} / 10^{scale}");
     }
 }
