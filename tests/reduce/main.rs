@@ -11,6 +11,7 @@
 mod data;
 mod exact_sum;
 mod gathered;
+mod late_nulls;
 mod polars_oracle;
 mod stored;
 mod tickets;

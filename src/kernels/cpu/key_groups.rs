@@ -305,12 +305,16 @@ impl KeyGroups {
 
     /// Takes all groups into others, under these keys, which are those of [`KeyGroups::keys`] but for the pane.
     pub(super) fn merge_into(&self, all: &mut Groups, keys: &[ArrayRef]) -> Result<()> {
+        let Some(order) = self.order() else {
+            let groups = self.one()?;
+            let from: Vec<u32> = (0..).take(groups.len()).collect();
+            return all.take_groups(&groups, &from, keys).map(drop);
+        };
+        // All groups get ids before it is known whether a part tells groups without values.
+        all.tell_values();
         let ids = all.ids_of_all(keys, self.len())?;
         let mut to = vec![0; ids.len()];
-        match self.order() {
-            Some(order) => order.values().iter().zip(ids).for_each(|(&place, id)| to[place as usize] = id),
-            None => to = ids,
-        }
+        order.values().iter().zip(ids).for_each(|(&place, id)| to[place as usize] = id);
         let mut rest = &to[..];
         for part in &self.parts {
             let (to, later) = rest.split_at(part.len());

@@ -58,6 +58,7 @@ impl Groups {
         if self.laned.lanes.groups() == 0 {
             return Ok(()); // no row came
         }
+        before.tell_values_like(self);
         self.find_new_groups(before)?;
         let Handed { from, to, .. } = &*self.handed;
         let mapping = Mapping { from, to, later_groups: self.slots(), groups: before.slots() };

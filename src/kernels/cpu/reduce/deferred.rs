@@ -10,11 +10,13 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array, make_array};
+use arrow_buffer::ArrowNativeType;
 use arrow_select::concat::concat;
 use arrow_select::take::take;
 
 use crate::error::Result;
 use crate::kernels::cpu::hash::hash_rows;
+use crate::kernels::cpu::native::{self, with_native};
 use crate::limits::ROWS_PER_READ_MAX;
 
 /// Below this many groups a table is fast enough.
@@ -126,48 +128,90 @@ pub(super) fn share_of(hash: u64, shares: usize) -> usize {
 /// Deals the rows of a block out; `first` is the number of its first row.
 pub(super) fn deal(block: &[Piece], first: usize, shares: usize) -> Result<Dealt> {
     let mut ends = vec![0; shares + 1];
-    let mut share_of_row = Vec::with_capacity(block.iter().map(|piece| piece.rows).sum());
+    let mut places = Vec::with_capacity(block.iter().map(|piece| piece.rows).sum());
     for piece in block {
         for &hash in hash_rows(&piece.keys, piece.rows)?.values() {
             let share = share_of(hash, shares);
             ends[share + 1] += 1;
-            share_of_row.push(share as u32);
+            places.push(share as u32);
         }
     }
     for share in 0..shares {
         ends[share + 1] += ends[share];
     }
-    let mut next = ends.clone();
-    let mut order = vec![0_u32; share_of_row.len()];
-    for (row, &share) in share_of_row.iter().enumerate() {
-        let slot = &mut next[share as usize];
-        order[*slot] = row as u32;
+    let mut next: Vec<u32> = ends.iter().map(|&end| end as u32).collect();
+    let mut numbers = vec![0_u32; places.len()];
+    for (number, place) in (first as u32..).zip(&mut places) {
+        let slot = &mut next[*place as usize];
+        *place = *slot;
         *slot += 1;
+        numbers[*place as usize] = number;
     }
-    let numbers = order.iter().map(|&row| first as u32 + row).collect();
-    Ok(Dealt { columns: gather(block, &UInt32Array::from(order))?, numbers, ends })
+    let spread = Spread { places: &places, numbers: &numbers, first: first as u32 };
+    Ok(Dealt { columns: spread.columns(block)?, numbers, ends })
 }
 
-/// The columns of a block, with their rows in another order.
-fn gather(block: &[Piece], order: &UInt32Array) -> Result<Piece> {
-    let ordered = |parts: Vec<&dyn Array>| gather_column(&parts, order);
-    let keys =
-        (0..block[0].keys.len()).map(|key| ordered(block.iter().map(|piece| piece.keys[key].as_ref()).collect()));
-    let inputs = (0..block[0].inputs.len()).map(|input| {
-        let parts: Vec<&dyn Array> = block.iter().filter_map(|piece| piece.inputs[input].as_deref()).collect();
-        if parts.is_empty() { Ok(None) } else { ordered(parts).map(Some) }
-    });
-    let filters = (0..block[0].filters.len()).map(|filter| {
-        let parts = block.iter().filter_map(|piece| piece.filters[filter].as_ref().map(|part| part as &dyn Array));
-        let parts: Vec<&dyn Array> = parts.collect();
-        if parts.is_empty() { Ok(None) } else { ordered(parts).map(|filter| Some(filter.as_boolean().clone())) }
-    });
-    Ok(Piece {
-        keys: keys.collect::<Result<_>>()?,
-        inputs: inputs.collect::<Result<_>>()?,
-        filters: filters.collect::<Result<_>>()?,
-        rows: order.len(),
-    })
+/// Where rows go.
+struct Spread<'a> {
+    /// For each row its place.
+    places: &'a [u32],
+    /// For each place the number of its row, counted from `first`.
+    numbers: &'a [u32],
+    first: u32,
+}
+
+impl Spread<'_> {
+    /// The columns of a block, with their rows at their places.
+    fn columns(&self, block: &[Piece]) -> Result<Piece> {
+        let keys =
+            (0..block[0].keys.len()).map(|key| self.column(block.iter().map(|piece| &piece.keys[key]).collect()));
+        let inputs = (0..block[0].inputs.len()).map(|input| {
+            let parts: Vec<&ArrayRef> = block.iter().filter_map(|piece| piece.inputs[input].as_ref()).collect();
+            if parts.is_empty() { Ok(None) } else { self.column(parts).map(Some) }
+        });
+        let filters = (0..block[0].filters.len()).map(|filter| {
+            let parts = block.iter().filter_map(|piece| piece.filters[filter].as_ref().map(|part| part as &dyn Array));
+            let parts: Vec<&dyn Array> = parts.collect();
+            if parts.is_empty() {
+                Ok(None)
+            } else {
+                self.gathered(&parts).map(|filter| Some(filter.as_boolean().clone()))
+            }
+        });
+        Ok(Piece {
+            keys: keys.collect::<Result<_>>()?,
+            inputs: inputs.collect::<Result<_>>()?,
+            filters: filters.collect::<Result<_>>()?,
+            rows: self.places.len(),
+        })
+    }
+
+    /// Numbers go from where they lie to their places: there are as many of these at a time as shares, so that they stay in
+    /// the cache, while rows of a share lie far apart.
+    fn column(&self, parts: Vec<&ArrayRef>) -> Result<ArrayRef> {
+        if parts.iter().all(|part| part.null_count() == 0) {
+            with_native!(parts[0].data_type(), Native => return self.spread::<Native>(&parts), _ => {});
+        }
+        self.gathered(&parts.iter().map(|part| part.as_ref()).collect::<Vec<_>>())
+    }
+
+    fn spread<N: ArrowNativeType>(&self, parts: &[&ArrayRef]) -> Result<ArrayRef> {
+        let mut spread = vec![N::default(); self.places.len()];
+        let mut places = self.places;
+        for part in parts {
+            let (here, later) = places.split_at(part.len());
+            for (&value, &place) in native::values::<N>(part)?.iter().zip(here) {
+                spread[place as usize] = value;
+            }
+            places = later;
+        }
+        native::column(parts[0].data_type(), spread, None)
+    }
+
+    fn gathered(&self, parts: &[&dyn Array]) -> Result<ArrayRef> {
+        let order: UInt32Array = self.numbers.iter().map(|number| number - self.first).collect::<Vec<_>>().into();
+        gather_column(parts, &order)
+    }
 }
 
 /// The values of all parts, one part after another, in this order. One copy in order and one by numbers of 32 bits are

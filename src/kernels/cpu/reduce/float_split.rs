@@ -44,7 +44,7 @@ pub(super) struct Grid {
     low: i32,
 }
 
-fn power(exponent: i32) -> f64 {
+pub(super) fn power(exponent: i32) -> f64 {
     f64::from_bits(((exponent + 1023) as u64) << 52)
 }
 

@@ -22,6 +22,7 @@ use hashbrown::HashMap;
 #[cfg(feature = "gpu")]
 use super::absorb::{Totals, foreign_totals};
 use super::few::{Made, Masks, Sums};
+use super::float_mean::{means, sums};
 use super::float_split::{BITS, Grid};
 use super::lane_sum::{Bound, Fed, LaneSum, Source, Total, Wide, mixed, same};
 use super::lanes::{Lanes, ROWS};
@@ -327,6 +328,18 @@ impl<N: FloatNative> LaneSum for FloatLaneSum<N> {
         let Totals::Float(totals) = totals else { return Err(foreign_totals()) };
         groups.iter().zip(totals).for_each(|(&group, total)| self.outside.entry(group).or_default().merge(total));
         Ok(())
+    }
+
+    fn floats(&self, lanes: &Lanes, first: usize, groups: usize, counts: Option<&[i64]>) -> Option<Vec<f64>> {
+        let are_in_lanes = self.wide.is_empty() && self.outside.is_empty();
+        let low = self.grid.filter(|_| are_in_lanes)?.low();
+        let totals = lanes.sums(first).zip(lanes.sums(first + 1)).take(groups);
+        match counts {
+            None => sums(totals, low, |group| self.total(lanes, first, group).quotient(1)),
+            Some(counts) => means(totals, low, counts, |group| {
+                self.total(lanes, first, group).quotient(counts[group].cast_unsigned())
+            }),
+        }
     }
 
     fn total(&self, lanes: &Lanes, first: usize, group: usize) -> Total {

@@ -4,7 +4,8 @@
 //! Aggregates that look at the same values under the same filter share a [`Feed`], and its lanes: a mean is a sum and
 //! a count, and each of them is kept once. How many values a group has is the number of its rows, one lane for
 //! everybody, less the rows that do not count, a lane of its own that is made when the first of these comes: columns that
-//! may be null mostly are not, and the lanes of a group are half as many then.
+//! may be null mostly are not, and the lanes of a group are half as many then. Where nobody asks how many rows there are, only whether
+//! there was a value, the lane of rows may wait for that, too: until then each group has had a value.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -45,8 +46,12 @@ const DETOURS: u32 = 16;
 pub(super) struct Laned {
     pub(super) lanes: Lanes,
     pub(super) feeds: Vec<Feed>,
-    /// The lane that counts all rows, if somebody asks for it.
+    /// The lane that counts rows, if there is one yet.
     pub(super) rows: Option<usize>,
+    /// Whether somebody asks for it, at least when a row does not count.
+    pub(super) needs_rows: bool,
+    /// Whether it is only asked whether there was a value: then one row stands for those that came before the lane.
+    pub(super) may_wait: bool,
     /// For each aggregate of the reduce what it is made of, if it is in lanes.
     pub(super) parts: Vec<Option<Part>>,
     /// The feeds that have a sum, in the order of its lanes.
@@ -84,7 +89,8 @@ impl Laned {
                 matches!(part.what, What::Count | What::Mean | What::OrderedSum | What::OrderedMean)
             })
         };
-        let needs_rows = !has_keys || can_miss.contains(&true) || parts.iter().any(counts);
+        let is_counted = !has_keys || parts.iter().any(counts);
+        let needs_rows = (is_counted || can_miss.contains(&true)) && !feeds.is_empty();
         let (mut leasts, mut floats, mut adds) = (0, 0, 0);
         let next = |lanes: &mut usize, more: usize| {
             *lanes += more;
@@ -108,9 +114,11 @@ impl Laned {
                 *lane = next(&mut adds, count);
             }
         }
-        let rows = (needs_rows && !feeds.is_empty()).then(|| next(&mut adds, 1));
+        let may_wait = !is_counted && Lanes::new(leasts, floats, adds).grows_by_one();
+        let rows = (needs_rows && !may_wait).then(|| next(&mut adds, 1));
         feeds.iter_mut().zip(can_miss).for_each(|(feed, can_miss)| feed.can_miss = can_miss);
-        Self { lanes: Lanes::new(leasts, floats, adds), feeds, rows, parts, of_sums, detours: 0 }
+        let lanes = Lanes::new(leasts, floats, adds);
+        Self { lanes, feeds, rows, needs_rows, may_wait, parts, of_sums, detours: 0 }
     }
 
     /// Whether an aggregate is kept here.
@@ -124,25 +132,39 @@ impl Laned {
         self.feeds.iter_mut().for_each(Feed::clear);
     }
 
-    /// Makes the lanes of rows that do not count.
-    pub(super) fn make_missed(&mut self) {
+    /// Whether there are lanes of rows that do not count.
+    pub(super) fn has_missed(&self) -> bool {
+        self.feeds.iter().any(|feed| feed.missed.is_some())
+    }
+
+    /// Makes the lanes of rows that do not count. If that of rows has waited for them, the groups `known` are those that had rows.
+    pub(super) fn make_missed(&mut self, known: impl Iterator<Item = u32>) {
+        if self.may_wait && self.rows.is_none() {
+            let lane = self.lanes.adds();
+            self.lanes.widen(1);
+            self.rows = Some(lane);
+            known.for_each(|group| self.lanes.add(group as usize, lane, 1));
+        }
         let had = self.lanes.adds();
         let missing = self.feeds.iter_mut().filter(|feed| feed.can_miss && feed.missed.is_none());
         let made = missing.zip(had..).map(|(feed, lane)| feed.missed = Some(lane)).count();
         self.lanes.widen(made);
     }
 
-    /// Takes a batch in, by the ids of its rows; `selection` tells which rows count for an aggregate.
+    /// Takes a batch in, by the ids of its rows; `selection` tells which rows count for an aggregate, `known` the groups that had rows
+    /// before.
     pub(super) fn take_in(
         &mut self,
         ids: Ids<'_>,
         (len, groups): (usize, usize),
         inputs: &[Option<ArrayRef>],
         selection: impl Fn(usize) -> Option<BooleanBuffer>,
+        known: impl Fn() -> Vec<u32>,
     ) -> Result<()> {
         if self.feeds.is_empty() {
             return Ok(());
         }
+        let held = self.lanes.groups();
         self.lanes.grow(groups);
         for place in 0..self.feeds.len() {
             let selection = selection(self.feeds[place].place);
@@ -150,7 +172,7 @@ impl Laned {
                 if !self.feeds[place].can_miss {
                     return Err(Error::internal("a column that is never null has nulls"));
                 }
-                self.make_missed();
+                self.make_missed(known().into_iter().filter(|&group| (group as usize) < held));
             }
             let feed = &mut self.feeds[place];
             feed.start(inputs[feed.place].as_ref(), selection)?;
@@ -217,6 +239,7 @@ impl Laned {
 
     /// Takes some groups of later lanes of the same aggregates in.
     pub(super) fn merge(&mut self, later: &Self, mapping: &Mapping<'_>) -> Result<()> {
+        let held = self.lanes.groups();
         self.lanes.grow(mapping.groups);
         for (feed, later) in self.feeds.iter_mut().zip(&later.feeds) {
             if let (Some((sum, first)), Some((later, _))) = (&mut feed.sum, &later.sum) {
@@ -226,9 +249,18 @@ impl Laned {
         // Only one of the two may have had rows that do not count.
         let mut lanes = Cow::Borrowed(&later.lanes);
         match self.lanes.adds().cmp(&later.lanes.adds()) {
-            Ordering::Less => self.make_missed(),
+            Ordering::Less if self.may_wait && held > 0 => {
+                return Err(Error::internal("it was asked too late which groups have values"));
+            }
+            Ordering::Less => self.make_missed(std::iter::empty()),
             Ordering::Equal => {}
-            Ordering::Greater => lanes.to_mut().widen(self.lanes.adds() - later.lanes.adds()),
+            Ordering::Greater => {
+                let lanes = lanes.to_mut();
+                lanes.widen(self.lanes.adds() - later.lanes.adds());
+                if let (Some(lane), None) = (self.rows, later.rows) {
+                    mapping.pairs().for_each(|(from, _)| lanes.add(from, lane, 1));
+                }
+            }
         }
         self.lanes.merge(&lanes, mapping);
         Ok(())
@@ -237,10 +269,11 @@ impl Laned {
     #[cfg(feature = "gpu")]
     /// Takes in what was reduced elsewhere: row `n` of it belongs to the group `to[n]`.
     pub(super) fn absorb(&mut self, to: &[u32], groups: usize, reduced: &Reduced) -> Result<()> {
+        let held = self.lanes.groups();
         self.lanes.grow(groups);
         let mut seen = self.parts.iter().zip(&reduced.parts).filter(|(part, _)| part.is_some());
         if seen.any(|(_, made)| made.seen != reduced.rows) {
-            self.make_missed();
+            self.make_missed((0..).take(held));
         }
         if let Some(lane) = self.rows {
             to.iter().zip(&reduced.rows).for_each(|(&group, &rows)| self.lanes.add(group as usize, lane, rows));
@@ -288,13 +321,24 @@ impl Laned {
                 native::column(&aggregate.data_type, self.lanes.sums(*first).take(groups).collect::<Vec<_>>(), nulls)
             }
             (What::Sum, Some((sum, first)), ..) => {
+                if let Some(sums) = sum.floats(&self.lanes, *first, groups, None) {
+                    return Ok(native::column(
+                        &DataType::Float64,
+                        sums,
+                        counts.and_then(|counts| of_no_value(&counts)),
+                    )?);
+                }
                 let total = |group| sum.total(&self.lanes, *first, group);
                 return sums(groups, total, counts.as_deref(), &aggregate.data_type);
             }
             (What::Mean, Some((sum, first)), ..) => {
+                let counts = counts.unwrap_or_default();
+                if let Some(means) = sum.floats(&self.lanes, *first, groups, Some(&counts)) {
+                    return Ok(native::column(&DataType::Float64, means, of_no_value(&counts))?);
+                }
                 let scale = aggregate.input.as_ref().and_then(|input| scale(values(&input.data_type))).unwrap_or(0);
                 let total = |group| sum.total(&self.lanes, *first, group);
-                means(groups, total, &counts.unwrap_or_default(), scale)
+                means(groups, total, &counts, scale)
             }
             (What::Min, _, Some((least, lane)), _) | (What::Max, _, _, Some((least, lane))) => {
                 let present = counts.map_or_else(|| vec![true; groups], |c| c.iter().map(|&count| count > 0).collect());
@@ -306,7 +350,7 @@ impl Laned {
         Ok(column?)
     }
 
-    /// How many values each group has; none if each has some for sure and nobody asks how many.
+    /// How many values each group has, or at least whether it has some; none if each has some for sure and nobody asks how many.
     pub(super) fn counts(&self, feed: &Feed, groups: usize) -> Option<Vec<i64>> {
         let rows = self.lanes.sums(self.rows?).take(groups);
         Some(match feed.missed {

@@ -123,6 +123,12 @@ impl Lanes {
         }
     }
 
+    /// Whether one lane more would make the rows of lanes longer, and all that loops need is there without it.
+    pub(super) fn grows_by_one(&self) -> bool {
+        let lanes = self.leasts + self.floats + self.adds;
+        lanes == 1 || lanes.is_multiple_of(AT_ONCE)
+    }
+
     /// How many rows should be worked on at once.
     pub(super) fn rows_at_once(&self) -> usize {
         if self.are_far() { ROWS } else { ROWS_OF_FEW }

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use rayon::prelude::*;
 
-use super::deferred::{Dealt, deal, gather_column, share_of};
+use super::appearance::Appearance;
+use super::deferred::{Dealt, deal, share_of};
 use super::state::Mapping;
 use super::turns::{Order, took_turns};
 use super::{Groups, KeyedReduce};
@@ -74,6 +75,7 @@ fn merge_alike<'a, 'b>(partials: &'a mut [&'b mut Groups]) -> Result<&'a mut [&'
         appeared.iter().for_each(|&place| is_there[place as usize] = true);
         let ids: Vec<u32> = (0..is_there.len() as u32).filter(|&place| is_there[place as usize]).collect();
         let mapping = Mapping { from: &ids, to: &ids, later_groups: later.slots(), groups: groups.slots() };
+        groups.tell_values_like(later);
         merge_states(groups, later, &mapping)?;
         groups.ids.note(appeared);
     }
@@ -89,6 +91,7 @@ pub(super) fn in_turn(partials: &[&mut Groups]) -> Result<Groups> {
     let keys = partials.iter().map(|partial| partial.ids.keys()).collect::<Result<Vec<_>>>()?;
     let mut all = KeyedReduce(Arc::clone(&partials[0].prepared)).begin()?;
     all.settle()?;
+    partials.iter().for_each(|partial| all.tell_values_like(partial));
     let mut to: Vec<Vec<u32>> = partials.iter().map(|partial| Vec::with_capacity(partial.len())).collect();
     for (partition, stretch) in Order::of(partials).stretches() {
         let keys: Vec<_> = keys[partition].iter().map(|key| key.slice(stretch.start, stretch.len())).collect();
@@ -110,6 +113,7 @@ pub(super) fn merge(groups: &mut Groups, later: &Groups) -> Result<()> {
 
 /// Takes the groups `from` of a later partition in, whose keys these are; gives their ids here.
 pub(super) fn take_in(groups: &mut Groups, later: &Groups, from: &[u32], keys: &[ArrayRef]) -> Result<Vec<u32>> {
+    groups.tell_values_like(later);
     let to = groups.ids_of_all(keys, from.len())?;
     let mapping = Mapping { from, to: &to, later_groups: later.len(), groups: groups.len() };
     merge_states(groups, later, &mapping)?;
@@ -166,11 +170,11 @@ fn finish_dealt(reduce: &KeyedReduce, partials: &[&Groups], shares: usize) -> Re
         Ok(share)
     });
     let shares = shares.collect::<Result<Vec<_>>>()?;
-    let order = first_appearance(order.len(), &shares);
-    let columns = (0..reduce.0.schema.fields().len()).into_par_iter().map(|column| {
-        let parts: Vec<&dyn Array> = shares.iter().map(|share| share.answer.column(column).as_ref()).collect();
-        gather_column(&parts, &order)
-    });
+    let origins: Vec<&[usize]> = shares.iter().map(|share| share.origins.as_slice()).collect();
+    let appearance = Appearance::new(order.len(), &origins);
+    let columns = (0..reduce.0.schema.fields().len())
+        .into_par_iter()
+        .map(|column| appearance.column(&shares.iter().map(|share| share.answer.column(column)).collect::<Vec<_>>()));
     Ok(RecordBatch::try_new(Arc::clone(&reduce.0.schema), columns.collect::<Result<_>>()?)?)
 }
 
@@ -273,26 +277,6 @@ fn take_in_rows(
         }
     }
     Ok(())
-}
-
-/// Each group's number, counted through all shares, in the order of first appearance.
-fn first_appearance(places: usize, shares: &[Share]) -> UInt32Array {
-    // A bit for each place where a group may have appeared first, and how many are set before each word of them.
-    let mut bits = vec![0_u64; places / 64 + 1];
-    for place in shares.iter().flat_map(|share| &share.origins) {
-        bits[place / 64] |= 1 << (place % 64);
-    }
-    let mut before = Vec::with_capacity(bits.len());
-    let groups = bits.iter().fold(0, |count, word| {
-        before.push(count);
-        count + word.count_ones() as usize
-    });
-    let mut order = vec![0_u32; groups];
-    for (group, place) in shares.iter().flat_map(|share| &share.origins).enumerate() {
-        let below = bits[place / 64] & ((1 << (place % 64)) - 1);
-        order[before[place / 64] + below.count_ones() as usize] = group as u32;
-    }
-    order.into()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 
 #[cfg(feature = "gpu")]
 pub(crate) mod absorb;
+mod appearance;
 pub(in crate::kernels::cpu) mod columns;
 mod concat;
 mod cuts;
@@ -22,6 +23,7 @@ mod extreme_bytes;
 mod extreme_decimal;
 mod feed;
 pub(in crate::kernels::cpu) mod few;
+mod float_mean;
 mod float_split;
 #[cfg(target_arch = "x86_64")]
 mod fours;
@@ -280,7 +282,7 @@ impl Groups {
             self.settle()?;
         }
         let has_keys = !self.prepared.keys.is_empty();
-        let before = self.slots();
+        let (before, known) = (self.slots(), self.len());
         if has_keys {
             self.ids.assign(keys, &mut self.row_ids)?;
         }
@@ -299,7 +301,8 @@ impl Groups {
             let values = inputs[place].as_ref().filter(|_| !is_null_kept(&aggregates[place].function));
             selection(values, filters[place].as_ref())
         };
-        self.laned.take_in(ids, (len, groups), inputs, selection)?;
+        let known = || self.ids.order().map_or_else(|| (0..).take(known).collect(), |order| order[..known].to_vec());
+        self.laned.take_in(ids, (len, groups), inputs, selection, known)?;
         for (place, state) in self.states.iter_mut().enumerate() {
             if let Some(state) = state {
                 state.update(&Rows { ids, len, groups, selection: selection(place) }, inputs[place].as_ref())?;
@@ -314,6 +317,22 @@ impl Groups {
             self.defers = false;
         }
         Ok(())
+    }
+
+    /// As [`Groups::tell_values`], if later groups do that are going to be merged into these: before their keys have ids here.
+    fn tell_values_like(&mut self, later: &Self) {
+        if later.laned.has_missed() {
+            self.tell_values();
+        }
+    }
+
+    /// Tells groups with values from groups without any from now on. All that have ids have had values.
+    pub(crate) fn tell_values(&mut self) {
+        if self.laned.may_wait && !self.laned.has_missed() {
+            let held = self.laned.lanes.groups();
+            let known = self.ids.order().unwrap_or_else(|| (0..).take(held).collect());
+            self.laned.make_missed(known.into_iter().filter(|&group| (group as usize) < held));
+        }
     }
 
     /// Gives each of the groups `from`, among so many, another id: there are as many ids now as their keys have.

@@ -81,7 +81,7 @@ impl Laned {
         let counts = feeds.collect::<Result<Vec<_>>>()?;
         let mut columns: Vec<ArrayRef> = Vec::new();
         let rows = rows_of(&counts, groups)?;
-        if self.rows.is_some() {
+        if self.needs_rows {
             columns.push(Arc::new(Int64Array::from(rows.clone())));
         } else if let Some(group) = rows.iter().position(|&rows| rows == 0) {
             return Err(refused(group, "an answer is null that never is"));

@@ -1,7 +1,7 @@
 //! What lanes hold as columns, and back.
 //!
 //! The number of rows of each group, if somebody counts them; then for each feed the number of its values, if rows can
-//! be missed, the total of its sum, its ordered sum, its least and its greatest value. Names are those of the first aggregate that asked.
+//! be missed (1 stands for any where it is only asked whether there are some), the total of its sum, its ordered sum, its least and its greatest value. Names are those of the first aggregate that asked.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -22,8 +22,9 @@ impl Laned {
     /// The columns with their names, a row a group.
     pub(super) fn store(&self, aggregates: &[TypedAggregate], groups: usize) -> Result<Vec<(String, ArrayRef)>> {
         let mut columns = Vec::new();
-        if let Some(lane) = self.rows {
-            let rows = (0..groups).map(|group| self.lanes.sum(group, lane)).collect();
+        if self.needs_rows {
+            let of_lane = self.rows.filter(|_| !self.may_wait).map(|lane| self.lanes.sums(lane).take(groups).collect());
+            let rows = of_lane.unwrap_or_else(|| vec![1; groups]);
             columns.push(("rows".to_owned(), native::column::<i64>(&DataType::Int64, rows, None)?));
         }
         for feed in &self.feeds {
@@ -31,7 +32,11 @@ impl Laned {
             let counts = self.counts(feed, groups);
             let mut push = |what: &str, column| columns.push((format!("{}: {what}", aggregate.name), column));
             if feed.can_miss {
-                let counts = counts.clone().unwrap_or_default();
+                let counts = match counts.clone() {
+                    None => vec![1; groups],
+                    Some(counts) if self.may_wait => counts.into_iter().map(|count| count.min(1)).collect(),
+                    Some(counts) => counts,
+                };
                 push("values", native::column(&DataType::Int64, counts, None)?);
             }
             let input = || aggregate.input.as_ref().map(|input| values(&input.data_type)).ok_or_else(without_input);
@@ -60,15 +65,19 @@ impl Laned {
             Ok::<_, Error>(first)
         };
         self.lanes.grow(groups);
-        let rows = self.rows.map(|lane| Ok::<_, Error>((lane, counts(next()?)?))).transpose()?;
-        if let Some((lane, rows)) = &rows {
-            self.lanes.sums_mut(*lane).zip(rows).for_each(|(slot, &rows)| *slot = rows);
+        let rows = self.needs_rows.then(|| counts(next()?)).transpose()?;
+        if let (Some(lane), Some(rows)) = (self.rows, &rows) {
+            self.lanes.sums_mut(lane).zip(rows).for_each(|(slot, &rows)| *slot = rows);
         }
         for place in 0..self.feeds.len() {
-            if let (true, Some((_, rows))) = (self.feeds[place].can_miss, &rows) {
+            if let (true, Some(rows)) = (self.feeds[place].can_miss, &rows) {
                 let values = counts(next()?)?;
-                if values != *rows {
-                    self.make_missed();
+                let are_missed = if self.may_wait { values.contains(&0) } else { values != *rows };
+                if are_missed && !self.has_missed() {
+                    self.make_missed(std::iter::empty());
+                    if let Some(lane) = self.rows {
+                        self.lanes.sums_mut(lane).zip(rows).for_each(|(slot, &rows)| *slot = rows);
+                    }
                 }
                 if let Some(lane) = self.feeds[place].missed {
                     for ((slot, values), rows) in self.lanes.sums_mut(lane).zip(values).zip(rows) {
