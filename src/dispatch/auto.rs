@@ -130,7 +130,7 @@ pub(super) struct Both {
     pub(super) state: Mutex<StateChooser>,
     /// Rows of the task that was done last, at most one span; 0 before there was one.
     expected: AtomicUsize,
-    /// Whether the device has run the stage: the first time, shaders are compiled.
+    /// Whether the device has run the stage: the first time, and the first time after trouble, shaders are compiled.
     is_warm: AtomicBool,
 }
 
@@ -146,6 +146,25 @@ impl Both {
 
     pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Chooser> {
         self.chooser.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What would be chosen now.
+    fn peek(&self, work: Work) -> Choice {
+        self.ask(work, |chooser| chooser.peek(work))
+    }
+
+    /// Chooses for a piece that is done next.
+    fn choose(&self, work: Work) -> Choice {
+        self.ask(work, |chooser| chooser.choose(work))
+    }
+
+    /// A device that is lost cannot be chosen.
+    fn ask(&self, work: Work, ask: impl FnOnce(&mut Chooser) -> Choice) -> Choice {
+        if self.gpu.is_there() {
+            return ask(&mut self.lock());
+        }
+        self.is_warm.store(false, Ordering::Relaxed);
+        self.lock().peek(work).without_gpu()
     }
 
     fn work(&self, rows: usize) -> Work {
@@ -195,16 +214,15 @@ impl Shared {
         }
     }
 
-    /// A span is done.
-    fn tell(&self, choice: &Choice, work: Work, seconds: f64) {
+    /// A span is done; so many of its rows the CPU did in the GPU's stead.
+    fn tell(&self, choice: &Choice, work: Work, fallen_back: u64, seconds: f64) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        match choice.side {
-            Side::Cpu => told.cpu_rows += work.rows,
-            Side::Gpu => told.gpu_rows += work.rows,
-        }
+        let on_gpu = if choice.side == Side::Gpu { work.rows.saturating_sub(fallen_back) } else { 0 };
+        told.gpu_rows += on_gpu;
+        told.cpu_rows += work.rows - on_gpu;
         told.predicted_ms += 1e3 * choice.expected_of(choice.side);
         told.measured_ms += 1e3 * seconds;
-        told.reason = reason(choice, work);
+        told.reason = reason(choice, work, fallen_back);
     }
 
     /// What is kept lies on this side.
@@ -219,7 +237,7 @@ impl Shared {
 }
 
 /// Why, in one sentence.
-fn reason(choice: &Choice, work: Work) -> String {
+fn reason(choice: &Choice, work: Work, fallen_back: u64) -> String {
     let (side, other) = match choice.side {
         Side::Cpu => (Side::Cpu, Side::Gpu),
         Side::Gpu => (Side::Gpu, Side::Cpu),
@@ -237,9 +255,12 @@ fn reason(choice: &Choice, work: Work) -> String {
         _ => "as far as measured",
     };
     let name = side.name();
-    match choice.is_trial {
-        false => format!("the {name} is expected to take {expected}, {source}"),
-        true => format!("the {name} is tried to see what it takes now: it is expected to take {expected}, {source}"),
+    let is_expected = format!("is expected to take {expected}, {source}");
+    match (choice.is_trial, choice.in_trouble) {
+        _ if fallen_back > 0 => format!("the {name} {is_expected}; it was in trouble, so the cpu did it"),
+        (_, true) => format!("the {} is in trouble, so the {name} does it: it {is_expected}", other.name()),
+        (true, false) => format!("the {name} is tried to see what it takes now: it {is_expected}"),
+        (false, false) => format!("the {name} {is_expected}"),
     }
 }
 
@@ -433,7 +454,7 @@ impl AutoTask {
         let way = self.span.way.get_or_insert_with(|| match both.expected.load(Ordering::Relaxed) {
             0 => Way::Gather(Vec::new(), 0),
             rows => {
-                let choice = both.lock().peek(both.work(rows.max(piece.num_rows())));
+                let choice = both.peek(both.work(rows.max(piece.num_rows())));
                 if choice.side == Side::Gpu { Way::Gather(Vec::new(), 0) } else { Way::Stream(choice, 0.0) }
             }
         });
@@ -460,7 +481,7 @@ impl AutoTask {
         let (choice, seconds) = match way {
             Way::Stream(choice, seconds) => (choice, seconds),
             Way::Gather(pieces, _) => {
-                let choice = both.lock().choose(work);
+                let choice = both.choose(work);
                 let started = self.shared.clock.now();
                 let run = match choice.side {
                     Side::Cpu => pieces.iter().try_for_each(|piece| self.task.push_beside(piece)),
@@ -477,28 +498,45 @@ impl AutoTask {
                 (choice, seconds)
             }
         };
-        // The first time on a device, its shaders were compiled: that says nothing of the next time.
-        let says = choice.side == Side::Cpu || both.is_warm.swap(true, Ordering::Relaxed);
-        both.lock().learn(&choice, work, says.then_some(seconds));
-        self.shared.tell(&choice, work, seconds);
+        let fallen_back = self.task.take_fallen_back();
+        if choice.side == Side::Gpu && fallen_back > 0 {
+            // The time is that of the trouble and of the CPU, and another device may have to compile the shaders again.
+            both.is_warm.store(false, Ordering::Relaxed);
+            both.lock().fell_back(&choice);
+        } else {
+            // The first time on a device, its shaders were compiled: that says nothing of the next time.
+            let says = choice.side == Side::Cpu || both.is_warm.swap(true, Ordering::Relaxed);
+            both.lock().learn(&choice, work, says.then_some(seconds));
+        }
+        self.shared.tell(&choice, work, fallen_back, seconds);
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+
     use arrow_array::{ArrayRef, Float64Array, Int64Array, StringArray};
 
     use super::*;
     use crate::columnar::SchemaRef;
     use crate::expr::{Aggregate, Expr, col, len};
+    use crate::kernels::gpu::{Fault, Faults, OpeningFault};
     use crate::plan::stage::SourceId;
     use crate::plan::{LogicalPlan, plan};
 
     /// A search that has found the first adapter there is, software too, for pieces of few rows. None without one.
     fn search(rows_max: usize) -> Option<Search> {
-        let adapter = crate::kernels::gpu::adapters().into_iter().next()?.name;
-        Search::found_for_test(adapter, rows_max)
+        faulty(rows_max, Faults::default())
+    }
+
+    fn faulty(rows_max: usize, faults: Faults) -> Option<Search> {
+        Search::faulty_for_test(adapter()?, rows_max, faults)
+    }
+
+    fn adapter() -> Option<String> {
+        Some(crate::kernels::gpu::adapters().into_iter().next()?.name)
     }
 
     fn rows(count: i64, seed: i64) -> RecordBatch {
@@ -572,6 +610,55 @@ mod tests {
                 assert!(told.reason.contains("is expected to take"), "{told:?}");
                 assert_eq!(prepared.choice(), None, "it is told once");
             }
+        }
+    }
+
+    #[test]
+    fn what_the_cpu_did_in_place_of_a_lost_device_teaches_nothing_of_it() {
+        let (hold, held) = channel();
+        let faults = Faults::new([None, None, Some(Fault::Lose)]).with_openings([OpeningFault::Held(held)]);
+        let Some(search) = faulty(1000, faults) else { return };
+        let batch = rows(900, 1);
+        let stage = &stages(&batch.schema())[1];
+        let prepared = AutoBackend::new(search.clone()).stage(stage, &Registry::default()).unwrap();
+        let both = prepared.shared.both().unwrap();
+        set(both, Side::Gpu);
+        let work = || both.work(900);
+        let run = || {
+            let mut task = prepared.begin().unwrap();
+            task.push(&batch).unwrap();
+            prepared.merge(vec![task.finish().unwrap()]).unwrap();
+            (prepared.choice().unwrap(), prepared.notice().fallen_back)
+        };
+        // The first one compiles shaders.
+        let (told, _) = run();
+        assert_eq!((told.device, both.lock().peek(work()).measured), ("gpu", [false, false]));
+        assert_eq!(run().0.device, "gpu");
+        let known = both.lock().peek(work());
+        assert_eq!(known.measured, [false, true]);
+        let (told, fallen_back) = run();
+        assert_eq!((told.device, told.cpu_rows, told.gpu_rows, fallen_back), ("cpu", 900, 0, 1));
+        assert!(told.reason.ends_with("; it was in trouble, so the cpu did it"), "{told:?}");
+        assert_eq!(both.lock().peek(work()).expected[Side::Gpu as usize], known.expected[Side::Gpu as usize]);
+        // As long as another one is being opened it is not even asked.
+        for _ in 0..3 {
+            let (told, fallen_back) = run();
+            assert_eq!((told.device, told.cpu_rows, fallen_back), ("cpu", 900, 0));
+            assert!(
+                told.reason.starts_with("the gpu is in trouble, so the cpu does it: it is expected to"),
+                "{told:?}"
+            );
+        }
+        let expected = |both: &Both| both.lock().peek(work()).expected[Side::Gpu as usize];
+        assert_eq!(expected(both), known.expected[Side::Gpu as usize]);
+        drop(hold);
+        search.found().unwrap().unwrap().backend.settle();
+        // The new one compiles shaders, too: its first piece says nothing, and its second one does.
+        set(both, Side::Gpu);
+        for measured in [[false, false], [false, true]] {
+            let (told, fallen_back) = run();
+            assert_eq!((told.device, fallen_back), ("gpu", 0));
+            assert_eq!(both.lock().peek(work()).measured, measured);
         }
     }
 

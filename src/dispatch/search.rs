@@ -58,13 +58,7 @@ impl Search {
         Self(Arc::new(Inner { adapter, keeps, has_begun: AtomicBool::new(false), found: OnceLock::new() }))
     }
 
-    /// One that has found this adapter, on which pieces have few rows.
-    #[cfg(test)]
-    pub(super) fn found_for_test(adapter: String, rows_max: usize) -> Option<Self> {
-        Self::faulty_for_test(adapter, rows_max, Faults::default())
-    }
-
-    /// The same, with trouble made on purpose.
+    /// One that has found this adapter, on which pieces have few rows, with trouble made on purpose.
     #[cfg(test)]
     pub(super) fn faulty_for_test(adapter: String, rows_max: usize, faults: Faults) -> Option<Self> {
         let wish = Wish { adapter: Some(adapter), rows_max: Some(rows_max), ..Wish::default() };

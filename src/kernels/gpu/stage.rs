@@ -126,6 +126,11 @@ impl GpuStage {
         Ok(Box::new(GpuTask::new(Arc::clone(shared), cpu, self.rows_max(), room, left)))
     }
 
+    /// Whether there is a device at the moment: if it is lost, another one is being opened from now on.
+    pub fn is_there(&self) -> bool {
+        self.shared.holder.device(&self.shared.faults, false).is_ok()
+    }
+
     /// Rows that run on the device in one submission, at most.
     pub fn rows_max(&self) -> usize {
         self.shared.holder.wish().rows_max.unwrap_or(ROWS_MAX).clamp(1, ROWS_MAX)
