@@ -33,7 +33,7 @@ fn main() {
     let wanted = std::env::var("PELTON_ADAPTER").ok().map(|name| name.to_lowercase());
     let is_meant =
         |adapter: &AdapterInfo| wanted.as_ref().is_none_or(|name| adapter.name.to_lowercase().contains(name));
-    let Some(adapter) = adapters().into_iter().find(is_meant) else {
+    let Some(adapter) = adapters().unwrap().into_iter().find(is_meant) else {
         println!("SKIPPED: there is no such adapter");
         return;
     };

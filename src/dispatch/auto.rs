@@ -35,11 +35,13 @@ const SIZES_TOLD: std::ops::RangeInclusive<u32> = 10..=22;
 #[derive(Debug)]
 pub(super) struct AutoBackend {
     search: Search,
+    /// Whether it was told that a GPU could not be opened or measured.
+    is_told: Arc<AtomicBool>,
 }
 
 impl AutoBackend {
     pub(super) fn new(search: Search) -> Self {
-        Self { search }
+        Self { search, is_told: Arc::default() }
     }
 
     pub(super) fn stage(&self, stage: &Stage, registry: &Registry) -> Result<AutoStage> {
@@ -47,6 +49,7 @@ impl AutoBackend {
             stage: stage.clone(),
             registry: registry.clone(),
             search: self.search.clone(),
+            is_told: Arc::clone(&self.is_told),
             clock: SystemClock::new(),
             rows: AtomicU64::new(0),
             both: OnceLock::new(),
@@ -112,6 +115,7 @@ pub(super) struct Shared {
     stage: Stage,
     registry: Registry,
     search: Search,
+    is_told: Arc<AtomicBool>,
     pub(super) clock: SystemClock,
     /// Rows that came before a GPU was looked for.
     rows: AtomicU64,
@@ -324,7 +328,14 @@ impl PreparedStage for AutoStage {
     }
 
     fn notice(&self) -> Notice {
-        self.shared.one(self.cpu.as_ref()).notice()
+        let mut notice = self.shared.one(self.cpu.as_ref()).notice();
+        // Once for all stages of a query.
+        if let Some(error) = self.shared.search.trouble()
+            && !self.shared.is_told.swap(true, Ordering::Relaxed)
+        {
+            notice.failures.push(format!("no GPU is used: {error}"));
+        }
+        notice
     }
 
     fn choice(&self) -> Option<DeviceChoice> {
@@ -516,6 +527,7 @@ impl AutoTask {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
+    use std::time::Duration;
 
     use arrow_array::{ArrayRef, Float64Array, Int64Array, StringArray};
 
@@ -536,7 +548,7 @@ mod tests {
     }
 
     fn adapter() -> Option<String> {
-        Some(crate::kernels::gpu::adapters().into_iter().next()?.name)
+        Some(crate::kernels::gpu::adapters().unwrap().into_iter().next()?.name)
     }
 
     fn rows(count: i64, seed: i64) -> RecordBatch {
@@ -702,6 +714,39 @@ mod tests {
             let after = AutoBackend::new(search.clone()).prepare(&stage, &Registry::default()).unwrap();
             let given = answer(after.as_ref(), vec![first, partial(after.as_ref(), &late)], &stage.output_schema);
             assert_eq!(given, expected);
+        }
+    }
+
+    #[test]
+    fn a_driver_that_hangs_while_a_gpu_is_opened_or_measured_is_told_once_and_the_cpu_does_all() {
+        let Some(adapter) = adapter() else { return };
+        let batch = rows(900, 1);
+        let stages = stages(&batch.schema());
+        let opened = "no GPU is used: a GPU was to be opened: its driver has not answered within ";
+        let measured = "was to be measured: its driver has not answered within ";
+        for (is_opened, said, time) in [(false, opened, 20), (true, measured, 3000)] {
+            let (hold, held) = channel();
+            let before = is_opened.then_some(OpeningFault::AtOnce);
+            let faults = Faults::default().with_openings(before.into_iter().chain([OpeningFault::Held(held)]));
+            let search = Search::troubled_for_test(adapter.clone(), faults, Duration::from_millis(time));
+            let auto = AutoBackend::new(search);
+            assert!(auto.outlook(&stages[1]).starts_with("on the cpu: "), "{}", auto.outlook(&stages[1]));
+            let mut told = Vec::new();
+            for stage in &stages {
+                let cpu = CpuBackend::new().prepare(stage, &Registry::default()).unwrap();
+                let prepared = auto.stage(stage, &Registry::default()).unwrap();
+                let run = |prepared: &dyn PreparedStage| {
+                    let mut task = prepared.begin().unwrap();
+                    task.push(&batch).unwrap();
+                    answer(prepared, vec![task.finish().unwrap()], &stage.output_schema)
+                };
+                for _ in 0..2 {
+                    assert_eq!(run(&prepared), run(cpu.as_ref()));
+                    told.extend(prepared.notice().warnings());
+                }
+            }
+            assert!(told.len() == 1 && told[0].contains(said), "{told:?}");
+            drop(hold);
         }
     }
 

@@ -21,7 +21,7 @@ use crate::common::assert_batches_equal;
 /// The adapter that tests run on: the one that is named, or the first one, software adapters too.
 pub(crate) fn adapter() -> Option<String> {
     let named = std::env::var("PELTON_ADAPTER").ok();
-    let found = named.or_else(|| adapters().into_iter().next().map(|adapter| adapter.name));
+    let found = named.or_else(|| adapters().unwrap().into_iter().next().map(|adapter| adapter.name));
     if found.is_none() {
         let is_required = std::env::var("PELTON_REQUIRE_GPU").is_ok_and(|value| value == "1");
         assert!(!is_required, "there is no adapter, and PELTON_REQUIRE_GPU=1 requires one");

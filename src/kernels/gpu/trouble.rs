@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::Notice;
 
 /// Why a device did not finish a batch.
@@ -124,12 +125,12 @@ pub enum Fault {
     Confuse,
 }
 
-/// What becomes of a device that is opened in the place of one that was lost, on purpose.
+/// What becomes of a device that is opened or measured, on purpose: mostly one in the place of one that was lost.
 #[derive(Debug)]
 pub enum OpeningFault {
     /// It is there before the next batch.
     AtOnce,
-    /// It is only opened when the other end sends something, or is dropped.
+    /// It is only opened when the other end sends something, or is dropped: until then its driver hangs.
     Held(Receiver<()>),
     /// It is held back in the same way, and cannot be opened then.
     Fails(Receiver<()>),
@@ -142,7 +143,7 @@ impl OpeningFault {
     }
 
     /// Lets the device be opened when it is time, or not.
-    pub(super) fn strike(self) -> Result<(), String> {
+    pub(super) fn strike(self) -> Result<()> {
         match self {
             Self::AtOnce => Ok(()),
             Self::Held(end) => {
@@ -152,13 +153,14 @@ impl OpeningFault {
             }
             Self::Fails(end) => {
                 let _ = end.recv();
-                Err("a test has asked for it".to_owned())
+                Err(Error::new(ErrorKind::Unsupported, "a test has asked for it"))
             }
         }
     }
 }
 
-/// A row of faults, one for each batch to come; `None` leaves a batch alone. Another row is for devices that are opened anew.
+/// A row of faults, one for each batch to come; `None` leaves a batch alone. Another row is for devices that are opened or
+/// measured.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     batches: Arc<Mutex<VecDeque<Option<Fault>>>>,
@@ -171,7 +173,7 @@ impl Faults {
         Self { batches: Arc::new(Mutex::new(faults.into_iter().collect())), openings: Arc::default() }
     }
 
-    /// With these, one after another, for devices that are opened in the place of lost ones.
+    /// With these, one after another, for devices that are opened, mostly in the place of lost ones, or measured.
     #[must_use]
     pub fn with_openings(self, openings: impl IntoIterator<Item = OpeningFault>) -> Self {
         Self { openings: Arc::new(Mutex::new(openings.into_iter().collect())), ..self }
