@@ -177,6 +177,10 @@ pub(super) struct Shader {
 impl Shader {
     /// Puts it together for a tier and for batches of so many columns.
     pub(super) fn put_together(&mut self, tier: Tier, columns: usize) {
+        debug_assert!(
+            !has_loops(&self.functions),
+            "only files of `shaders/`, which tests/tidy looks at, may have loops"
+        );
         self.text = self.wgsl(tier, columns);
     }
 
@@ -243,6 +247,12 @@ pub(super) fn numbers_at(columns: usize) -> usize {
     1 + COLUMN_WORDS * columns
 }
 
+/// Whether there is a loop in a text.
+fn has_loops(text: &str) -> bool {
+    let mut words = text.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'));
+    words.any(|word| matches!(word, "for" | "while" | "loop"))
+}
+
 /// The text without the parts whose names are not set.
 fn without_unset(text: &str, is_set: &dyn Fn(&str) -> bool) -> String {
     let mut kept = String::with_capacity(text.len());
@@ -270,6 +280,12 @@ fn without_unset(text: &str, is_set: &dyn Fn(&str) -> bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loops_are_found_and_words_like_them_are_not() {
+        assert!(has_loops("for (var x = 0u;") && has_loops("{while x") && has_loops("loop{"));
+        assert!(!has_loops("let for_row = whiles(before, 7u); // looped"));
+    }
 
     #[test]
     fn parts_that_are_not_set_are_left_out() {
