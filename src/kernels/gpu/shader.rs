@@ -43,8 +43,10 @@ pub(super) mod number {
     /// Copies of what groups hold, each of so many slots.
     pub(in crate::kernels::gpu) const COPIES: usize = 4;
     pub(in crate::kernels::gpu) const TABLE_SIZE: usize = 5;
+    /// What the hashes of keys begin with.
+    pub(in crate::kernels::gpu) const SALT: usize = 6;
     /// The first of those that a stage's own code asks for.
-    pub(in crate::kernels::gpu) const OWN: usize = 6;
+    pub(in crate::kernels::gpu) const OWN: usize = 7;
 }
 
 const PRELUDE: &str = include_str!("../../../shaders/prelude.wgsl");
@@ -190,7 +192,7 @@ impl Shader {
              const NO_GROUP: u32 = 0xffffffffu;\nconst SLOT_WORDS: u32 = {}u;\n\
              const KEY_WORDS: u32 = {}u;\nconst NUMBERS: u32 = {}u;\n\
              const TABLE_SLOTS: u32 = {}u;\nconst GROUPS_MAX: u32 = {}u;\nconst STRIDE: u32 = {}u;\n\
-             const LOCAL_GROUPS: u32 = {}u;\nconst COPIES: u32 = {}u;\nconst TABLE_SIZE: u32 = {}u;\n\
+             const LOCAL_GROUPS: u32 = {}u;\nconst COPIES: u32 = {}u;\nconst TABLE_SIZE: u32 = {}u;\nconst SALT: u32 = {}u;\n\
              const TABLE_MAX: u32 = {}u;\nconst FIRST_COPY: u32 = {}u;\n\
              const PART_ROWS: u32 = {PART_ROWS}u;\nconst PARTS_WORDS: u32 = {PARTS_WORDS}u;\n\
              const PARTED_ROWS: u32 = {}u;\n\
@@ -206,6 +208,7 @@ impl Shader {
             number::LOCAL_GROUPS,
             number::COPIES,
             number::TABLE_SIZE,
+            number::SALT,
             table_slots(tier.slot_bits()),
             u32::from(self.spread == Spread::Copied),
             PARTS_WORDS - 1,
