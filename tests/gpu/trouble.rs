@@ -40,6 +40,32 @@ fn every_fault_leaves_the_answer_as_it_is() {
 }
 
 #[test]
+fn batches_beyond_the_limits_of_a_device_run_on_the_cpu_and_others_do_not() {
+    let Some(adapter) = adapter() else { return };
+    let batch = ranged_batch(9, 4000, &schema(), 0.1, Range::Tame);
+    let [rows, groups] = stages();
+    let hashed = Chain::new(&schema()).reduce([col("id")], [len().alias("n"), col("i64").sum().alias("s")]).stage();
+    for stage in [rows, groups, hashed] {
+        let expected = run(&CpuBackend::new(), &stage, &[vec![batch.clone()]]).unwrap();
+        let wish = Wish { rows_max: Some(1500), bytes_max: Some(1 << 13), ..wish(&adapter, Tier::Portable) };
+        let backend = GpuBackend::open(wish.clone()).unwrap();
+        let prepared = backend.prepare(&stage, &Registry::default()).unwrap();
+        // Three batches, of which the last one is smaller.
+        assert_batches_equal(&run_prepared(prepared.as_ref(), &stage, &[vec![batch.clone()]]).unwrap(), &expected);
+        let large = backend.counts();
+        assert!(large.fallen_back >= 2 && large.batches + large.fallen_back == 3, "{large:?}");
+        assert!(large.latest.unwrap().starts_with("the batch is too large for the device: "));
+        let small = vec![batch.slice(0, 60)];
+        let expected = run(&CpuBackend::new(), &stage, std::slice::from_ref(&small)).unwrap();
+        assert_batches_equal(&run_prepared(prepared.as_ref(), &stage, &[small]).unwrap(), &expected);
+        assert_eq!(backend.counts().batches, large.batches + 1, "{:?}", backend.counts());
+        let strict = GpuBackend::open(wish).unwrap().strict();
+        let error = run(&strict, &stage, &[vec![batch.clone()]]).unwrap_err().to_string();
+        assert!(error.starts_with("a batch did not run on the device: the batch is too large for the device: "));
+    }
+}
+
+#[test]
 fn a_device_that_is_lost_again_and_again_is_left_alone() {
     let Some(adapter) = adapter() else { return };
     let batch = ranged_batch(2, 4000, &schema(), 0.1, Range::Tame);

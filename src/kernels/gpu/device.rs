@@ -4,7 +4,7 @@
 //! are kept until somebody asks.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -36,6 +36,7 @@ pub(super) struct Device {
     cached: Option<Cached>,
     is_lost: Arc<AtomicBool>,
     complaints: Arc<Mutex<Vec<Trouble>>>,
+    submissions: AtomicU64,
 }
 
 impl fmt::Debug for Device {
@@ -92,11 +93,26 @@ impl Device {
             heard.lock().unwrap_or_else(PoisonError::into_inner).push(trouble(&error));
         }));
         let cached = Cached::open(&device, adapter, store);
-        Ok(Self { device, queue, tier, buffer_bytes_max, is_in_place, cached, is_lost, complaints })
+        Ok(Self {
+            device,
+            queue,
+            tier,
+            buffer_bytes_max,
+            is_in_place,
+            cached,
+            is_lost,
+            complaints,
+            submissions: AtomicU64::new(0),
+        })
     }
 
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::Acquire)
+    }
+
+    /// What was submitted so far.
+    pub(super) fn submissions(&self) -> u64 {
+        self.submissions.load(Ordering::Relaxed)
     }
 
     /// What went wrong since somebody last asked.
@@ -173,6 +189,7 @@ impl Device {
                 let _ = sent_told.send(result.is_ok());
             });
         }
+        self.submissions.fetch_add(1, Ordering::Relaxed);
         let submission = self.queue.submit([encoder.finish()]);
         Submitted { submission, heard, mapped: 1 + usize::from(sent.is_some()) }
     }

@@ -146,7 +146,7 @@ impl GpuBackend {
 
     /// What the device has done so far.
     pub fn counts(&self) -> Counts {
-        self.record.counts()
+        Counts { submissions: self.holder.latest().submissions(), ..self.record.counts() }
     }
 
     fn tier(&self) -> Tier {

@@ -212,7 +212,11 @@ impl Shared {
         let most = if self.holder.stopwatch().is_some() { 1 } else { ON_THEIR_WAY_MAX };
         let before = self.on_their_way.fetch_add(1, Ordering::Relaxed);
         let way = OnItsWay(Arc::clone(self));
-        (before < most || !has_others).then_some(way)
+        let may_go = before < most || !has_others;
+        if may_go {
+            self.record.are_on_their_way(before + 1);
+        }
+        may_go.then_some(way)
     }
 
     /// Rows travel in so many bits.

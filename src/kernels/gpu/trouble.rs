@@ -54,12 +54,19 @@ pub(super) struct Record {
     taken_in: AtomicU64,
     /// Groups of state whose values came back.
     groups_read: AtomicU64,
+    /// Batches that were on their way at a time, at most.
+    at_once: AtomicU64,
 }
 
 impl Record {
     /// A batch that the device has done.
     pub(super) fn done(&self) {
         self.batches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many batches are on their way.
+    pub(super) fn are_on_their_way(&self, batches: usize) {
+        self.at_once.fetch_max(batches as u64, Ordering::Relaxed);
     }
 
     /// A batch that was taken into state on the device.
@@ -92,6 +99,8 @@ impl Record {
             fallen_back: self.fallen_back.load(Ordering::Relaxed),
             taken_in: self.taken_in.load(Ordering::Relaxed),
             groups_read: self.groups_read.load(Ordering::Relaxed),
+            at_once: self.at_once.load(Ordering::Relaxed),
+            submissions: 0,
             latest: self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -108,6 +117,10 @@ pub struct Counts {
     pub taken_in: u64,
     /// Groups of that state whose values came back.
     pub groups_read: u64,
+    /// Batches that were on their way to it, through it and back at a time, at most.
+    pub at_once: u64,
+    /// Submissions to the device that there is now, whoever has made them.
+    pub submissions: u64,
     /// What the trouble was, the last time.
     pub latest: Option<String>,
 }
