@@ -54,6 +54,7 @@ impl AutoBackend {
             rows: AtomicU64::new(0),
             both: OnceLock::new(),
             told: Mutex::default(),
+            latest: Mutex::default(),
         };
         Ok(AutoStage { cpu: CpuBackend::new().prepare(stage, registry)?, shared: Arc::new(shared) })
     }
@@ -122,6 +123,7 @@ pub(super) struct Shared {
     /// None inside if there is no GPU, or none that runs the stage.
     both: OnceLock<Option<Both>>,
     told: Mutex<DeviceChoice>,
+    latest: Mutex<Option<String>>,
 }
 
 /// The stage on the device that was found, which has the CPU beside it.
@@ -227,6 +229,8 @@ impl Shared {
         told.predicted_ms += 1e3 * choice.expected_of(choice.side);
         told.measured_ms += 1e3 * seconds;
         told.reason = reason(choice, work, fallen_back);
+        let latest = format!("{}; it took {:.3} ms", told.reason, 1e3 * seconds);
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(latest);
     }
 
     /// What is kept lies on this side.
@@ -347,6 +351,10 @@ impl PreparedStage for AutoStage {
             (_, _) => "cpu and gpu",
         };
         Some(told)
+    }
+
+    fn latest_choice(&self) -> Option<String> {
+        self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn store(&self, partials: Vec<Partial>) -> Result<RecordBatch> {

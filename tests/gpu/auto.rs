@@ -59,6 +59,24 @@ fn what_was_chosen_is_told_with_a_reason() {
 }
 
 #[test]
+fn explain_says_what_was_chosen_for_the_latest_rows_and_what_they_took() {
+    let Some(placement) = auto() else { return };
+    let chain = Chain::new().key_by([col("name")]).aggregate([len().alias("n")]);
+    let batch = ranged_batch(4, 5000, &schema(), 0.1, Range::Tame);
+    let program = Program::compile(&batch.schema(), &chain, placement).unwrap();
+    assert!(!program.explain().contains("of the latest rows"));
+    program.run(&batch).unwrap();
+    // As often as somebody asks.
+    for _ in 0..2 {
+        let explained = program.explain();
+        let latest = explained.lines().find_map(|line| line.trim().strip_prefix("of the latest rows: the "));
+        let latest = latest.unwrap_or_else(|| panic!("{explained}"));
+        assert!(latest.contains(" is expected to take ") && latest.contains("ms for 5000 rows"), "{latest}");
+        assert!(latest.contains("; it took ") && latest.ends_with(" ms"), "{latest}");
+    }
+}
+
+#[test]
 fn progress_records_say_what_ran_where() {
     let Some(placement) = auto() else { return };
     let batch = ranged_batch(3, 6000, &schema(), 0.1, Range::Tame);
