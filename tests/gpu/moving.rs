@@ -111,7 +111,7 @@ fn a_fault_with_others_on_their_way_is_one_fault_and_no_row_is_lost_or_doubled()
     let batch = cut(&ranged_batch(4, 2000, &narrow_schema(&NAMES), 0.1, Range::Tame));
     for stage in stages() {
         let expected = run(&CpuBackend::new(), &stage, &batch).unwrap();
-        for fault in [Fault::Lose, Fault::Hurry, Fault::Exhaust, Fault::Confuse] {
+        for fault in [Fault::Lose, Fault::Hurry, Fault::Exhaust, Fault::Confuse, Fault::Stall] {
             for at in 0..9 {
                 let faults = Faults::new((0..at).map(|_| None).chain([Some(fault)])).opened_at_once();
                 let in_place = Some(at % 2 == 0);

@@ -25,7 +25,7 @@ fn stages() -> [Stage; 2] {
 fn every_fault_leaves_the_answer_as_it_is() {
     let Some(adapter) = adapter() else { return };
     let batch = ranged_batch(1, 4000, &schema(), 0.1, Range::Tame);
-    for fault in [Fault::Lose, Fault::Exhaust, Fault::Hurry, Fault::Confuse] {
+    for fault in [Fault::Lose, Fault::Exhaust, Fault::Hurry, Fault::Confuse, Fault::Stall] {
         for stage in stages() {
             let expected = run(&CpuBackend::new(), &stage, &cut(&batch)).unwrap();
             let wish = Wish { rows_max: Some(500), ..wish(&adapter, Tier::Wide) };

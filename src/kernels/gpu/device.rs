@@ -17,8 +17,9 @@ use wgpu::{
 
 use super::adapters::{AdapterInfo, IN_PLACE};
 use super::cached::{Cached, PipelineStore};
+use super::patience::{Silence, answer_of};
 use super::tier::Tier;
-use super::trouble::Trouble;
+use super::trouble::{Fault, Trouble};
 
 /// How long a device may work on a batch.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
@@ -126,7 +127,45 @@ impl Device {
     }
 
     /// A shader made ready. Bindings 0 and 1 are always there.
-    pub(super) fn pipeline(&self, name: &str, wgsl: &str, more: &[u32]) -> Result<Pipeline, Trouble> {
+    pub(super) fn pipeline(self: &Arc<Self>, name: &str, wgsl: &str, more: &[u32]) -> Result<Pipeline, Trouble> {
+        let (device, name, wgsl, more) = (Arc::clone(self), name.to_owned(), wgsl.to_owned(), more.to_vec());
+        self.compiled(ANSWER_TIME_MAX, move || device.compile(&name, &wgsl, &more))
+    }
+
+    /// What a driver compiles. One that does not come back is not asked again.
+    fn compiled(
+        &self,
+        time: Duration,
+        compile: impl FnOnce() -> Result<Pipeline, Trouble> + Send + 'static,
+    ) -> Result<Pipeline, Trouble> {
+        if self.is_lost() {
+            return Err(Trouble::Lost("its driver says so".to_owned()));
+        }
+        answer_of(time, compile).unwrap_or_else(|silence| match silence {
+            Silence::Panicked | Silence::NoThread(_) => Err(Trouble::Rejected(silence.to_string())),
+            Silence::Late(_) => {
+                self.give_up();
+                Err(Trouble::Late(silence.to_string()))
+            }
+        })
+    }
+
+    /// Trouble with a shader on purpose, if a test has asked for some.
+    pub(super) fn trip(self: &Arc<Self>, fault: Option<Fault>) -> Result<(), Trouble> {
+        match fault {
+            Some(Fault::Confuse) => self.pipeline("confused", "this is no shader", &[]).map(drop),
+            Some(Fault::Stall) => {
+                let stall = || {
+                    std::thread::sleep(Duration::from_secs(2));
+                    Err(Trouble::Rejected("a test has asked for it".to_owned()))
+                };
+                self.compiled(Duration::from_millis(10), stall).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn compile(&self, name: &str, wgsl: &str, more: &[u32]) -> Result<Pipeline, Trouble> {
         let scope = self.device.push_error_scope(ErrorFilter::Validation);
         let bindings: Vec<u32> = [0, 1].into_iter().chain(more.iter().copied()).collect();
         let entries: Vec<_> = bindings.iter().map(|&binding| entry(binding)).collect();

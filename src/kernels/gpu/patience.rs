@@ -1,8 +1,9 @@
-//! Calls of a driver that may never come back: opening a device, looking for adapters, measuring.
+//! Calls of a driver that may never come back: opening a device, looking for adapters, measuring, compiling shaders.
 //!
 //! Nobody can end a call that hangs. So it has a thread of its own, which is waited for so long and then left alone: its
-//! answer, should there be one after all, is nobody's. What is asked of an open device has limits of its own (`device`).
+//! answer, should there be one after all, is nobody's. What is submitted to a device is waited for with a limit anyway (`device`).
 
+use std::fmt;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::Builder;
 use std::time::Duration;
@@ -12,34 +13,61 @@ use crate::error::{Error, ErrorKind, Result};
 /// How long a driver may take to open a device, and as long again to measure it. Cold ones take seconds.
 pub(super) const OPENING_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// What a driver answers, if it does within this time; `what` is what it is asked for.
-///
-/// # Errors
-/// `Unsupported` if it does not, or panics; those of the call itself.
-pub(super) fn within<T: Send + 'static>(
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// There was none within this time.
+    Late(Duration),
+    Panicked,
+    /// The call could not even be made.
+    NoThread(String),
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late(time) => write!(f, "its driver has not answered within {time:?}"),
+            Self::Panicked => f.write_str("its driver panicked"),
+            Self::NoThread(error) => write!(f, "a thread could not be started: {error}"),
+        }
+    }
+}
+
+/// What a driver answers, if it does within this time.
+pub(super) fn answer_of<T: Send + 'static>(
     time: Duration,
-    what: &str,
-    call: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Silence> {
     let (told, heard) = channel();
     let thread = Builder::new().name("pelton-driver".to_owned()).spawn(move || {
         // Nobody may wait any more.
         let _ = told.send(call());
     });
-    let thread = thread.map_err(|error| Error::internal("a thread could not be started").because(error))?;
-    let refused = |how: String| {
-        let advice = "look for a newer driver, or use device = \"cpu\"";
-        Err(Error::new(ErrorKind::Unsupported, format!("{what}: {how}")).advice(advice))
-    };
+    let thread = thread.map_err(|error| Silence::NoThread(error.to_string()))?;
     match heard.recv_timeout(time) {
         Ok(answer) => {
             // It has nothing left to do: that a driver is done with its thread is worth the wait.
             drop(thread.join());
-            answer
+            Ok(answer)
         }
-        Err(RecvTimeoutError::Timeout) => refused(format!("its driver has not answered within {time:?}")),
-        Err(RecvTimeoutError::Disconnected) => refused("its driver panicked".to_owned()),
+        Err(RecvTimeoutError::Timeout) => Err(Silence::Late(time)),
+        Err(RecvTimeoutError::Disconnected) => Err(Silence::Panicked),
     }
+}
+
+/// The same, for `what` a driver is asked for.
+///
+/// # Errors
+/// `Unsupported` if there is no answer; those of the call itself.
+pub(super) fn within<T: Send + 'static>(
+    time: Duration,
+    what: &str,
+    call: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    answer_of(time, call).unwrap_or_else(|silence| {
+        let advice = "look for a newer driver, or use device = \"cpu\"";
+        Err(Error::new(ErrorKind::Unsupported, format!("{what}: {silence}")).advice(advice))
+    })
 }
 
 #[cfg(test)]

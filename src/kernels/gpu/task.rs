@@ -23,7 +23,7 @@ use super::reduce::{self, Room, Run, Scratch};
 use super::reduction::{Reduction, rows_at};
 use super::rows::{self, Guess};
 use super::stage::{OnItsWay, Shared};
-use super::trouble::{Fault, Trouble};
+use super::trouble::Trouble;
 use super::worker::{Role, Worker};
 use crate::columnar::RecordBatch;
 use crate::error::{Error, Result};
@@ -275,9 +275,7 @@ impl GpuTask {
             worker.put(Role::State, slots);
         }
         worker.fault = shared.faults.next();
-        if worker.fault == Some(Fault::Confuse) {
-            device.pipeline("confused", "this is no shader", &[])?;
-        }
+        device.trip(worker.fault)?;
         // What the host cannot compute, the CPU cannot either: it makes the error.
         let gathered = shared.packer.gather(pieces).map_err(|_| Trouble::Value)?;
         shared.sent(gathered.bits());

@@ -136,6 +136,8 @@ pub enum Fault {
     Hurry,
     /// It is given a shader that cannot be compiled.
     Confuse,
+    /// Its driver does not come back from compiling a shader.
+    Stall,
 }
 
 /// What becomes of a device that is opened or measured, on purpose: mostly one in the place of one that was lost.
