@@ -44,7 +44,7 @@ fn batches_beyond_the_limits_of_a_device_run_on_the_cpu_and_others_do_not() {
     let Some(adapter) = adapter() else { return };
     let batch = ranged_batch(9, 4000, &schema(), 0.1, Range::Tame);
     let [rows, groups] = stages();
-    let hashed = Chain::new(&schema()).reduce([col("id")], [len().alias("n"), col("i64").sum().alias("s")]).stage();
+    let hashed = Chain::new(&schema()).reduce([col("f64")], [len().alias("n"), col("i64").sum().alias("s")]).stage();
     for stage in [rows, groups, hashed] {
         let expected = run(&CpuBackend::new(), &stage, &[vec![batch.clone()]]).unwrap();
         let wish = Wish { rows_max: Some(1500), bytes_max: Some(1 << 13), ..wish(&adapter, Tier::Portable) };

@@ -221,8 +221,10 @@ impl Run<'_> {
         let (floats, stride) = place_floats(self.stage, self.plan, gathered, slot_bits, &mut numbers);
         numbers[number::STRIDE] = stride as u32;
         let rows = gathered.rows;
+        // Few of the numbers may have a group: what has no room by number may have some by hashing.
+        let has_room = |groups: usize| (groups * stride * slot_bits / 8) as u64 <= worker.bytes_max();
         match way(self.plan, gathered, &mut numbers) {
-            Way::Number { take, groups } => {
+            Way::Number { take, groups } if has_room(groups) || self.plan.by_hash.is_none() => {
                 numbers[number::GROUPS_MAX] = groups as u32;
                 let crowd = Crowd { rows, expected: groups, most: groups, stride, slot_bits, is_hashed: false };
                 let places = Places::of(crowd, room);
@@ -230,7 +232,7 @@ impl Run<'_> {
                 let sent = self.by_number((take, places), worker, gathered, &numbers, (groups, bytes))?;
                 Ok(Begun { floats, stride, groups, table: None, places, sent })
             }
-            Way::Hash => {
+            Way::Number { .. } | Way::Hash => {
                 let groups = room.groups.min(rows.max(1));
                 // Half of the slots stay empty.
                 let table = (2 * groups).next_power_of_two();
