@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use pelton::connectors::memory::MemorySink;
 use pelton::connectors::queue::QueueSource;
 use pelton::dispatch::{Dispatcher, Placement};
+use pelton::error::ErrorKind;
+use pelton::kernels::gpu::{AdapterInfo, GpuBackend, Wish, adapters};
 use pelton::plan::stage::Registry;
 use pelton::prelude::*;
 use pelton::runtime::progress::StageDevice;
@@ -106,6 +108,20 @@ fn stages_that_no_gpu_runs_stay_on_the_cpu_with_the_reason() {
     let chain = Chain::new().select([(col("f64") * 2.0).alias("x")]);
     let explained = Program::compile(&schema(), &chain, placement).unwrap().explain();
     assert!(explained.contains("cpu (not on the gpu: `f64 * 2.0` computes with floats"), "{explained}");
+}
+
+#[test]
+fn a_software_adapter_is_only_taken_by_name() {
+    let Some(name) = adapter() else { return };
+    let is_software = |one: &AdapterInfo| one.is_software();
+    if !adapters().unwrap().iter().all(is_software) {
+        return;
+    }
+    let error = GpuBackend::open(Wish::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.message().starts_with("there is no GPU here: there is "), "{error}");
+    let named = GpuBackend::open(Wish { adapter: Some(name), ..Wish::default() }).unwrap();
+    assert!(named.adapter().is_software());
 }
 
 #[test]
