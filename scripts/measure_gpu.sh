@@ -52,7 +52,13 @@ machine() {
     printf '\n## Device and driver\n\n'
     "$folder/pelton" devices | indented
     # Memory types, queues and shared memory as the driver tells them.
-    if command -v vulkaninfo > /dev/null; then vulkaninfo --summary 2> /dev/null | indented || true; fi
+    if command -v vulkaninfo > /dev/null; then
+        vulkaninfo 2> /dev/null | sed 's/\t/    /g' |
+            sed -nE '/^GPU[0-9]+|deviceName|driverInfo|memoryHeaps|memoryTypes|heapIndex|propertyFlags|MEMORY_|size +=|queueFlags|maxComputeSharedMemorySize|subgroupSize /p' |
+            indented || true
+    else
+        echo '    (no vulkaninfo here: memory types and queues are not in this record)'
+    fi
     if command -v nvidia-smi > /dev/null; then
         nvidia-smi --query-gpu=name,driver_version,memory.total,pcie.link.gen.current,pcie.link.width.current --format=csv |
             indented || true

@@ -15,9 +15,9 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
     var above = atomicLoad(&found[ABOVE]);
     var digit = TILE - 1u;
     var count = atomicLoad(&found[BINS + digit]);
-    while digit > 0u && above + count < batch[3] {
+    for (var below = digit; below > 0u && above + count < batch[3]; below--) {
         above += count;
-        digit -= 1u;
+        digit = below - 1u;
         count = atomicLoad(&found[BINS + digit]);
     }
     let bits = digit << (24u - 8u * (known % 4u));

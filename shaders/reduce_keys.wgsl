@@ -8,9 +8,10 @@
 @group(0) @binding(3) var<storage, read_write> tickets: array<u32>;
 
 // Any function will do, as long as equal keys get equal numbers and the highest bits are as good as any: they say which slot,
-// and which part (the finish is murmur3's). Never NO_GROUP.
+// and which part (the finish is murmur3's). Never NO_GROUP. It can be turned round, so there are keys whose hashes are all the
+// same; the host has it begin with another number then.
 fn hash(row: u32) -> u32 {
-    var sum = 0x9e3779b9u;
+    var sum = 0x9e3779b9u ^ number(SALT);
     for (var word = 0u; word < KEY_WORDS; word++) {
         sum = (sum ^ keys[row * KEY_WORDS + word]) * 0x85ebca6bu;
         sum = sum ^ (sum >> 13u);

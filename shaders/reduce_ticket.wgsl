@@ -10,7 +10,7 @@
 // meet in one stretch of the table. A key is compared through the row that took the slot, in a column that nobody writes any
 // more, so that there is nothing to publish and nothing to wait for (as cuDF's streaming group-by does). A workgroup takes the
 // numbers of all groups that it has found at once: one addition to a counter that all workgroups share. Too many probes or
-// groups raise FULL: the host doubles and the batch starts anew.
+// groups raise FULL: the host gives it more room, or another hash, and the batch starts anew.
 
 @group(0) @binding(2) var<storage, read_write> keys: array<u32>;
 #if PARTED

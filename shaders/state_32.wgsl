@@ -12,22 +12,18 @@ const SLOTS_OF_64: u32 = 2u;
 
 // Adds a word to the limbs from `first` on, and what wraps to those above.
 fn add_word(first: u32, end: u32, word: u32) {
-    var at = first;
     var add = word;
-    while add != 0u && at < end {
+    for (var at = first; at < end && add != 0u; at++) {
         let old = slot_add(at, add);
         add = select(0u, 1u, old + add < old);
-        at++;
     }
 }
 
 fn take_word(first: u32, end: u32, word: u32) {
-    var at = first;
     var less = word;
-    while less != 0u && at < end {
+    for (var at = first; at < end && less != 0u; at++) {
         let old = slot_take(at, less);
         less = select(0u, 1u, old < less);
-        at++;
     }
 }
 

@@ -8,22 +8,18 @@ alias Slot = u64;
 const SLOTS_OF_64: u32 = 1u;
 
 fn add_word(first: u32, end: u32, word: u64) {
-    var at = first;
     var add = word;
-    while add != 0lu && at < end {
+    for (var at = first; at < end && add != 0lu; at++) {
         let old = slot_add(at, add);
         add = select(0lu, 1lu, old + add < old);
-        at++;
     }
 }
 
 fn take_word(first: u32, end: u32, word: u64) {
-    var at = first;
     var less = word;
-    while less != 0lu && at < end {
+    for (var at = first; at < end && less != 0lu; at++) {
         let old = slot_take(at, less);
         less = select(0lu, 1lu, old < less);
-        at++;
     }
 }
 

@@ -75,12 +75,10 @@ fn slot_of_copy(copy: u32, at: u32) -> Slot {
 }
 
 fn give_word(first: u32, end: u32, word: Slot) {
-    var at = first;
     var add = word;
-    while add != Slot(0u) && at < end {
+    for (var at = first; at < end && add != Slot(0u); at++) {
         let old = atomicAdd(&state[at], add);
         add = select(Slot(0u), Slot(1u), old + add < old);
-        at++;
     }
 }
 

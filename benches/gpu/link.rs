@@ -14,6 +14,8 @@ pub(crate) struct Link {
     pub(crate) queue: wgpu::Queue,
     /// Whether shaders may read buffers that the host has written in place.
     is_mappable: bool,
+    /// What the adapter can do, as far as wgpu tells.
+    pub(crate) described: String,
 }
 
 impl Link {
@@ -24,7 +26,18 @@ impl Link {
         let instance = wgpu::Instance::new(descriptor);
         let adapters = pollster::block_on(instance.enumerate_adapters(backends));
         let adapter = adapters.into_iter().find(|adapter| adapter.get_info().name == name).unwrap();
-        let limits = adapter.limits();
+        let (info, limits) = (adapter.get_info(), adapter.limits());
+        let described = format!(
+            "Subgroups of {} to {}; {} bytes of workgroup memory, {} invocations in a workgroup, {} workgroups, {} storage buffers.\n\n\
+             Features: {}.",
+            info.subgroup_min_size,
+            info.subgroup_max_size,
+            limits.max_compute_workgroup_storage_size,
+            limits.max_compute_invocations_per_workgroup,
+            limits.max_compute_workgroups_per_dimension,
+            limits.max_storage_buffers_per_shader_stage,
+            adapter.features(),
+        );
         let required_limits = Limits {
             max_buffer_size: limits.max_buffer_size,
             max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
@@ -33,7 +46,7 @@ impl Link {
         let required_features = adapter.features() & Features::MAPPABLE_PRIMARY_BUFFERS;
         let descriptor = DeviceDescriptor { required_limits, required_features, ..DeviceDescriptor::default() };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
-        Self { device, queue, is_mappable: !required_features.is_empty() }
+        Self { device, queue, is_mappable: !required_features.is_empty(), described }
     }
 
     pub(crate) fn buffer(&self, size: u64, usage: BufferUsages) -> wgpu::Buffer {

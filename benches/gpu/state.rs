@@ -51,7 +51,7 @@ pub(super) fn measure(adapter: &AdapterInfo, rows: usize) {
     );
     let rows = (rows / 16).max(1);
     for groups in [256, 4096, 65_536, 1 << 20].into_iter().filter(|&groups| groups <= 4 * rows as u64) {
-        let all = keyed(BATCHES * rows, groups, 1);
+        let all = keyed(BATCHES * rows, groups, 0.0, 7919);
         for (first, taken) in [(None, "touched".to_owned()), (Some(FIRST), format!("first {FIRST} of all"))] {
             measure_ways(adapter, &all, &stages(&all, first), (groups, &taken));
         }

@@ -39,7 +39,10 @@ impl Devices {
 /// The adapters, with what they can do.
 #[cfg(feature = "gpu")]
 fn gpus() -> String {
-    let adapters = crate::kernels::gpu::adapters();
+    let adapters = match crate::kernels::gpu::adapters() {
+        Ok(adapters) => adapters,
+        Err(error) => return format!("gpu     unknown: {}\n", error.message()),
+    };
     if adapters.is_empty() {
         return "gpu     none: there is no adapter for Vulkan, Metal or DX12; everything runs on the CPU\n".to_owned();
     }

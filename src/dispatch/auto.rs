@@ -35,11 +35,13 @@ const SIZES_TOLD: std::ops::RangeInclusive<u32> = 10..=22;
 #[derive(Debug)]
 pub(super) struct AutoBackend {
     search: Search,
+    /// Whether it was told that a GPU could not be opened or measured.
+    is_told: Arc<AtomicBool>,
 }
 
 impl AutoBackend {
     pub(super) fn new(search: Search) -> Self {
-        Self { search }
+        Self { search, is_told: Arc::default() }
     }
 
     pub(super) fn stage(&self, stage: &Stage, registry: &Registry) -> Result<AutoStage> {
@@ -47,10 +49,12 @@ impl AutoBackend {
             stage: stage.clone(),
             registry: registry.clone(),
             search: self.search.clone(),
+            is_told: Arc::clone(&self.is_told),
             clock: SystemClock::new(),
             rows: AtomicU64::new(0),
             both: OnceLock::new(),
             told: Mutex::default(),
+            latest: Mutex::default(),
         };
         Ok(AutoStage { cpu: CpuBackend::new().prepare(stage, registry)?, shared: Arc::new(shared) })
     }
@@ -112,12 +116,14 @@ pub(super) struct Shared {
     stage: Stage,
     registry: Registry,
     search: Search,
+    is_told: Arc<AtomicBool>,
     pub(super) clock: SystemClock,
     /// Rows that came before a GPU was looked for.
     rows: AtomicU64,
     /// None inside if there is no GPU, or none that runs the stage.
     both: OnceLock<Option<Both>>,
     told: Mutex<DeviceChoice>,
+    latest: Mutex<Option<String>>,
 }
 
 /// The stage on the device that was found, which has the CPU beside it.
@@ -130,7 +136,7 @@ pub(super) struct Both {
     pub(super) state: Mutex<StateChooser>,
     /// Rows of the task that was done last, at most one span; 0 before there was one.
     expected: AtomicUsize,
-    /// Whether the device has run the stage: the first time, shaders are compiled.
+    /// Whether the device has run the stage: the first time, and the first time after trouble, shaders are compiled.
     is_warm: AtomicBool,
 }
 
@@ -146,6 +152,25 @@ impl Both {
 
     pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Chooser> {
         self.chooser.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What would be chosen now.
+    fn peek(&self, work: Work) -> Choice {
+        self.ask(work, |chooser| chooser.peek(work))
+    }
+
+    /// Chooses for a piece that is done next.
+    fn choose(&self, work: Work) -> Choice {
+        self.ask(work, |chooser| chooser.choose(work))
+    }
+
+    /// A device that is lost cannot be chosen.
+    fn ask(&self, work: Work, ask: impl FnOnce(&mut Chooser) -> Choice) -> Choice {
+        if self.gpu.is_there() {
+            return ask(&mut self.lock());
+        }
+        self.is_warm.store(false, Ordering::Relaxed);
+        self.lock().peek(work).without_gpu()
     }
 
     fn work(&self, rows: usize) -> Work {
@@ -195,16 +220,17 @@ impl Shared {
         }
     }
 
-    /// A span is done.
-    fn tell(&self, choice: &Choice, work: Work, seconds: f64) {
+    /// A span is done; so many of its rows the CPU did in the GPU's stead.
+    fn tell(&self, choice: &Choice, work: Work, fallen_back: u64, seconds: f64) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        match choice.side {
-            Side::Cpu => told.cpu_rows += work.rows,
-            Side::Gpu => told.gpu_rows += work.rows,
-        }
+        let on_gpu = if choice.side == Side::Gpu { work.rows.saturating_sub(fallen_back) } else { 0 };
+        told.gpu_rows += on_gpu;
+        told.cpu_rows += work.rows - on_gpu;
         told.predicted_ms += 1e3 * choice.expected_of(choice.side);
         told.measured_ms += 1e3 * seconds;
-        told.reason = reason(choice, work);
+        told.reason = reason(choice, work, fallen_back);
+        let latest = format!("{}; it took {:.3} ms", told.reason, 1e3 * seconds);
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(latest);
     }
 
     /// What is kept lies on this side.
@@ -219,7 +245,7 @@ impl Shared {
 }
 
 /// Why, in one sentence.
-fn reason(choice: &Choice, work: Work) -> String {
+fn reason(choice: &Choice, work: Work, fallen_back: u64) -> String {
     let (side, other) = match choice.side {
         Side::Cpu => (Side::Cpu, Side::Gpu),
         Side::Gpu => (Side::Gpu, Side::Cpu),
@@ -237,9 +263,12 @@ fn reason(choice: &Choice, work: Work) -> String {
         _ => "as far as measured",
     };
     let name = side.name();
-    match choice.is_trial {
-        false => format!("the {name} is expected to take {expected}, {source}"),
-        true => format!("the {name} is tried to see what it takes now: it is expected to take {expected}, {source}"),
+    let is_expected = format!("is expected to take {expected}, {source}");
+    match (choice.is_trial, choice.in_trouble) {
+        _ if fallen_back > 0 => format!("the {name} {is_expected}; it was in trouble, so the cpu did it"),
+        (_, true) => format!("the {} is in trouble, so the {name} does it: it {is_expected}", other.name()),
+        (true, false) => format!("the {name} is tried to see what it takes now: it {is_expected}"),
+        (false, false) => format!("the {name} {is_expected}"),
     }
 }
 
@@ -303,7 +332,14 @@ impl PreparedStage for AutoStage {
     }
 
     fn notice(&self) -> Notice {
-        self.shared.one(self.cpu.as_ref()).notice()
+        let mut notice = self.shared.one(self.cpu.as_ref()).notice();
+        // Once for all stages of a query.
+        if let Some(error) = self.shared.search.trouble()
+            && !self.shared.is_told.swap(true, Ordering::Relaxed)
+        {
+            notice.failures.push(format!("no GPU is used: {error}"));
+        }
+        notice
     }
 
     fn choice(&self) -> Option<DeviceChoice> {
@@ -315,6 +351,10 @@ impl PreparedStage for AutoStage {
             (_, _) => "cpu and gpu",
         };
         Some(told)
+    }
+
+    fn latest_choice(&self) -> Option<String> {
+        self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn store(&self, partials: Vec<Partial>) -> Result<RecordBatch> {
@@ -433,7 +473,7 @@ impl AutoTask {
         let way = self.span.way.get_or_insert_with(|| match both.expected.load(Ordering::Relaxed) {
             0 => Way::Gather(Vec::new(), 0),
             rows => {
-                let choice = both.lock().peek(both.work(rows.max(piece.num_rows())));
+                let choice = both.peek(both.work(rows.max(piece.num_rows())));
                 if choice.side == Side::Gpu { Way::Gather(Vec::new(), 0) } else { Way::Stream(choice, 0.0) }
             }
         });
@@ -460,7 +500,7 @@ impl AutoTask {
         let (choice, seconds) = match way {
             Way::Stream(choice, seconds) => (choice, seconds),
             Way::Gather(pieces, _) => {
-                let choice = both.lock().choose(work);
+                let choice = both.choose(work);
                 let started = self.shared.clock.now();
                 let run = match choice.side {
                     Side::Cpu => pieces.iter().try_for_each(|piece| self.task.push_beside(piece)),
@@ -477,28 +517,46 @@ impl AutoTask {
                 (choice, seconds)
             }
         };
-        // The first time on a device, its shaders were compiled: that says nothing of the next time.
-        let says = choice.side == Side::Cpu || both.is_warm.swap(true, Ordering::Relaxed);
-        both.lock().learn(&choice, work, says.then_some(seconds));
-        self.shared.tell(&choice, work, seconds);
+        let fallen_back = self.task.take_fallen_back();
+        if choice.side == Side::Gpu && fallen_back > 0 {
+            // The time is that of the trouble and of the CPU, and another device may have to compile the shaders again.
+            both.is_warm.store(false, Ordering::Relaxed);
+            both.lock().fell_back(&choice);
+        } else {
+            // The first time on a device, its shaders were compiled: that says nothing of the next time.
+            let says = choice.side == Side::Cpu || both.is_warm.swap(true, Ordering::Relaxed);
+            both.lock().learn(&choice, work, says.then_some(seconds));
+        }
+        self.shared.tell(&choice, work, fallen_back, seconds);
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
     use arrow_array::{ArrayRef, Float64Array, Int64Array, StringArray};
 
     use super::*;
     use crate::columnar::SchemaRef;
     use crate::expr::{Aggregate, Expr, col, len};
+    use crate::kernels::gpu::{Fault, Faults, OpeningFault};
     use crate::plan::stage::SourceId;
     use crate::plan::{LogicalPlan, plan};
 
     /// A search that has found the first adapter there is, software too, for pieces of few rows. None without one.
     fn search(rows_max: usize) -> Option<Search> {
-        let adapter = crate::kernels::gpu::adapters().into_iter().next()?.name;
-        Search::found_for_test(adapter, rows_max)
+        faulty(rows_max, Faults::default())
+    }
+
+    fn faulty(rows_max: usize, faults: Faults) -> Option<Search> {
+        Search::faulty_for_test(adapter()?, rows_max, faults)
+    }
+
+    fn adapter() -> Option<String> {
+        Some(crate::kernels::gpu::adapters().unwrap().into_iter().next()?.name)
     }
 
     fn rows(count: i64, seed: i64) -> RecordBatch {
@@ -576,6 +634,55 @@ mod tests {
     }
 
     #[test]
+    fn what_the_cpu_did_in_place_of_a_lost_device_teaches_nothing_of_it() {
+        let (hold, held) = channel();
+        let faults = Faults::new([None, None, Some(Fault::Lose)]).with_openings([OpeningFault::Held(held)]);
+        let Some(search) = faulty(1000, faults) else { return };
+        let batch = rows(900, 1);
+        let stage = &stages(&batch.schema())[1];
+        let prepared = AutoBackend::new(search.clone()).stage(stage, &Registry::default()).unwrap();
+        let both = prepared.shared.both().unwrap();
+        set(both, Side::Gpu);
+        let work = || both.work(900);
+        let run = || {
+            let mut task = prepared.begin().unwrap();
+            task.push(&batch).unwrap();
+            prepared.merge(vec![task.finish().unwrap()]).unwrap();
+            (prepared.choice().unwrap(), prepared.notice().fallen_back)
+        };
+        // The first one compiles shaders.
+        let (told, _) = run();
+        assert_eq!((told.device, both.lock().peek(work()).measured), ("gpu", [false, false]));
+        assert_eq!(run().0.device, "gpu");
+        let known = both.lock().peek(work());
+        assert_eq!(known.measured, [false, true]);
+        let (told, fallen_back) = run();
+        assert_eq!((told.device, told.cpu_rows, told.gpu_rows, fallen_back), ("cpu", 900, 0, 1));
+        assert!(told.reason.ends_with("; it was in trouble, so the cpu did it"), "{told:?}");
+        assert_eq!(both.lock().peek(work()).expected[Side::Gpu as usize], known.expected[Side::Gpu as usize]);
+        // As long as another one is being opened it is not even asked.
+        for _ in 0..3 {
+            let (told, fallen_back) = run();
+            assert_eq!((told.device, told.cpu_rows, fallen_back), ("cpu", 900, 0));
+            assert!(
+                told.reason.starts_with("the gpu is in trouble, so the cpu does it: it is expected to"),
+                "{told:?}"
+            );
+        }
+        let expected = |both: &Both| both.lock().peek(work()).expected[Side::Gpu as usize];
+        assert_eq!(expected(both), known.expected[Side::Gpu as usize]);
+        drop(hold);
+        search.found().unwrap().unwrap().backend.settle();
+        // The new one compiles shaders, too: its first piece says nothing, and its second one does.
+        set(both, Side::Gpu);
+        for measured in [[false, false], [false, true]] {
+            let (told, fallen_back) = run();
+            assert_eq!((told.device, fallen_back), ("gpu", 0));
+            assert_eq!(both.lock().peek(work()).measured, measured);
+        }
+    }
+
+    #[test]
     fn a_device_is_expected_to_get_what_really_travels() {
         let Some(search) = search(1000) else { return };
         let batch = rows(900, 1);
@@ -615,6 +722,39 @@ mod tests {
             let after = AutoBackend::new(search.clone()).prepare(&stage, &Registry::default()).unwrap();
             let given = answer(after.as_ref(), vec![first, partial(after.as_ref(), &late)], &stage.output_schema);
             assert_eq!(given, expected);
+        }
+    }
+
+    #[test]
+    fn a_driver_that_hangs_while_a_gpu_is_opened_or_measured_is_told_once_and_the_cpu_does_all() {
+        let Some(adapter) = adapter() else { return };
+        let batch = rows(900, 1);
+        let stages = stages(&batch.schema());
+        let opened = "no GPU is used: a GPU was to be opened: its driver has not answered within ";
+        let measured = "was to be measured: its driver has not answered within ";
+        for (is_opened, said, time) in [(false, opened, 20), (true, measured, 3000)] {
+            let (hold, held) = channel();
+            let before = is_opened.then_some(OpeningFault::AtOnce);
+            let faults = Faults::default().with_openings(before.into_iter().chain([OpeningFault::Held(held)]));
+            let search = Search::troubled_for_test(adapter.clone(), faults, Duration::from_millis(time));
+            let auto = AutoBackend::new(search);
+            assert!(auto.outlook(&stages[1]).starts_with("on the cpu: "), "{}", auto.outlook(&stages[1]));
+            let mut told = Vec::new();
+            for stage in &stages {
+                let cpu = CpuBackend::new().prepare(stage, &Registry::default()).unwrap();
+                let prepared = auto.stage(stage, &Registry::default()).unwrap();
+                let run = |prepared: &dyn PreparedStage| {
+                    let mut task = prepared.begin().unwrap();
+                    task.push(&batch).unwrap();
+                    answer(prepared, vec![task.finish().unwrap()], &stage.output_schema)
+                };
+                for _ in 0..2 {
+                    assert_eq!(run(&prepared), run(cpu.as_ref()));
+                    told.extend(prepared.notice().warnings());
+                }
+            }
+            assert!(told.len() == 1 && told[0].contains(said), "{told:?}");
+            drop(hold);
         }
     }
 

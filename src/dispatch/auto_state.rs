@@ -243,7 +243,7 @@ mod tests {
     use crate::plan::{LogicalPlan, plan};
 
     fn search(faults: Faults) -> Option<Search> {
-        let adapter = crate::kernels::gpu::adapters().into_iter().next()?.name;
+        let adapter = crate::kernels::gpu::adapters().unwrap().into_iter().next()?.name;
         Search::faulty_for_test(adapter, 150, faults)
     }
 

@@ -21,6 +21,9 @@ const COUNTS: usize = 2;
 /// How much less than calibrated an unmeasured class is expected to take at least.
 const HOPE_MAX: f64 = 0.25;
 
+/// Pieces of work that go to the CPU after trouble on the GPU, at most: as many as one at first, then twice as many each time.
+const PAUSE_MAX: u32 = 64;
+
 /// Classes of sizes: one for each power of two of rows.
 const CLASSES: usize = 48;
 
@@ -92,6 +95,8 @@ pub(super) struct Choice {
     pub(super) measured: [bool; 2],
     /// Whether the slower one was chosen, to see what it takes.
     pub(super) is_trial: bool,
+    /// Whether the CPU was chosen because the GPU is in trouble, whatever is expected.
+    pub(super) in_trouble: bool,
     class: usize,
 }
 
@@ -100,6 +105,11 @@ impl Choice {
     pub(super) fn expected_of(&self, side: Side) -> f64 {
         self.expected[side as usize]
     }
+
+    /// The same, for a GPU that cannot be asked.
+    pub(super) fn without_gpu(self) -> Self {
+        Self { side: Side::Cpu, is_trial: false, in_trouble: true, ..self }
+    }
 }
 
 /// Chooses, and learns from what came of it.
@@ -107,7 +117,17 @@ impl Choice {
 pub(super) struct Chooser {
     costs: [Costs; 2],
     classes: Vec<Class>,
+    pause: Pause,
 }
+
+/// Pieces of work that the GPU is left alone for after trouble, and how many it will be the next time.
+#[derive(Debug, Clone, Copy)]
+struct Pause {
+    left: u32,
+    next: u32,
+}
+
+const NO_PAUSE: Pause = Pause { left: 0, next: 1 };
 
 /// What is known of works of one class of sizes.
 #[derive(Debug, Clone, Default)]
@@ -149,7 +169,7 @@ impl Times {
 impl Chooser {
     /// With the costs of the CPU and of the GPU.
     pub(super) fn new(cpu: Costs, gpu: Costs) -> Self {
-        Self { costs: [cpu, gpu], classes: vec![Class::default(); CLASSES] }
+        Self { costs: [cpu, gpu], classes: vec![Class::default(); CLASSES], pause: NO_PAUSE }
     }
 
     /// What would be chosen now. Nothing is noted.
@@ -161,12 +181,13 @@ impl Chooser {
         let side = if expected[Side::Gpu as usize] < expected[Side::Cpu as usize] { Side::Gpu } else { Side::Cpu };
         let is_trial = self.is_trial_due(side, work, &expected);
         let side = if is_trial { side.other() } else { side };
-        Choice { side, expected, measured, is_trial, class }
+        let choice = Choice { side, expected, measured, is_trial, in_trouble: false, class };
+        if self.pause.left > 0 { choice.without_gpu() } else { choice }
     }
 
     /// What is known of a piece of work that this device is given, whatever would be chosen.
     pub(super) fn given(&self, side: Side, work: Work) -> Choice {
-        Choice { side, is_trial: false, ..self.peek(work) }
+        Choice { side, is_trial: false, in_trouble: false, ..self.peek(work) }
     }
 
     /// Chooses for a piece of work that is done next; [`Chooser::learn`] has to be told what came of it.
@@ -178,9 +199,11 @@ impl Chooser {
 
     /// The work is done, in so many seconds; none if its time says nothing of the next one's.
     pub(super) fn learn(&mut self, choice: &Choice, work: Work, seconds: Option<f64>) {
-        if choice.is_trial {
-            self.classes[choice.class].is_tried = false;
-            self.classes[choice.class].since_trial = 0;
+        self.end_trial(choice);
+        match choice.side {
+            Side::Cpu if choice.in_trouble => self.pause.left = self.pause.left.saturating_sub(1),
+            Side::Cpu => {}
+            Side::Gpu => self.pause = NO_PAUSE,
         }
         let Some(seconds) = seconds.filter(|seconds| seconds.is_finite()) else { return };
         let factor = seconds.max(1e-9) / self.costs[choice.side as usize].seconds(work);
@@ -195,6 +218,21 @@ impl Chooser {
         } else {
             known.allowance += TRIED_SHARE * seconds;
             known.since_trial = known.since_trial.saturating_add(1);
+        }
+    }
+
+    /// The GPU did not finish the work, and the CPU did it in its stead: how long that took says nothing of either. What
+    /// comes next goes to the CPU, so that trouble that stays is not met with each piece.
+    pub(super) fn fell_back(&mut self, choice: &Choice) {
+        self.end_trial(choice);
+        let Pause { next, .. } = self.pause;
+        self.pause = Pause { left: next, next: (2 * next).min(PAUSE_MAX) };
+    }
+
+    fn end_trial(&mut self, choice: &Choice) {
+        if choice.is_trial {
+            self.classes[choice.class].is_tried = false;
+            self.classes[choice.class].since_trial = 0;
         }
     }
 
@@ -428,6 +466,62 @@ mod tests {
         }
         let trials = (0..40).map(|_| chooser.choose(work(20))).filter(|choice| choice.is_trial).count();
         assert!(trials <= 1, "{trials} trials under way");
+    }
+
+    #[test]
+    fn work_that_fell_back_teaches_nothing_and_the_gpu_is_left_alone_for_longer_and_longer() {
+        let world = WORLDS[1];
+        let (mut chooser, large) = (Chooser::new(world.cpu, world.gpu), work(24));
+        let before = chooser.peek(large);
+        assert_eq!(before.side, Side::Gpu);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            let choice = chooser.choose(large);
+            assert!(choice.side == Side::Gpu && !choice.is_trial && !choice.measured[Side::Gpu as usize]);
+            chooser.fell_back(&choice);
+            let mut pause = 0;
+            while let choice = chooser.choose(large)
+                && choice.side == Side::Cpu
+            {
+                assert!(
+                    choice.in_trouble && choice.expected[Side::Gpu as usize] == before.expected[Side::Gpu as usize]
+                );
+                chooser.learn(&choice, large, None);
+                pause += 1;
+            }
+            pauses.push(pause);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 64]);
+        // What is finished ends it.
+        let choice = chooser.choose(large);
+        chooser.learn(&choice, large, Some(world.gpu.seconds(large)));
+        let choice = chooser.choose(large);
+        chooser.fell_back(&choice);
+        let choice = chooser.choose(large);
+        chooser.learn(&choice, large, None);
+        assert_eq!((choice.side, chooser.peek(large).side), (Side::Cpu, Side::Gpu));
+    }
+
+    #[test]
+    fn a_trial_that_fell_back_is_over() {
+        let world = WORLDS[3];
+        let mut chooser = Chooser::new(world.cpu, world.gpu);
+        let trial = loop {
+            let choice = chooser.choose(work(20));
+            if choice.is_trial && choice.side == Side::Gpu {
+                break choice;
+            }
+            // The GPU is a little slower.
+            let by = if choice.side == Side::Gpu { 1.1 } else { 1.0 };
+            chooser.learn(&choice, work(20), Some(by * world.seconds(choice.side, work(20))));
+        };
+        chooser.fell_back(&trial);
+        let trials = (0..2000).filter(|_| {
+            let choice = chooser.choose(work(20));
+            chooser.learn(&choice, work(20), Some(world.seconds(choice.side, work(20))));
+            choice.is_trial
+        });
+        assert!(trials.count() > 0);
     }
 
     #[test]

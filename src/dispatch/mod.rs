@@ -136,8 +136,12 @@ impl Dispatcher {
         let named = adapter(&placement);
         let search = search::Search::of(named.clone(), !placement.without_cache);
         let missing = match named {
-            // Who names an adapter expects it to be there from the first batch on.
-            Some(_) => search.now().err().map(str::to_owned),
+            // Who names an adapter expects it to be there from the first batch on. What else goes wrong than that there is none
+            // is told by the stages, which run on the CPU.
+            Some(_) => {
+                let error = search.now().err().filter(|error| error.kind() == ErrorKind::NotFound);
+                error.map(ToString::to_string)
+            }
             None if search::may_be_there() => None,
             None => Some("there is no GPU here".to_owned()),
         };

@@ -8,11 +8,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+#[cfg(test)]
+use std::time::Duration;
 
 use super::calibration::{self, Calibration};
 use super::pipelines;
 use crate::clock::{Clock, SystemClock};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 #[cfg(test)]
 use crate::kernels::gpu::Faults;
 use crate::kernels::gpu::{AdapterInfo, GpuBackend, Wish};
@@ -33,7 +35,7 @@ struct Inner {
     adapter: Option<String>,
     keeps: bool,
     has_begun: AtomicBool,
-    found: OnceLock<Result<Machine, String>>,
+    found: OnceLock<Result<Machine>>,
 }
 
 /// All searches of this process: those for the same are one.
@@ -58,20 +60,23 @@ impl Search {
         Self(Arc::new(Inner { adapter, keeps, has_begun: AtomicBool::new(false), found: OnceLock::new() }))
     }
 
-    /// One that has found this adapter, on which pieces have few rows.
-    #[cfg(test)]
-    pub(super) fn found_for_test(adapter: String, rows_max: usize) -> Option<Self> {
-        Self::faulty_for_test(adapter, rows_max, Faults::default())
-    }
-
-    /// The same, with trouble made on purpose.
+    /// One that has found this adapter, on which pieces have few rows, with trouble made on purpose.
     #[cfg(test)]
     pub(super) fn faulty_for_test(adapter: String, rows_max: usize, faults: Faults) -> Option<Self> {
         let wish = Wish { adapter: Some(adapter), rows_max: Some(rows_max), ..Wish::default() };
         let search = Self::alone(None, false);
         let faulty = |machine: Machine| Machine { backend: machine.backend.with_faults(faults), ..machine };
-        let found = || machine(wish, false).map(faulty).map_err(|error| error.to_string());
+        let found = || machine(GpuBackend::open(wish)?, false).map(faulty);
         search.0.found.get_or_init(found).is_ok().then_some(search)
+    }
+
+    /// One that has looked for this adapter, whose driver makes this trouble while it is opened and measured.
+    #[cfg(test)]
+    pub(super) fn troubled_for_test(adapter: String, faults: Faults, opening_time: Duration) -> Self {
+        let wish = Wish { adapter: Some(adapter), opening_time: Some(opening_time), ..Wish::default() };
+        let search = Self::alone(None, false);
+        search.0.found.get_or_init(|| machine(GpuBackend::open_faulty(wish, faults)?, false));
+        search
     }
 
     /// One that nobody has begun.
@@ -81,18 +86,23 @@ impl Search {
     }
 
     /// What was found; none as long as nobody has looked.
-    pub(super) fn found(&self) -> Option<Result<&Machine, &str>> {
-        self.0.found.get().map(|found| found.as_ref().map_err(String::as_str))
+    pub(super) fn found(&self) -> Option<Result<&Machine, &Error>> {
+        self.0.found.get().map(Result::as_ref)
     }
 
     /// Looks now, and waits for it.
-    pub(super) fn now(&self) -> Result<&Machine, &str> {
+    pub(super) fn now(&self) -> Result<&Machine, &Error> {
         let look = || {
             let pipelines = if self.0.keeps { pipelines::store() } else { None };
             let wish = Wish { adapter: self.0.adapter.clone(), pipelines, ..Wish::default() };
-            machine(wish, self.0.keeps).map_err(|error| error.to_string())
+            machine(GpuBackend::open(wish)?, self.0.keeps)
         };
-        self.0.found.get_or_init(look).as_ref().map_err(String::as_str)
+        self.0.found.get_or_init(look).as_ref()
+    }
+
+    /// What went wrong with a GPU that is there; none as long as nobody has looked, or if there is none.
+    pub(super) fn trouble(&self) -> Option<&Error> {
+        self.found()?.err().filter(|error| error.kind() != ErrorKind::NotFound)
     }
 
     /// Has a thread look, once.
@@ -129,8 +139,7 @@ pub(super) fn may_be_there() -> bool {
     renders || FILES.iter().any(|file| Path::new(file).exists())
 }
 
-fn machine(wish: Wish, keeps: bool) -> Result<Machine> {
-    let backend = GpuBackend::open(wish)?;
+fn machine(backend: GpuBackend, keeps: bool) -> Result<Machine> {
     let calibration = calibrated(&backend, keeps)?;
     Ok(Machine { backend, calibration })
 }
@@ -142,8 +151,8 @@ fn calibrated(backend: &GpuBackend, keeps: bool) -> Result<Calibration> {
     if let Some(kept) = folder.as_ref().and_then(|folder| Calibration::load(folder, adapter)) {
         return Ok(kept);
     }
-    let clock = SystemClock::new();
-    let calibration = Calibration { rates: backend.calibrate(&clock)?, cpu: cpu_rate(&clock) };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let calibration = Calibration { rates: backend.calibrate(&clock)?, cpu: cpu_rate(clock.as_ref()) };
     if let Some(folder) = folder {
         calibration.store(&folder, adapter);
     }

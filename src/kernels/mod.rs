@@ -175,6 +175,12 @@ pub trait PreparedStage: Send + Sync {
         None
     }
 
+    /// What was chosen for the latest rows and why, and what they took, in one sentence, as often as it is asked; none by a
+    /// backend that does not choose, or before there were rows.
+    fn latest_choice(&self) -> Option<String> {
+        None
+    }
+
     /// Partials, in their order, as columns that can leave the process: see [`stored`].
     ///
     /// # Errors

@@ -91,13 +91,14 @@ impl Program {
     }
 
     /// What it does: the chain as it was said, the fused stages, what each runs on and why, and how groups are found: which
-    /// ways are possible, or, after a run, which one the latest rows made it take.
+    /// ways are possible, or, after a run, which one the latest rows made it take, and which device was chosen for them.
     pub fn explain(&self) -> String {
         let Compiled { logical, registry, plan, placed, .. } = self.0.as_ref();
         let runs_on = |stage: &Stage| {
             let Placed { backend, reason, stage } = &placed[stage.id.0];
             let group_ids = stage.group_ids().map_or(String::new(), |text| format!("\n  {text}"));
-            format!("{backend} ({reason}){group_ids}")
+            let latest = stage.latest_choice().map_or(String::new(), |text| format!("\n  of the latest rows: {text}"));
+            format!("{backend} ({reason}){group_ids}{latest}")
         };
         let stages = explain::physical(plan, registry, &["rows".to_owned()], &runs_on);
         format!("{}\n{stages}", explain::logical(logical))

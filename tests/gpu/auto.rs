@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use pelton::connectors::memory::MemorySink;
 use pelton::connectors::queue::QueueSource;
 use pelton::dispatch::{Dispatcher, Placement};
+use pelton::error::ErrorKind;
+use pelton::kernels::gpu::{AdapterInfo, GpuBackend, Wish, adapters};
 use pelton::plan::stage::Registry;
 use pelton::prelude::*;
 use pelton::runtime::progress::StageDevice;
@@ -59,6 +61,24 @@ fn what_was_chosen_is_told_with_a_reason() {
 }
 
 #[test]
+fn explain_says_what_was_chosen_for_the_latest_rows_and_what_they_took() {
+    let Some(placement) = auto() else { return };
+    let chain = Chain::new().key_by([col("name")]).aggregate([len().alias("n")]);
+    let batch = ranged_batch(4, 5000, &schema(), 0.1, Range::Tame);
+    let program = Program::compile(&batch.schema(), &chain, placement).unwrap();
+    assert!(!program.explain().contains("of the latest rows"));
+    program.run(&batch).unwrap();
+    // As often as somebody asks.
+    for _ in 0..2 {
+        let explained = program.explain();
+        let latest = explained.lines().find_map(|line| line.trim().strip_prefix("of the latest rows: the "));
+        let latest = latest.unwrap_or_else(|| panic!("{explained}"));
+        assert!(latest.contains(" is expected to take ") && latest.contains("ms for 5000 rows"), "{latest}");
+        assert!(latest.contains("; it took ") && latest.ends_with(" ms"), "{latest}");
+    }
+}
+
+#[test]
 fn progress_records_say_what_ran_where() {
     let Some(placement) = auto() else { return };
     let batch = ranged_batch(3, 6000, &schema(), 0.1, Range::Tame);
@@ -88,6 +108,20 @@ fn stages_that_no_gpu_runs_stay_on_the_cpu_with_the_reason() {
     let chain = Chain::new().select([(col("f64") * 2.0).alias("x")]);
     let explained = Program::compile(&schema(), &chain, placement).unwrap().explain();
     assert!(explained.contains("cpu (not on the gpu: `f64 * 2.0` computes with floats"), "{explained}");
+}
+
+#[test]
+fn a_software_adapter_is_only_taken_by_name() {
+    let Some(name) = adapter() else { return };
+    let is_software = |one: &AdapterInfo| one.is_software();
+    if !adapters().unwrap().iter().all(is_software) {
+        return;
+    }
+    let error = GpuBackend::open(Wish::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.message().starts_with("there is no GPU here: there is "), "{error}");
+    let named = GpuBackend::open(Wish { adapter: Some(name), ..Wish::default() }).unwrap();
+    assert!(named.adapter().is_software());
 }
 
 #[test]

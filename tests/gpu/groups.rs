@@ -9,7 +9,7 @@ use arrow_array::{
 };
 use pelton::columnar::{DataType, Field, RecordBatch, Schema};
 use pelton::expr::{Aggregate, Expr, col, len, lit};
-use pelton::kernels::gpu::Wish;
+use pelton::kernels::gpu::{Spread, Wish};
 
 use crate::common::{Random, Range, random_batch, ranged_batch};
 use crate::support::{Chain, Everywhere, narrow_schema, schema};
@@ -116,6 +116,40 @@ fn skewed_keys_and_few_groups_lose_no_row() {
         col("value").mean().alias("m"),
     ];
     everywhere.agree(&Chain::new(&batch.schema()).reduce([col("key")], all).stage(), &batch);
+}
+
+/// As many keys as asked for whose hashes are all the same: of `shaders/reduce_keys.wgsl`, turned round.
+fn of_one_hash(keys: usize) -> Vec<i64> {
+    const FACTOR: u32 = 0x85eb_ca6b;
+    let inverse = (0..5).fold(1_u32, |x, _| x.wrapping_mul(2_u32.wrapping_sub(FACTOR.wrapping_mul(x))));
+    let mixed = |sum: u32| sum ^ (sum >> 13);
+    let unmixed = |sum: u32| sum ^ (sum >> 13) ^ (sum >> 26);
+    let wanted = unmixed(0x1234_5678).wrapping_mul(inverse);
+    let high = |low: u32| mixed((0x9e37_79b9 ^ low).wrapping_mul(FACTOR)) ^ wanted;
+    (0..keys as u32).map(|low| (u64::from(high(low)) << 32 | u64::from(low)) as i64).collect()
+}
+
+#[test]
+fn keys_chosen_for_their_hashes_lose_no_row_and_end() {
+    let mut random = Random::new(20);
+    // As many as probes are made, and more; alone, and among others; each in some rows.
+    let batches = [(512, 0, 3), (514, 0, 1), (700, 0, 2), (3000, 0, 2), (900, 5000, 1)].map(|(keys, others, times)| {
+        let mut all = of_one_hash(keys).repeat(times);
+        all.extend((0..others).map(|_| random.bits() as i64));
+        for place in (1..all.len()).rev() {
+            all.swap(place, random.below(place + 1));
+        }
+        let values: ArrayRef = Arc::new((0..all.len() as i64).collect::<Int64Array>());
+        let keys: ArrayRef = Arc::new(Int64Array::from(all));
+        RecordBatch::try_from_iter([("key", keys), ("value", values)]).unwrap()
+    });
+    for spread in [None, Some(Spread::Parted), Some(Spread::Local)] {
+        let Some(everywhere) = Everywhere::with(|wish| Wish { spread, ..wish }) else { return };
+        for batch in &batches {
+            let sums = [len().alias("n"), col("value").sum().alias("s"), col("value").max().alias("m")];
+            everywhere.agree(&Chain::new(&batch.schema()).reduce([col("key")], sums).stage(), batch);
+        }
+    }
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn every_kind_of_window_gives_what_the_cpu_gives() {
 fn a_batch_that_fails_half_way_is_not_in_the_state_twice() {
     let Some(adapter) = adapter() else { return };
     let batches = batches(&[300, 400, 300]);
-    for fault in [Fault::Lose, Fault::Hurry, Fault::Confuse] {
+    for fault in [Fault::Lose, Fault::Hurry, Fault::Confuse, Fault::Stall] {
         for stage in [&stages()[0], &stages()[5]] {
             let wish = Wish { rows_max: Some(100), ..wish(&adapter, Tier::Wide) };
             let faults = Faults::new([None, Some(fault), None, None, None, Some(fault)]).opened_at_once();

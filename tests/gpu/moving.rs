@@ -91,12 +91,30 @@ fn rows_that_are_on_their_way_are_waited_for_before_anything_is_told() {
 }
 
 #[test]
+fn three_batches_are_on_their_way_at_a_time_and_each_is_one_submission() {
+    let Some(adapter) = adapter() else { return };
+    let batch = ranged_batch(5, 1050, &narrow_schema(&NAMES), 0.1, Range::Tame);
+    let rows = Chain::new(&narrow_schema(&NAMES))
+        .filter(col("i16").gt(0).and(col("flag")))
+        .select([(col("i16") + 1).alias("next")]);
+    let [_, groups] = stages();
+    // Fewer rows stay than are guessed, so that all of them come back at once.
+    for (stage, in_place) in [rows.stage(), groups].into_iter().flat_map(|one| [(one.clone(), true), (one, false)]) {
+        let wish = Wish { rows_max: Some(100), in_place: Some(in_place), ..wish(&adapter, Tier::Wide) };
+        let gpu = GpuBackend::open(wish).unwrap().strict();
+        run(&gpu, &stage, &[vec![batch.clone()]]).unwrap();
+        let counts = gpu.counts();
+        assert_eq!((counts.batches, counts.submissions, counts.at_once), (11, 11, 3), "{counts:?}");
+    }
+}
+
+#[test]
 fn a_fault_with_others_on_their_way_is_one_fault_and_no_row_is_lost_or_doubled() {
     let Some(adapter) = adapter() else { return };
     let batch = cut(&ranged_batch(4, 2000, &narrow_schema(&NAMES), 0.1, Range::Tame));
     for stage in stages() {
         let expected = run(&CpuBackend::new(), &stage, &batch).unwrap();
-        for fault in [Fault::Lose, Fault::Hurry, Fault::Exhaust, Fault::Confuse] {
+        for fault in [Fault::Lose, Fault::Hurry, Fault::Exhaust, Fault::Confuse, Fault::Stall] {
             for at in 0..9 {
                 let faults = Faults::new((0..at).map(|_| None).chain([Some(fault)])).opened_at_once();
                 let in_place = Some(at % 2 == 0);

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use pelton::columnar::{DataType, RecordBatch, TimeUnit};
 use pelton::expr::{CastMode, Expr, coalesce, col, greatest, least, lit, when};
+use pelton::kernels::Backend;
+use pelton::kernels::cpu::CpuBackend;
+use pelton::kernels::gpu::{GpuBackend, Tier, Wish};
+use pelton::plan::stage::Registry;
 
 use crate::common::{Range, random_batch, ranged_batch};
-use crate::support::{Chain, Everywhere, narrow_schema, schema};
+use crate::support::{Chain, Everywhere, adapter, cut, narrow_schema, run, run_prepared, schema, wish};
 
 /// The sizes at which bits, words, tiles and scans begin anew.
 const SIZES: [usize; 14] = [0, 1, 63, 64, 65, 255, 256, 257, 4095, 4096, 4097, 65_535, 65_536, 65_537];
@@ -154,8 +158,30 @@ fn a_branch_that_is_not_reached_raises_no_error() {
 }
 
 #[test]
+fn hundreds_of_batches_of_changing_sizes_keep_their_rows_and_their_order() {
+    let Some(adapter) = adapter() else { return };
+    let schema = narrow_schema(&["i32", "flag", "i64", "id"]);
+    let all = ranged_batch(10, 9000, &schema, 0.1, Range::Tame);
+    let computed = || [col("id"), (col("i64") * 3).alias("x"), col("flag")];
+    let filtered = Chain::new(&schema).filter(col("i32").gt(-20).or(col("flag"))).select(computed()).stage();
+    for (stage, tier) in Tier::ALL
+        .into_iter()
+        .flat_map(|tier| [(filtered.clone(), tier), (Chain::new(&schema).select(computed()).stage(), tier)])
+    {
+        let gpu = GpuBackend::open(Wish { rows_max: Some(1531), ..wish(&adapter, tier) }).unwrap().strict();
+        let prepared = gpu.prepare(&stage, &Registry::default()).unwrap();
+        for round in 0..150 {
+            let rows = [1, 255, 256, 257, 1531, 1532, 64, 4097, 900, 3000][round % 10] + round / 10;
+            let batch = cut(&all.slice(round * 29, rows));
+            let given = run_prepared(prepared.as_ref(), &stage, &batch).unwrap();
+            assert!(given == run(&CpuBackend::new(), &stage, &batch).unwrap(), "{tier}, round {round}, {rows} rows");
+        }
+    }
+}
+
+#[test]
 fn many_batches_of_a_task_follow_one_another() {
-    let Some(everywhere) = Everywhere::with(|wish| pelton::kernels::gpu::Wish { rows_max: Some(700), ..wish }) else {
+    let Some(everywhere) = Everywhere::with(|wish| Wish { rows_max: Some(700), ..wish }) else {
         return;
     };
     let stage = Chain::new(&schema())

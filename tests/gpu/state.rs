@@ -291,7 +291,7 @@ fn a_fault_at_any_submission_changes_no_byte_and_the_device_goes_on() {
     };
     let keyed = stage([col("u8")], few(), OutputMode::Update);
     // Two tasks of one or two submissions, and then what takes their groups in.
-    for fault in [Fault::Lose, Fault::Exhaust, Fault::Hurry, Fault::Confuse] {
+    for fault in [Fault::Lose, Fault::Exhaust, Fault::Hurry, Fault::Confuse, Fault::Stall] {
         for at in 0..13 {
             let counts = with_fault(&adapter, &keyed, &batches, (fault, at));
             assert!(counts.fallen_back <= 1 && counts.taken_in >= 2, "{fault:?} at {at}: {counts:?}");

@@ -1,7 +1,9 @@
 //! Whatever goes wrong with a device, the answer stays the same, and it is counted.
 
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
+use pelton::error::ErrorKind;
 use pelton::expr::{col, len};
 use pelton::kernels::Backend;
 use pelton::kernels::cpu::CpuBackend;
@@ -23,7 +25,7 @@ fn stages() -> [Stage; 2] {
 fn every_fault_leaves_the_answer_as_it_is() {
     let Some(adapter) = adapter() else { return };
     let batch = ranged_batch(1, 4000, &schema(), 0.1, Range::Tame);
-    for fault in [Fault::Lose, Fault::Exhaust, Fault::Hurry, Fault::Confuse] {
+    for fault in [Fault::Lose, Fault::Exhaust, Fault::Hurry, Fault::Confuse, Fault::Stall] {
         for stage in stages() {
             let expected = run(&CpuBackend::new(), &stage, &cut(&batch)).unwrap();
             let wish = Wish { rows_max: Some(500), ..wish(&adapter, Tier::Wide) };
@@ -34,6 +36,32 @@ fn every_fault_leaves_the_answer_as_it_is() {
             assert_eq!(counts.fallen_back, 2, "{fault:?}: {counts:?}");
             assert!(counts.batches > 2 && counts.latest.is_some(), "{fault:?}: {counts:?}");
         }
+    }
+}
+
+#[test]
+fn batches_beyond_the_limits_of_a_device_run_on_the_cpu_and_others_do_not() {
+    let Some(adapter) = adapter() else { return };
+    let batch = ranged_batch(9, 4000, &schema(), 0.1, Range::Tame);
+    let [rows, groups] = stages();
+    let hashed = Chain::new(&schema()).reduce([col("f64")], [len().alias("n"), col("i64").sum().alias("s")]).stage();
+    for stage in [rows, groups, hashed] {
+        let expected = run(&CpuBackend::new(), &stage, &[vec![batch.clone()]]).unwrap();
+        let wish = Wish { rows_max: Some(1500), bytes_max: Some(1 << 13), ..wish(&adapter, Tier::Portable) };
+        let backend = GpuBackend::open(wish.clone()).unwrap();
+        let prepared = backend.prepare(&stage, &Registry::default()).unwrap();
+        // Three batches, of which the last one is smaller.
+        assert_batches_equal(&run_prepared(prepared.as_ref(), &stage, &[vec![batch.clone()]]).unwrap(), &expected);
+        let large = backend.counts();
+        assert!(large.fallen_back >= 2 && large.batches + large.fallen_back == 3, "{large:?}");
+        assert!(large.latest.unwrap().starts_with("the batch is too large for the device: "));
+        let small = vec![batch.slice(0, 60)];
+        let expected = run(&CpuBackend::new(), &stage, std::slice::from_ref(&small)).unwrap();
+        assert_batches_equal(&run_prepared(prepared.as_ref(), &stage, &[small]).unwrap(), &expected);
+        assert_eq!(backend.counts().batches, large.batches + 1, "{:?}", backend.counts());
+        let strict = GpuBackend::open(wish).unwrap().strict();
+        let error = run(&strict, &stage, &[vec![batch.clone()]]).unwrap_err().to_string();
+        assert!(error.starts_with("a batch did not run on the device: the batch is too large for the device: "));
     }
 }
 
@@ -162,6 +190,45 @@ fn a_device_that_is_being_opened_is_waited_for_with_the_stage() {
     hold.send(()).unwrap();
     drop(prepared);
     assert!(hold.send(()).is_err(), "the thread is still there");
+}
+
+#[test]
+fn a_driver_that_hangs_while_a_device_is_opened_is_an_error_in_time() {
+    let Some(adapter) = adapter() else { return };
+    let (hold, held) = channel();
+    let faults = Faults::default().with_openings([OpeningFault::Held(held)]);
+    let wish = Wish { opening_time: Some(Duration::from_millis(20)), ..wish(&adapter, Tier::Portable) };
+    let error = GpuBackend::open_faulty(wish, faults).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.message(), "a GPU was to be opened: its driver has not answered within 20ms");
+    drop(hold);
+}
+
+#[test]
+fn drivers_that_hang_while_lost_devices_are_opened_anew_are_each_told_once_and_hold_up_nobody() {
+    let Some(adapter) = adapter() else { return };
+    let batch = ranged_batch(8, 600, &schema(), 0.1, Range::Tame);
+    let [stage, _] = stages();
+    let expected = run(&CpuBackend::new(), &stage, &cut(&batch)).unwrap();
+    let (holds, held): (Vec<_>, Vec<_>) = (0..3).map(|_| channel()).unzip();
+    // The first device is opened at once, and takes its time.
+    let openings = [OpeningFault::AtOnce].into_iter().chain(held.into_iter().map(OpeningFault::Held));
+    let faults = Faults::new([Some(Fault::Lose)]).with_openings(openings);
+    let wish = Wish { opening_time: Some(Duration::from_secs(3)), ..wish(&adapter, Tier::Portable) };
+    let backend = GpuBackend::open_faulty(wish, faults).unwrap();
+    let prepared = backend.prepare(&stage, &Registry::default()).unwrap();
+    let mut failures = Vec::new();
+    for _ in 0..5 {
+        assert_batches_equal(&run_prepared(prepared.as_ref(), &stage, &cut(&batch)).unwrap(), &expected);
+        backend.settle();
+        failures.extend(prepared.notice().failures);
+    }
+    let told = "a lost device could not be opened again: a GPU was to be opened: its driver has not answered within 3s";
+    assert!(failures.len() == 3 && failures.iter().all(|failure| failure.starts_with(told)), "{failures:?}");
+    // Who is strict is told, too.
+    let error = run(&backend.beside().strict(), &stage, &cut(&batch)).unwrap_err().to_string();
+    assert!(error.starts_with("a batch did not run on the device: the device was lost: no other could be"), "{error}");
+    drop(holds);
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn without_comment(line: &str) -> &str {
 /// A rule looks at all files and says what is wrong.
 type Rule = fn(&[TextFile]) -> Vec<String>;
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     layers::modules_look_only_down,
     layers::imports_name_one_module,
     naming::names_say_what_is_inside,
@@ -67,6 +67,7 @@ const RULES: [Rule; 12] = [
     wording::no_path_of_one_machine,
     twins::operations_have_twins_and_tests,
     shaders::shaders_open_with_what_they_are_for,
+    shaders::loops_of_shaders_are_seen_to_end,
     shaders::devices_are_touched_in_one_place,
 ];
 

@@ -5,13 +5,16 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use wgpu::{Backends, DeviceType, Features, InstanceDescriptor, InstanceFlags};
 
 use super::cached::PipelineStore;
 use super::device::Device;
+use super::patience::{OPENING_TIME_MAX, within};
 use super::shader::Spread;
 use super::tier::Tier;
+use super::trouble::OpeningFault;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What is asked for adapters. No OpenGL: it offers those of Vulkan a second time.
@@ -77,8 +80,11 @@ impl fmt::Display for AdapterInfo {
 }
 
 /// The adapters of this machine, the most able first.
-pub fn adapters() -> Vec<AdapterInfo> {
-    found().iter().map(AdapterInfo::of).collect()
+///
+/// # Errors
+/// `Unsupported` if a driver does not answer within half a minute.
+pub fn adapters() -> Result<Vec<AdapterInfo>> {
+    within(OPENING_TIME_MAX, "adapters were looked for", || Ok(found().iter().map(AdapterInfo::of).collect()))
 }
 
 /// The way to the drivers: opened once, since loading them takes a fifth of a second.
@@ -123,15 +129,32 @@ pub struct Wish {
     pub spread: Option<Spread>,
     /// Whether shaders read rows where the host has written them, as far as the adapter can; if not wherever they share memory.
     pub in_place: Option<bool>,
+    /// How long a driver may take to open a device or to be measured, if not as long as usual.
+    pub opening_time: Option<Duration>,
     /// Where compiled shaders are kept from run to run, if they are.
     pub pipelines: Option<Arc<dyn PipelineStore>>,
 }
 
-/// A device on the adapter that is meant.
+impl Wish {
+    /// How long a driver may take to open a device or to be measured.
+    pub(super) fn patience(&self) -> Duration {
+        self.opening_time.unwrap_or(OPENING_TIME_MAX)
+    }
+}
+
+/// A device on the adapter that is meant, if there is one in time.
 ///
 /// # Errors
-/// `NotFound` if there is none, with those that there are; `Unsupported` if it gives no device.
-pub(super) fn open(wish: &Wish) -> Result<(AdapterInfo, Device)> {
+/// `NotFound` if there is no such adapter, with those that there are; `Unsupported` if it gives no device, or none in time.
+pub(super) fn open(wish: Wish, fault: Option<OpeningFault>) -> Result<(AdapterInfo, Device)> {
+    within(wish.patience(), "a GPU was to be opened", move || {
+        fault.map_or(Ok(()), OpeningFault::strike)?;
+        open_at_leisure(&wish)
+    })
+}
+
+/// The same, whenever the driver gives it.
+fn open_at_leisure(wish: &Wish) -> Result<(AdapterInfo, Device)> {
     let all: Vec<_> = found().into_iter().map(|adapter| (AdapterInfo::of(&adapter), adapter)).collect();
     let is_meant = |info: &AdapterInfo| match &wish.adapter {
         Some(name) => info.name.to_lowercase().contains(&name.to_lowercase()),

@@ -2,16 +2,19 @@
 //!
 //! Opening takes a good part of a second. Batches go on on the CPU meanwhile; those of a strict backend wait. Whoever asks for
 //! the device takes over what the thread has opened, and with the last stage that may ask it is waited for: a process that ends
-//! while a driver is at work may crash in it.
+//! while a driver is at work may crash in it. A driver that hangs is not waited for any longer than `patience` says.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::adapters::{AdapterInfo, Wish, open};
+use super::calibrate::{Rates, measure};
 use super::device::Device;
+use super::patience::within;
 use super::stopwatch::Stopwatch;
-use super::trouble::{Faults, Trouble};
-use crate::error::Result;
+use super::trouble::{Faults, OpeningFault, Trouble};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
 
 /// How often a lost device is replaced, or another one is tried.
 const REPLACEMENTS_MAX: u32 = 3;
@@ -47,10 +50,9 @@ impl Opening {
     fn begin(wish: Wish, faults: &Faults) -> Self {
         let fault = faults.next_opening();
         let is_awaited = fault.as_ref().is_some_and(|fault| fault.is_awaited());
-        let thread = std::thread::Builder::new().name("pelton-gpu".to_owned()).spawn(move || {
-            fault.map_or(Ok(()), |fault| fault.strike())?;
-            open(&wish).map(|(_, device)| device).map_err(|error| error.to_string())
-        });
+        let thread = std::thread::Builder::new().name("pelton-gpu".to_owned());
+        let thread =
+            thread.spawn(move || open(wish, fault).map(|(_, device)| device).map_err(|error| error.to_string()));
         Self { thread: thread.map_err(|error| error.to_string()), is_awaited }
     }
 
@@ -80,10 +82,28 @@ impl Present {
 }
 
 impl Holder {
-    pub(super) fn open(wish: Wish, stopwatch: Option<Stopwatch>) -> Result<Self> {
-        let (adapter, device) = open(&wish)?;
+    pub(super) fn open(wish: Wish, stopwatch: Option<Stopwatch>, fault: Option<OpeningFault>) -> Result<Self> {
+        let (adapter, device) = open(wish.clone(), fault)?;
         let present = Present { device: Arc::new(device), replacements: 0, opening: None, failures: Vec::new() };
         Ok(Self { wish, adapter, stopwatch, present: Mutex::new(present) })
+    }
+
+    /// Measures the device. One that hangs meanwhile is given up.
+    pub(super) fn measure(&self, clock: Arc<dyn Clock>, fault: Option<OpeningFault>) -> Result<Rates> {
+        let device = self.latest();
+        let (measured, what) = (Arc::clone(&device), format!("the adapter {} was to be measured", self.adapter));
+        let failed = format!("the adapter {} could not be measured", self.adapter);
+        let rates = within(self.wish.patience(), &what, move || {
+            fault.map_or(Ok(()), OpeningFault::strike)?;
+            measure(&measured, clock.as_ref()).map_err(|trouble| {
+                Error::new(ErrorKind::Unsupported, format!("{failed}: {trouble}"))
+                    .advice("look for a newer driver, or use device = \"cpu\"")
+            })
+        });
+        if rates.is_err() {
+            device.give_up();
+        }
+        rates
     }
 
     pub(super) fn stopwatch(&self) -> Option<Stopwatch> {

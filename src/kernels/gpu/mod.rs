@@ -20,6 +20,7 @@ mod kept;
 mod kind;
 mod narrow;
 mod pack;
+mod patience;
 mod pipelines;
 mod plan;
 mod prune;
@@ -70,7 +71,7 @@ impl GpuBackend {
     /// Opens a device on the adapter that is meant.
     ///
     /// # Errors
-    /// `NotFound` if there is no such adapter, `Unsupported` if it gives no device.
+    /// `NotFound` if there is no such adapter, `Unsupported` if it gives no device, or none within half a minute.
     pub fn open(wish: Wish) -> Result<Self> {
         Self::open_timed(wish, None)
     }
@@ -80,8 +81,17 @@ impl GpuBackend {
     /// # Errors
     /// As [`GpuBackend::open`].
     pub fn open_timed(wish: Wish, stopwatch: Option<Stopwatch>) -> Result<Self> {
-        let holder = Arc::new(Holder::open(wish, stopwatch)?);
+        let holder = Arc::new(Holder::open(wish, stopwatch, None)?);
         Ok(Self { holder, record: Arc::default(), faults: Faults::default(), is_strict: false })
+    }
+
+    /// As [`GpuBackend::open`], with trouble made on purpose from the first opening on. For tests.
+    ///
+    /// # Errors
+    /// As [`GpuBackend::open`].
+    pub fn open_faulty(wish: Wish, faults: Faults) -> Result<Self> {
+        let holder = Arc::new(Holder::open(wish, None, faults.next_opening())?);
+        Ok(Self { holder, record: Arc::default(), faults, is_strict: false })
     }
 
     /// The same backend, for which a batch that does not run on the device is an error.
@@ -108,12 +118,9 @@ impl GpuBackend {
     /// Measures the device and the way to it, in a fraction of a second.
     ///
     /// # Errors
-    /// `Unsupported` if it does not even copy bytes.
-    pub fn calibrate(&self, clock: &dyn Clock) -> Result<Rates> {
-        calibrate::measure(&self.holder.latest(), clock).map_err(|trouble| {
-            let message = format!("the adapter {} could not be measured: {trouble}", self.holder.adapter);
-            Error::new(ErrorKind::Unsupported, message).advice("look for a newer driver, or use device = \"cpu\"")
-        })
+    /// `Unsupported` if it does not even copy bytes, or not within half a minute.
+    pub fn calibrate(&self, clock: &Arc<dyn Clock>) -> Result<Rates> {
+        self.holder.measure(Arc::clone(clock), self.faults.next_opening())
     }
 
     /// Prepares a stage whose tasks can be told, piece by piece, what to run on the device.
@@ -139,7 +146,7 @@ impl GpuBackend {
 
     /// What the device has done so far.
     pub fn counts(&self) -> Counts {
-        self.record.counts()
+        Counts { submissions: self.holder.latest().submissions(), ..self.record.counts() }
     }
 
     fn tier(&self) -> Tier {

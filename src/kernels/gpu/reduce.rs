@@ -43,6 +43,10 @@ const CACHE_BYTES: usize = 16 << 20;
 /// Bytes of a group that is found by hashing, beside what it holds: two words of two slots.
 const FOUND_BYTES: usize = 16;
 
+/// How often a batch is given another hash because its keys meet in one stretch of the table. By chance none ever needs one,
+/// and who has chosen keys for a hash has not chosen them for the next one.
+const HASHES_MAX: u32 = 3;
+
 /// Bytes of what says where parts lie.
 const PARTS_BYTES: u64 = 4 * PARTS_WORDS as u64;
 
@@ -55,13 +59,16 @@ pub(super) struct Room {
     found: Option<usize>,
     /// Whether the batch at hand had more groups than the memory of workgroups has room for.
     was_crowded: bool,
+    /// What hashes of keys begin with.
+    salt: u32,
     pub(super) latest: Option<Added>,
 }
 
 impl Room {
     /// For so many groups, or as many as usual; added up there, or wherever suits them.
     pub(super) fn new(first: Option<usize>, spread: Option<Spread>) -> Self {
-        Self { groups: first.unwrap_or(GROUPS_FIRST).max(1), spread, found: None, was_crowded: false, latest: None }
+        let groups = first.unwrap_or(GROUPS_FIRST).max(1);
+        Self { groups, spread, found: None, was_crowded: false, salt: 0, latest: None }
     }
 
     /// At least as many groups as others have found; and how many they found the last time.
@@ -214,8 +221,10 @@ impl Run<'_> {
         let (floats, stride) = place_floats(self.stage, self.plan, gathered, slot_bits, &mut numbers);
         numbers[number::STRIDE] = stride as u32;
         let rows = gathered.rows;
+        // Few of the numbers may have a group: what has no room by number may have some by hashing.
+        let has_room = |groups: usize| (groups * stride * slot_bits / 8) as u64 <= worker.bytes_max();
         match way(self.plan, gathered, &mut numbers) {
-            Way::Number { take, groups } => {
+            Way::Number { take, groups } if has_room(groups) || self.plan.by_hash.is_none() => {
                 numbers[number::GROUPS_MAX] = groups as u32;
                 let crowd = Crowd { rows, expected: groups, most: groups, stride, slot_bits, is_hashed: false };
                 let places = Places::of(crowd, room);
@@ -223,11 +232,12 @@ impl Run<'_> {
                 let sent = self.by_number((take, places), worker, gathered, &numbers, (groups, bytes))?;
                 Ok(Begun { floats, stride, groups, table: None, places, sent })
             }
-            Way::Hash => {
+            Way::Number { .. } | Way::Hash => {
                 let groups = room.groups.min(rows.max(1));
                 // Half of the slots stay empty.
                 let table = (2 * groups).next_power_of_two();
                 (numbers[number::TABLE_SLOTS], numbers[number::GROUPS_MAX]) = (table as u32, groups as u32);
+                numbers[number::SALT] = room.salt;
                 let expected = room.found.unwrap_or(groups).min(groups);
                 let crowd = Crowd { rows, expected, most: groups, stride, slot_bits, is_hashed: true };
                 let places = Places::of(crowd, room);
@@ -280,6 +290,7 @@ impl Run<'_> {
         gathered: &Gathered,
         room: &mut Room,
     ) -> Result<Found, Trouble> {
+        let mut hashes = 0;
         loop {
             let (status, mut parts) = worker.receive(&begun.sent)?;
             if status.failed > 0 {
@@ -298,17 +309,21 @@ impl Run<'_> {
                 let (words, rows) = (parts.pop().unwrap_or_default(), status.kept as usize);
                 return Ok(Found { words, stride: begun.stride, floats: begun.floats, groups, count, rows });
             }
-            let Some(table) = begun.table else {
+            if begun.table.is_none() {
                 return Err(Trouble::Rejected("a group has a number out of range".to_owned()));
-            };
+            }
             if spread == Spread::Local && !room.was_crowded {
                 // Perhaps only the memory of workgroups was too small.
                 room.was_crowded = true;
-            } else {
-                if groups == gathered.rows.max(1) && table >= 16 * groups {
-                    return Err(Trouble::Rejected("the table of groups is full although it has room".to_owned()));
-                }
+            } else if count > groups {
                 room.groups = (4 * groups).max(count).max(room.groups);
+            } else if hashes < HASHES_MAX {
+                // There is room, but the keys meet in one stretch of the table.
+                hashes += 1;
+                room.salt = room.salt.wrapping_mul(0x9e37_79b1).wrapping_add(0x7f4a_7c15);
+            } else {
+                let text = "its keys meet in one stretch of the table of groups, by whatever hash";
+                return Err(Trouble::TooLarge(text.to_owned()));
             }
             begun = self.begin(worker, gathered, room)?;
         }

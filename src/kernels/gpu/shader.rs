@@ -43,8 +43,10 @@ pub(super) mod number {
     /// Copies of what groups hold, each of so many slots.
     pub(in crate::kernels::gpu) const COPIES: usize = 4;
     pub(in crate::kernels::gpu) const TABLE_SIZE: usize = 5;
+    /// What the hashes of keys begin with.
+    pub(in crate::kernels::gpu) const SALT: usize = 6;
     /// The first of those that a stage's own code asks for.
-    pub(in crate::kernels::gpu) const OWN: usize = 6;
+    pub(in crate::kernels::gpu) const OWN: usize = 7;
 }
 
 const PRELUDE: &str = include_str!("../../../shaders/prelude.wgsl");
@@ -177,6 +179,10 @@ pub(super) struct Shader {
 impl Shader {
     /// Puts it together for a tier and for batches of so many columns.
     pub(super) fn put_together(&mut self, tier: Tier, columns: usize) {
+        debug_assert!(
+            !has_loops(&self.functions),
+            "only files of `shaders/`, which tests/tidy looks at, may have loops"
+        );
         self.text = self.wgsl(tier, columns);
     }
 
@@ -186,7 +192,7 @@ impl Shader {
              const NO_GROUP: u32 = 0xffffffffu;\nconst SLOT_WORDS: u32 = {}u;\n\
              const KEY_WORDS: u32 = {}u;\nconst NUMBERS: u32 = {}u;\n\
              const TABLE_SLOTS: u32 = {}u;\nconst GROUPS_MAX: u32 = {}u;\nconst STRIDE: u32 = {}u;\n\
-             const LOCAL_GROUPS: u32 = {}u;\nconst COPIES: u32 = {}u;\nconst TABLE_SIZE: u32 = {}u;\n\
+             const LOCAL_GROUPS: u32 = {}u;\nconst COPIES: u32 = {}u;\nconst TABLE_SIZE: u32 = {}u;\nconst SALT: u32 = {}u;\n\
              const TABLE_MAX: u32 = {}u;\nconst FIRST_COPY: u32 = {}u;\n\
              const PART_ROWS: u32 = {PART_ROWS}u;\nconst PARTS_WORDS: u32 = {PARTS_WORDS}u;\n\
              const PARTED_ROWS: u32 = {}u;\n\
@@ -202,6 +208,7 @@ impl Shader {
             number::LOCAL_GROUPS,
             number::COPIES,
             number::TABLE_SIZE,
+            number::SALT,
             table_slots(tier.slot_bits()),
             u32::from(self.spread == Spread::Copied),
             PARTS_WORDS - 1,
@@ -243,6 +250,12 @@ pub(super) fn numbers_at(columns: usize) -> usize {
     1 + COLUMN_WORDS * columns
 }
 
+/// Whether there is a loop in a text.
+fn has_loops(text: &str) -> bool {
+    let mut words = text.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'));
+    words.any(|word| matches!(word, "for" | "while" | "loop"))
+}
+
 /// The text without the parts whose names are not set.
 fn without_unset(text: &str, is_set: &dyn Fn(&str) -> bool) -> String {
     let mut kept = String::with_capacity(text.len());
@@ -270,6 +283,12 @@ fn without_unset(text: &str, is_set: &dyn Fn(&str) -> bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loops_are_found_and_words_like_them_are_not() {
+        assert!(has_loops("for (var x = 0u;") && has_loops("{while x") && has_loops("loop{"));
+        assert!(!has_loops("let for_row = whiles(before, 7u); // looped"));
+    }
 
     #[test]
     fn parts_that_are_not_set_are_left_out() {

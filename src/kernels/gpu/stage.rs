@@ -126,6 +126,11 @@ impl GpuStage {
         Ok(Box::new(GpuTask::new(Arc::clone(shared), cpu, self.rows_max(), room, left)))
     }
 
+    /// Whether there is a device at the moment: if it is lost, another one is being opened from now on.
+    pub fn is_there(&self) -> bool {
+        self.shared.holder.device(&self.shared.faults, false).is_ok()
+    }
+
     /// Rows that run on the device in one submission, at most.
     pub fn rows_max(&self) -> usize {
         self.shared.holder.wish().rows_max.unwrap_or(ROWS_MAX).clamp(1, ROWS_MAX)
@@ -207,7 +212,11 @@ impl Shared {
         let most = if self.holder.stopwatch().is_some() { 1 } else { ON_THEIR_WAY_MAX };
         let before = self.on_their_way.fetch_add(1, Ordering::Relaxed);
         let way = OnItsWay(Arc::clone(self));
-        (before < most || !has_others).then_some(way)
+        let may_go = before < most || !has_others;
+        if may_go {
+            self.record.are_on_their_way(before + 1);
+        }
+        may_go.then_some(way)
     }
 
     /// Rows travel in so many bits.

@@ -23,7 +23,7 @@ use super::reduce::{self, Room, Run, Scratch};
 use super::reduction::{Reduction, rows_at};
 use super::rows::{self, Guess};
 use super::stage::{OnItsWay, Shared};
-use super::trouble::{Fault, Trouble};
+use super::trouble::Trouble;
 use super::worker::{Role, Worker};
 use crate::columnar::RecordBatch;
 use crate::error::{Error, Result};
@@ -52,6 +52,8 @@ pub struct GpuTask {
     left_bytes: u64,
     /// Whether the CPU has done something since.
     cpu_has_rows: bool,
+    /// Rows that the CPU did in the device's stead, until somebody asks.
+    fallen_back: u64,
 }
 
 /// Rows that were submitted.
@@ -167,7 +169,13 @@ impl GpuTask {
             left,
             left_bytes: 0,
             cpu_has_rows: false,
+            fallen_back: 0,
         }
+    }
+
+    /// Rows that the device was to do and the CPU did in its stead, since somebody last asked.
+    pub fn take_fallen_back(&mut self) -> u64 {
+        std::mem::take(&mut self.fallen_back)
     }
 
     /// Runs rows on the CPU, after those that have been gathered.
@@ -267,9 +275,7 @@ impl GpuTask {
             worker.put(Role::State, slots);
         }
         worker.fault = shared.faults.next();
-        if worker.fault == Some(Fault::Confuse) {
-            device.pipeline("confused", "this is no shader", &[])?;
-        }
+        device.trip(worker.fault)?;
         // What the host cannot compute, the CPU cannot either: it makes the error.
         let gathered = shared.packer.gather(pieces).map_err(|_| Trouble::Value)?;
         shared.sent(gathered.bits());
@@ -361,6 +367,12 @@ impl GpuTask {
         if *trouble != Trouble::Value {
             self.shared.fell_back(trouble)?;
         }
+        self.push_instead(pieces)
+    }
+
+    /// Has the CPU run what the device was to do.
+    fn push_instead(&mut self, pieces: &[RecordBatch]) -> Result<()> {
+        self.fallen_back += pieces.iter().map(|piece| piece.num_rows() as u64).sum::<u64>();
         pieces.iter().try_for_each(|piece| self.push_on_cpu(piece))
     }
 
@@ -371,7 +383,7 @@ impl GpuTask {
                 let batches = assembler.rows(&made, &pieces);
                 let Ok(batches) = batches else {
                     // A text that cannot be made: nothing has been handed over yet.
-                    return pieces.iter().try_for_each(|piece| self.cpu.push(piece));
+                    return self.push_instead(&pieces);
                 };
                 self.note(&pieces, batches.iter().map(RecordBatch::num_rows).sum())?;
                 batches.into_iter().try_for_each(|batch| self.cpu.push_done(batch))

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::Notice;
 
 /// Why a device did not finish a batch.
@@ -53,12 +54,19 @@ pub(super) struct Record {
     taken_in: AtomicU64,
     /// Groups of state whose values came back.
     groups_read: AtomicU64,
+    /// Batches that were on their way at a time, at most.
+    at_once: AtomicU64,
 }
 
 impl Record {
     /// A batch that the device has done.
     pub(super) fn done(&self) {
         self.batches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many batches are on their way.
+    pub(super) fn are_on_their_way(&self, batches: usize) {
+        self.at_once.fetch_max(batches as u64, Ordering::Relaxed);
     }
 
     /// A batch that was taken into state on the device.
@@ -91,6 +99,8 @@ impl Record {
             fallen_back: self.fallen_back.load(Ordering::Relaxed),
             taken_in: self.taken_in.load(Ordering::Relaxed),
             groups_read: self.groups_read.load(Ordering::Relaxed),
+            at_once: self.at_once.load(Ordering::Relaxed),
+            submissions: 0,
             latest: self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -107,6 +117,10 @@ pub struct Counts {
     pub taken_in: u64,
     /// Groups of that state whose values came back.
     pub groups_read: u64,
+    /// Batches that were on their way to it, through it and back at a time, at most.
+    pub at_once: u64,
+    /// Submissions to the device that there is now, whoever has made them.
+    pub submissions: u64,
     /// What the trouble was, the last time.
     pub latest: Option<String>,
 }
@@ -122,14 +136,16 @@ pub enum Fault {
     Hurry,
     /// It is given a shader that cannot be compiled.
     Confuse,
+    /// Its driver does not come back from compiling a shader.
+    Stall,
 }
 
-/// What becomes of a device that is opened in the place of one that was lost, on purpose.
+/// What becomes of a device that is opened or measured, on purpose: mostly one in the place of one that was lost.
 #[derive(Debug)]
 pub enum OpeningFault {
     /// It is there before the next batch.
     AtOnce,
-    /// It is only opened when the other end sends something, or is dropped.
+    /// It is only opened when the other end sends something, or is dropped: until then its driver hangs.
     Held(Receiver<()>),
     /// It is held back in the same way, and cannot be opened then.
     Fails(Receiver<()>),
@@ -142,7 +158,7 @@ impl OpeningFault {
     }
 
     /// Lets the device be opened when it is time, or not.
-    pub(super) fn strike(self) -> Result<(), String> {
+    pub(super) fn strike(self) -> Result<()> {
         match self {
             Self::AtOnce => Ok(()),
             Self::Held(end) => {
@@ -152,13 +168,14 @@ impl OpeningFault {
             }
             Self::Fails(end) => {
                 let _ = end.recv();
-                Err("a test has asked for it".to_owned())
+                Err(Error::new(ErrorKind::Unsupported, "a test has asked for it"))
             }
         }
     }
 }
 
-/// A row of faults, one for each batch to come; `None` leaves a batch alone. Another row is for devices that are opened anew.
+/// A row of faults, one for each batch to come; `None` leaves a batch alone. Another row is for devices that are opened or
+/// measured.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     batches: Arc<Mutex<VecDeque<Option<Fault>>>>,
@@ -171,7 +188,7 @@ impl Faults {
         Self { batches: Arc::new(Mutex::new(faults.into_iter().collect())), openings: Arc::default() }
     }
 
-    /// With these, one after another, for devices that are opened in the place of lost ones.
+    /// With these, one after another, for devices that are opened, mostly in the place of lost ones, or measured.
     #[must_use]
     pub fn with_openings(self, openings: impl IntoIterator<Item = OpeningFault>) -> Self {
         Self { openings: Arc::new(Mutex::new(openings.into_iter().collect())), ..self }

@@ -14,9 +14,9 @@ use super::device::{Back, Batch, Delta, OnDevice};
 use super::encode::spans;
 use super::held::Held;
 use super::layout::{Given, Layout};
+use super::on_cpu;
 use super::part::{Part, Parts};
 use super::plan::KeptPlan;
-use super::{confuse, on_cpu};
 use crate::columnar::RecordBatch;
 use crate::error::{Error, Result};
 use crate::kernels::cpu::group_ids::GroupIds;
@@ -268,7 +268,7 @@ impl Here {
         let fault = shared.faults.next();
         device.worker.fault = fault;
         let batch = Batch { deltas: &[], groups: (self.groups, self.groups), back: &self.stale, best: None };
-        let run = confuse(fault, pipelines.device()).and_then(|()| device.run(plan, pipelines, &batch));
+        let run = pipelines.device().trip(fault).and_then(|()| device.run(plan, pipelines, &batch));
         match run {
             Ok(back) => {
                 self.copied(shared, &back.words, self.groups);
@@ -348,7 +348,7 @@ impl Here {
     ) -> Result<(), Trouble> {
         let On { shared, plan, pipelines } = on;
         let fault = shared.faults.next();
-        confuse(fault, pipelines.device())?;
+        pipelines.device().trip(fault)?;
         let deltas = self.deltas(on, sources, ids, fault)?;
         self.is_stale.resize(after, false);
         let fresh = self.touched.iter().copied().filter(|&id| !self.is_stale[id as usize]).collect::<Vec<_>>();

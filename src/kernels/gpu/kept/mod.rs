@@ -38,7 +38,7 @@ use self::here::{Here, Wanted};
 pub(super) use self::part::{LEFT_BYTES_MAX, Left, Part, Parts};
 pub(super) use self::plan::KeptPlan;
 use super::stage::Shared;
-use super::trouble::{Fault, Trouble};
+use super::trouble::Trouble;
 use crate::columnar::{RecordBatch, SchemaRef};
 use crate::error::{Error, Result};
 use crate::kernels::cpu::reduce::KeyedReduce;
@@ -347,12 +347,4 @@ impl Kept for GpuKept {
             None => lead.cpu.get(key),
         }
     }
-}
-
-/// Trouble on purpose, if a test has asked for some, at the beginning of a batch.
-fn confuse(fault: Option<Fault>, device: &super::device::Device) -> Result<(), Trouble> {
-    if fault == Some(Fault::Confuse) {
-        device.pipeline("confused", "this is no shader", &[])?;
-    }
-    Ok(())
 }
