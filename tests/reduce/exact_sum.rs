@@ -234,9 +234,9 @@ fn means_of_decimals_are_rounded_once() {
         total.add(true, magnitude, 0);
         let (mut limbs, mut divisors) = (vec![magnitude as u64, (magnitude >> 64) as u64, 0], vec![count]);
         match scale {
-            0.. => divisors.extend(std::iter::repeat_n(10, scale as usize)),
+            0.. => divisors.extend(std::iter::repeat_n(10, scale.unsigned_abs().into())),
             _ => {
-                let large = magnitude * 10_u128.pow((-scale) as u32);
+                let large = magnitude * 10_u128.pow(scale.unsigned_abs().into());
                 limbs = vec![large as u64, (large >> 64) as u64];
             }
         }

@@ -170,10 +170,9 @@ mod tests {
                         "{unit} {first} {step}"
                     );
                 }
-                assert!(
-                    gone_slowly.get() < totals.len() * simd::available().len() / 2,
-                    "{first} {step}: {gone_slowly:?}"
-                );
+                let is_large = counts.iter().any(|&count| count >= DIVISOR_MAX);
+                let is_mostly_quick = gone_slowly.get() < totals.len() * simd::available().len() / 2;
+                assert!(is_large || is_mostly_quick, "{first} {step}: {gone_slowly:?}");
             }
             let expected: Vec<f64> = totals.iter().map(|&total| slow(total, unit, 1)).collect();
             let sums = sums(totals.iter().copied(), unit, |group| expected[group]).unwrap();

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::appearance::Appearance;
 use super::deferred::{Dealt, deal, share_of};
 use super::state::Mapping;
-use super::turns::{Order, took_turns};
+use super::turns::{Order, Walk, took_turns};
 use super::{Groups, KeyedReduce};
 use crate::error::Result;
 use crate::kernels::cpu::hash::hash_rows;
@@ -22,7 +22,7 @@ use crate::kernels::cpu::hash::hash_rows;
 const GROUPS_WORTH_DEALING: usize = 1 << 16;
 
 /// Rows and groups a share, about: its table, keys and lanes then fit a second-level cache.
-const ROWS_PER_SHARE: usize = 1 << 16;
+const ROWS_PER_SHARE: usize = 1 << 15;
 
 /// More shares than this would be too many places to write to at once.
 const SHARES_MAX: usize = 512;
@@ -206,24 +206,10 @@ fn reduce_share(
         let mut walk = order.walk(partition);
         let hand = &hands.groups[share];
         let to = take_in(groups, partial, &hand.groups, &hand.keys)?;
-        for (&from, to) in hand.groups.iter().zip(to) {
-            note_first(&mut origins, to, walk.place(from));
-        }
-        // A group of an earlier partition may have appeared here in an earlier turn.
-        let are_all_asked = order.has_turns();
-        take_in_rows(groups, &hands.rows, share, are_all_asked, |id, number| {
-            note_first(&mut origins, id, walk.place(number));
-        })?;
+        walk.note(&mut origins, groups.len(), &to, &hand.groups);
+        take_in_rows(groups, &hands.rows, share, (&mut walk, &mut origins))?;
     }
     Ok(Share { answer: groups.answer()?, origins })
-}
-
-/// Notes a place where a group appeared: a new group, or one that may have appeared elsewhere before.
-fn note_first(origins: &mut Vec<usize>, group: u32, place: usize) {
-    match origins.get_mut(group as usize) {
-        Some(first) => *first = place.min(*first),
-        None => origins.push(place),
-    }
 }
 
 /// As [`reduce_share`], but each partition is added up for itself before it is added to those before it.
@@ -238,42 +224,35 @@ fn reduce_share_in_order(
     for (partition, (partial, hands)) in partials.iter().zip(hands).enumerate() {
         of_one.may_defer = false;
         let hand = &hands.groups[share];
-        let mut firsts = hand.groups.clone();
-        take_in(&mut of_one, partial, &hand.groups, &hand.keys)?;
-        take_in_rows(&mut of_one, &hands.rows, share, false, |_, number| firsts.push(number))?;
+        let (mut numbers, mut firsts) = (Walk::default(), Vec::new());
+        let to = take_in(&mut of_one, partial, &hand.groups, &hand.keys)?;
+        numbers.note(&mut firsts, of_one.len(), &to, &hand.groups);
+        take_in_rows(&mut of_one, &hands.rows, share, (&mut numbers, &mut firsts))?;
         let all: Vec<u32> = (0..of_one.len() as u32).collect();
         let to = take_in(groups, &of_one, &all, &of_one.ids.keys()?)?;
         let mut walk = order.walk(partition);
+        origins.resize(groups.len(), usize::MAX);
         for (first, to) in firsts.into_iter().zip(to) {
-            note_first(&mut origins, to, walk.place(first));
+            let origin: &mut usize = &mut origins[to as usize];
+            *origin = walk.place(first as u32).min(*origin);
         }
         of_one.clear()?;
     }
     Ok(Share { answer: groups.answer()?, origins })
 }
 
-/// Takes in the rows of a partition that belong to a share; tells of the first row of each new group, or of all rows, the group
-/// and the number.
+/// Takes in the rows of a partition that belong to a share; notes which was the first of each group.
 fn take_in_rows(
     groups: &mut Groups,
     rows: &[Dealt],
     share: usize,
-    are_all_told: bool,
-    mut tell: impl FnMut(u32, u32),
+    (walk, firsts): (&mut Walk<'_>, &mut Vec<usize>),
 ) -> Result<()> {
-    let mut known = groups.len();
     for dealt in rows {
         let (from, piece) = dealt.share(share);
-        if piece.rows == 0 {
-            continue;
-        }
-        groups.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows)?;
-        for (&id, &number) in groups.row_ids.iter().zip(&dealt.numbers[from..]) {
-            let is_new = id as usize == known;
-            known += usize::from(is_new);
-            if is_new || are_all_told {
-                tell(id, number);
-            }
+        if piece.rows > 0 {
+            groups.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows)?;
+            walk.note(firsts, groups.len(), &groups.row_ids, &dealt.numbers[from..][..piece.rows]);
         }
     }
     Ok(())

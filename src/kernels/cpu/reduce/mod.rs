@@ -5,9 +5,9 @@
 //!
 //! Counts, sums, means, minima and maxima of numbers live in `laned`: `lanes` holds a row of 64-bit numbers a group
 //! (`fours` are its loops over four of them, `plain` those that look at values on the way, `few` sums the rows of a few groups), `feed` knows the values under one filter, `lane_whole`, `lane_float`,
-//! `lane_ordered` and `lane_least` say what numbers a row brings, `total` makes the results. The other aggregates have a
-//! file each, over the loop in `state`. `merge` puts the groups of partitions together, and the rows that were `deferred`, in an order that `turns` knows;
-//! `cuts` adds up ordered sums;
+//! `lane_ordered` and `lane_least` say what numbers a row brings, `total` makes the results, `float_mean` those of floats many at once.
+//! The other aggregates have a file each, over the loop in `state`. `merge` puts the groups of partitions together, and the rows that
+//! were `deferred`, in an order that `turns` knows and `appearance` brings about; `cuts` adds up ordered sums;
 //! `stored` turns groups into columns that can leave the process, and back; `seeded` makes groups of answers; `select`
 //! takes groups out of others.
 

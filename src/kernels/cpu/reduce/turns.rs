@@ -72,7 +72,6 @@ pub(super) struct Order {
     /// For each partition the first arrival of each of its stretches, and the place of that one.
     places: Vec<Vec<(usize, usize)>>,
     len: usize,
-    has_turns: bool,
 }
 
 impl Order {
@@ -89,8 +88,7 @@ impl Order {
             len += stretch.len();
         }
         let stretches = by_turn.into_iter().map(|(_, partition, stretch)| (partition, stretch)).collect();
-        let has_turns = partials.iter().any(|partial| !partial.borrow().turns.begun.is_empty());
-        Self { stretches, places, len, has_turns }
+        Self { stretches, places, len }
     }
 
     /// Partitions, and arrivals of them that come one after another.
@@ -112,11 +110,6 @@ impl Order {
         self.len
     }
 
-    /// Whether arrivals of a partition come between those of another one.
-    pub(super) fn has_turns(&self) -> bool {
-        self.has_turns
-    }
-
     /// The way through the arrivals of a partition.
     pub(super) fn walk(&self, partition: usize) -> Walk<'_> {
         Walk { stretches: &self.places[partition] }
@@ -124,20 +117,44 @@ impl Order {
 }
 
 /// Goes from arrival to arrival of a partition.
+#[derive(Default)]
 pub(super) struct Walk<'a> {
-    /// Those that are not behind.
+    /// Those that are not behind. If there are none, each arrival has its own number as its place.
     stretches: &'a [(usize, usize)],
 }
 
 impl Walk<'_> {
     /// The place of an arrival in the order of all; no later call may ask for an earlier one.
     pub(super) fn place(&mut self, arrival: u32) -> usize {
+        let (further, _) = self.stretch(arrival);
+        arrival as usize + further
+    }
+
+    /// Where the stretch of an arrival ends, and how much further on than their numbers its arrivals have their places; none may
+    /// be asked for later that lies before.
+    fn stretch(&mut self, arrival: u32) -> (usize, usize) {
         let arrival = arrival as usize;
         while let [_, (next, _), ..] = self.stretches
             && *next <= arrival
         {
             self.stretches = &self.stretches[1..];
         }
-        self.stretches.first().map_or(arrival, |(first, place)| place + (arrival - first))
+        let end = self.stretches.get(1).map_or(usize::MAX, |(next, _)| *next);
+        (self.stretches.first().map_or(0, |(first, place)| place - first), end)
+    }
+
+    /// Notes where groups appeared first, of which there are so many by now: arrivals with these ids and numbers, which rise, came.
+    pub(super) fn note(&mut self, firsts: &mut Vec<usize>, groups: usize, ids: &[u32], numbers: &[u32]) {
+        firsts.resize(groups, usize::MAX);
+        let (mut ids, mut numbers) = (ids, numbers);
+        while let Some(&number) = numbers.first() {
+            let (further, end) = self.stretch(number);
+            let some = numbers.partition_point(|&number| (number as usize) < end);
+            for (&id, &number) in ids[..some].iter().zip(&numbers[..some]) {
+                let first = &mut firsts[id as usize];
+                *first = (*first).min(number as usize + further);
+            }
+            (ids, numbers) = (&ids[some..], &numbers[some..]);
+        }
     }
 }
