@@ -2,8 +2,8 @@
 //!
 //! Neighbours in a share lie far apart in the whole answer, and the other way round: copied one after the other, each value would take a
 //! line of the cache for itself, once to be read or once to be written. So the groups of each share are first dealt out to stretches of
-//! the answer; then one stretch after another is filled from all shares, while it stays in the cache. Measured with 5 million groups of
-//! 300 shares: a column takes a third of the time.
+//! the answer; then one stretch after another is filled from all shares, while it stays in the cache. Measured with 20 million rows of 5
+//! million groups: 355 ms instead of 375 in all.
 
 #![expect(
     clippy::cast_possible_truncation,
