@@ -122,6 +122,31 @@ fn the_first_groups_by_every_kind_of_value_are_those_of_the_cpu() {
 }
 
 #[test]
+fn hundreds_of_batches_of_changing_sizes_give_the_same_first_groups() {
+    let Some(everywhere) = Everywhere::with(|wish| Wish { rows_max: Some(701), groups_first: Some(5), ..wish }) else {
+        return;
+    };
+    let mut random = Random::new(17);
+    let mut batch = |number: u64| {
+        let rows = [0, 1, 63, 64, 65, 255, 256, 257, 900][random.below(9)];
+        keyed(number, rows, 20 + 9 * number as usize, Range::Tame)
+    };
+    let batches: Vec<RecordBatch> = (0..220).map(&mut batch).collect();
+    let totals = vec![len().alias("n"), col("i64").sum().alias("x"), col("f64").max().alias("m")];
+    let by = [SortBy { expr: col("x"), descending: true, nulls_first: false }, SortBy::from(col("n"))];
+    let kept = Chain::new(&batches[0].schema()).kept([col("key")], totals, Over::Always, OutputMode::Complete);
+    let stages = stages(kept.first(7, by));
+    for gpu in &everywhere.gpus {
+        let (mut life, mut by_cpu) = (Life::new(gpu, &stages[0]), Life::new(&CpuBackend::new(), &stages[0]));
+        for (number, batch) in batches.iter().enumerate() {
+            same_first(&mut life, &mut by_cpu, &stages, batch, &format!("batch {number}, {:?}", gpu.manner()));
+        }
+        assert_eq!(gpu.counts().fallen_back, 0, "{:?}", gpu.counts());
+        assert_batches_equal(&life.kept.scan().unwrap(), &by_cpu.kept.scan().unwrap());
+    }
+}
+
+#[test]
 fn only_about_as_many_groups_come_back_as_are_asked_for() {
     let Some(everywhere) = Everywhere::with(|wish| wish) else { return };
     let batches = [1, 2, 3].map(|seed| keyed(seed, 12_000, 30_000, Range::Tame));
