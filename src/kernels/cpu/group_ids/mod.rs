@@ -8,6 +8,7 @@ mod apart;
 mod bytes;
 mod coded;
 mod letters;
+mod lines;
 pub(crate) mod method;
 pub(crate) mod pairs;
 mod places;

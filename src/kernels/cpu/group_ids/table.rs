@@ -1,10 +1,12 @@
 //! An open-addressing table from small fixed-size keys to group ids: key and id lie side by side, so that a look-up
-//! touches one cache line.
+//! touches one cache line. Thousands of keys go on in [`Lines`].
 
 #![expect(clippy::cast_possible_truncation, reason = "a hash is cut to the bits that a table or a word has")]
 
+use std::fmt::Debug;
+
 use super::apart::{Apart, KEYS_MAX};
-use crate::kernels::cpu::prefetch::prefetch_behind;
+use super::lines::{Line, LineOf32, LineOf64, LineOf128, Lines};
 
 /// Marks a free slot, and a key without an id.
 pub(super) const NONE: u32 = u32::MAX;
@@ -15,7 +17,9 @@ const SMALLEST: usize = 64;
 pub(super) const AT_ONCE: usize = 128;
 
 /// A key that fits in a slot.
-pub(super) trait Word: Copy + Eq + Default + Send + Sync {
+pub(super) trait Word: Copy + Debug + Eq + Default + Send + Sync {
+    /// The keys of a line of the cache.
+    type Line: Line<Self>;
     /// Another key than the default.
     const OTHER: Self;
     /// A hash whose high bits are good.
@@ -37,6 +41,7 @@ fn fold(a: u64, b: u64) -> u64 {
 }
 
 impl Word for u32 {
+    type Line = LineOf32;
     const OTHER: Self = 1;
     #[inline]
     fn hash(self) -> u64 {
@@ -53,6 +58,7 @@ impl Word for u32 {
 }
 
 impl Word for u64 {
+    type Line = LineOf64;
     const OTHER: Self = 1;
     #[inline]
     fn hash(self) -> u64 {
@@ -69,6 +75,7 @@ impl Word for u64 {
 }
 
 impl Word for [u64; 2] {
+    type Line = LineOf128;
     const OTHER: Self = [1, 0];
     #[inline]
     fn hash(self) -> u64 {
@@ -87,8 +94,11 @@ impl Word for [u64; 2] {
 
 /// Keys and their ids.
 #[derive(Debug, Clone)]
-pub(super) struct Table<W> {
+pub(super) struct Table<W: Word> {
+    /// None once there are lines.
     slots: Vec<(W, u32)>,
+    /// All keys, once they are many.
+    lines: Option<Lines<W>>,
     len: usize,
     /// How many keys there may be.
     most: usize,
@@ -116,45 +126,12 @@ fn find_first<W: Word>(slots: &[(W, u32)], shift: u32, keys: &[W], ids: &mut [u3
     largest == NONE
 }
 
-/// Keys between the one that is looked for and the one whose slot is asked for, in a table further away.
-const SLOTS_AHEAD: usize = 32;
+/// Bytes of slots that share a second-level cache with columns and states. More keys than these may have are many.
+const SLOTS_BYTES_MAX: usize = 1 << 18;
 
-/// The same for a table further away: first all places are computed, so that each slot is asked for some time before.
-///
-/// Measured with 4 MiB, beside lanes of nearly as much: as fast as eight looks by a gathering instruction, and as looks that nobody
-/// announces, while the machine is quiet; beside somebody else who uses its memory those took a tenth and a third more.
-fn find_first_afar<W: Word>(slots: &[(W, u32)], shift: u32, keys: &[W], ids: &mut [u32]) -> bool {
-    let Some(mask) = slots.len().checked_sub(1) else { return true };
-    let mut places = [0_u32; AT_ONCE + SLOTS_AHEAD];
-    for (place, key) in places.iter_mut().zip(keys) {
-        *place = ((key.hash() >> shift) as usize & mask) as u32;
-    }
-    let ask = |place: u32| prefetch_behind(slots, place as usize, 1);
-    places[..SLOTS_AHEAD].iter().copied().for_each(ask);
-    let mut largest = 0;
-    for (((id, key), &place), &next) in ids.iter_mut().zip(keys).zip(&places).zip(&places[SLOTS_AHEAD..]) {
-        ask(next);
-        let slot = &slots[place as usize];
-        *id = slot.1 | 0_u32.wrapping_sub(u32::from(slot.0 != *key));
-        largest = largest.max(*id);
-    }
-    largest == NONE
-}
-
-/// Bytes of a table that shares a second-level cache with the columns.
-const NEAR_BYTES: usize = 1 << 18;
-
-/// How many keys a table of this size may have. In a small table a second look costs more than the memory: a branch
-/// that nobody can foresee. Measured with 64 keys: 99 million rows a second at a load of a half, 471 at a sixteenth.
-fn most_keys<W>(slots: usize) -> usize {
-    /// Bytes of a table that shares a second-level cache with the columns and the states.
-    const SMALL: usize = 1 << 18;
-    match slots * size_of::<(W, u32)>() {
-        bytes if bytes <= SMALL => slots / 16,
-        bytes if bytes <= 4 * SMALL => slots * 3 / 8,
-        _ => slots / 2,
-    }
-}
+/// One slot in so many has a key at most. A second look costs more than memory that is near: it is a branch that nobody can foresee.
+/// Measured with 64 keys: 99 million rows a second at a load of a half, 471 at a sixteenth.
+const SLOTS_PER_KEY: usize = 16;
 
 /// Rows after which it pays to look for a table of keys that lie apart: it takes as long as looking for about as many. Tables that come and go with a batch, as
 /// those of many small key groups do, never get there.
@@ -165,26 +142,20 @@ const SEARCHES: u8 = 4;
 
 impl<W: Word> Table<W> {
     pub(super) fn new() -> Self {
-        Self::with_slots(SMALLEST)
+        Self::for_keys(0)
     }
 
     /// A table for this many keys.
     pub(super) fn for_keys(keys: usize) -> Self {
-        let mut slots = (2 * keys).next_power_of_two().max(SMALLEST);
-        while most_keys::<W>(slots) < keys {
-            slots *= 2;
-        }
-        Self::with_slots(slots)
-    }
-
-    fn with_slots(slots: usize) -> Self {
-        let most = most_keys::<W>(slots);
-        let shift = 64 - slots.trailing_zeros();
+        let slots = (SLOTS_PER_KEY * keys).next_power_of_two().max(SMALLEST);
+        let lines = (slots * size_of::<(W, u32)>() > SLOTS_BYTES_MAX).then(|| Lines::for_keys(keys));
+        let slots = if lines.is_some() { 0 } else { slots };
         Self {
+            most: lines.as_ref().map_or(slots / SLOTS_PER_KEY, Lines::most),
             slots: vec![(W::default(), NONE); slots],
+            lines,
             len: 0,
-            most,
-            shift,
+            shift: u64::BITS - slots.trailing_zeros().min(u64::BITS - 1),
             apart: Apart::new(),
             searches: SEARCHES,
             looks: 0,
@@ -194,12 +165,15 @@ impl<W: Word> Table<W> {
     /// Forgets all keys. A table that has become much too large for them gives its memory back: cleaning it would cost
     /// more than the next keys do.
     pub(super) fn clear(&mut self) {
-        /// A table grows when it holds a sixteenth or more of its slots.
-        const SLOTS_PER_KEY_MAX: usize = 256;
-        if self.slots.len() > SMALLEST && self.len * SLOTS_PER_KEY_MAX < self.slots.len() {
+        /// Where there is room for so many keys for each that there was, it was made for others.
+        const ROOM_MAX: usize = 16;
+        if self.most > SMALLEST / SLOTS_PER_KEY && self.len * ROOM_MAX < self.most {
             *self = Self::new();
         } else if self.len > 0 {
             self.slots.fill((W::default(), NONE));
+            if let Some(lines) = &mut self.lines {
+                lines.clear();
+            }
             self.len = 0;
             self.apart.clear();
         }
@@ -218,12 +192,10 @@ impl<W: Word> Table<W> {
         if self.apart.find(keys.iter().copied(), ids) {
             return false;
         }
-        let is_some_left = if size_of_val(self.slots.as_slice()) <= NEAR_BYTES {
-            find_first(&self.slots, self.shift, keys, ids)
-        } else {
-            find_first_afar(&self.slots, self.shift, keys, ids)
-        };
-        if !is_some_left {
+        if let Some(lines) = &self.lines {
+            return lines.find_all(keys, ids);
+        }
+        if !find_first(&self.slots, self.shift, keys, ids) {
             return false;
         }
         let mask = self.slots.len() - 1;
@@ -259,24 +231,40 @@ impl<W: Word> Table<W> {
     /// The id of `key`; a new key gets `next`.
     #[inline]
     pub(super) fn find_or_insert(&mut self, key: W, next: u32) -> u32 {
+        if let Some(lines) = &mut self.lines {
+            return match lines.find_or_insert(key, next) {
+                Some(id) => id,
+                None => self.inserted(key, next),
+            };
+        }
         let mask = self.slots.len() - 1;
         let mut place = (key.hash() >> self.shift) as usize & mask;
         loop {
             let slot = &mut self.slots[place & mask];
             if slot.1 == NONE {
                 *slot = (key, next);
-                self.len += 1;
-                self.apart.insert(key, next);
-                if self.len > self.most {
-                    self.grow();
-                }
-                return next;
+                return self.inserted(key, next);
             }
             if slot.0 == key {
                 return slot.1;
             }
             place += 1;
         }
+    }
+
+    fn inserted(&mut self, key: W, id: u32) -> u32 {
+        self.len += 1;
+        self.apart.insert(key, id);
+        if self.len > self.most {
+            self.grow();
+        }
+        id
+    }
+
+    /// All keys and their ids.
+    fn all(&self) -> impl Iterator<Item = (W, u32)> {
+        let slots = self.slots.iter().copied().filter(|(_, id)| *id != NONE);
+        slots.chain(self.lines.iter().flat_map(Lines::all))
     }
 
     /// Takes note that so many rows were looked for, so that few keys are put apart if it pays.
@@ -294,8 +282,8 @@ impl<W: Word> Table<W> {
     #[cold]
     fn put_apart(&mut self) {
         let (mut keys, mut count) = ([(W::default(), NONE); KEYS_MAX], 0);
-        for (key, slot) in keys.iter_mut().zip(self.slots.iter().filter(|slot| slot.1 != NONE)) {
-            *key = *slot;
+        for (key, one) in keys.iter_mut().zip(self.all()) {
+            *key = one;
             count += 1;
         }
         self.apart.make(&keys[..count]);
@@ -305,12 +293,9 @@ impl<W: Word> Table<W> {
     #[cold]
     fn grow(&mut self) {
         // Small tables grow in larger steps: they are moved more often than they are looked into.
-        let least = self.slots.len() * if self.slots.len() < 1 << 16 { 4 } else { 2 };
-        let mut larger = Self::for_keys(self.len);
-        if larger.slots.len() < least {
-            larger = Self::with_slots(least);
-        }
-        for &(key, id) in self.slots.iter().filter(|slot| slot.1 != NONE) {
+        let room = if self.lines.is_none() { 4 * self.most } else { self.most + 1 };
+        let mut larger = Self::for_keys(room);
+        for (key, id) in self.all() {
             larger.find_or_insert(key, id);
         }
         larger.apart = std::mem::replace(&mut self.apart, Apart::new());
