@@ -361,15 +361,13 @@ fn state_too_large_for_the_device_goes_on_with_the_cpu_and_is_told() {
     let counts = backend.counts();
     assert!((2..9).contains(&counts.taken_in) && counts.fallen_back >= 1, "{counts:?}");
     let told = counts.latest.unwrap();
-    assert!(
-        told.starts_with("the batch is too large for the device: ") && told.contains("a buffer has 32768"),
-        "{told}"
-    );
+    let expected = "what is kept has outgrown the device, and is with the cpu from now on: ";
+    assert!(told.starts_with(expected) && told.contains("a buffer has 32768"), "{told}");
     // Who is strict is told at once.
     let strict = GpuBackend::open(wish).unwrap().strict();
     let mut life = Life::new(&strict, &stage);
     let error = batches(&[450; 9], 40).iter().find_map(|batch| life.run(&cut(batch)).err()).unwrap().to_string();
-    assert!(error.starts_with("a batch did not run on the device: the batch is too large"), "{error}");
+    assert!(error.starts_with("a batch did not run on the device: what is kept has outgrown"), "{error}");
 }
 
 #[test]

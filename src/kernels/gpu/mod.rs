@@ -13,6 +13,7 @@ mod code;
 mod columns;
 mod device;
 mod feed;
+mod fit;
 mod grid;
 mod groups;
 mod holder;

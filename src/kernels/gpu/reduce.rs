@@ -16,7 +16,7 @@ use super::plan::StagePlan;
 use super::reduction::{FloatSlots, Limbs, Reduction};
 use super::shader::{PART_ROWS, PARTS, PARTS_WORDS, Shader, Spread, TILE, number, table_slots};
 use super::trouble::Trouble;
-use super::worker::{Role, Sent, Wanted, Worker};
+use super::worker::{Role, STATUS_BYTES, Sent, Wanted, Worker};
 
 /// Groups that there is room for at first.
 pub(super) const GROUPS_FIRST: usize = 4096;
@@ -205,8 +205,9 @@ pub(super) struct Run<'a> {
 pub(super) struct Begun {
     floats: Vec<FloatSlots>,
     stride: usize,
-    /// How many groups there is room for.
+    /// How many groups there is room for, and how many there could be.
     groups: usize,
+    most: usize,
     /// Slots of the table, if groups are found by hashing.
     table: Option<usize>,
     places: Places,
@@ -230,10 +231,11 @@ impl Run<'_> {
                 let places = Places::of(crowd, room);
                 let bytes = places.bytes(&mut numbers, (groups, stride), slot_bits);
                 let sent = self.by_number((take, places), worker, gathered, &numbers, (groups, bytes))?;
-                Ok(Begun { floats, stride, groups, table: None, places, sent })
+                Ok(Begun { floats, stride, groups, most: groups, table: None, places, sent })
             }
             Way::Number { .. } | Way::Hash => {
-                let groups = room.groups.min(rows.max(1));
+                let most = fitting(stride * slot_bits / 8, worker.bytes_max() - STATUS_BYTES);
+                let groups = room.groups.min(rows.max(1)).min(most);
                 // Half of the slots stay empty.
                 let table = (2 * groups).next_power_of_two();
                 (numbers[number::TABLE_SLOTS], numbers[number::GROUPS_MAX]) = (table as u32, groups as u32);
@@ -243,7 +245,7 @@ impl Run<'_> {
                 let places = Places::of(crowd, room);
                 let bytes = places.bytes(&mut numbers, (groups, stride), slot_bits);
                 let sent = self.by_hash(places, worker, gathered, &numbers, (groups, table, bytes))?;
-                Ok(Begun { floats, stride, groups, table: Some(table), places, sent })
+                Ok(Begun { floats, stride, groups, most, table: Some(table), places, sent })
             }
         }
     }
@@ -315,6 +317,9 @@ impl Run<'_> {
             if spread == Spread::Local && !room.was_crowded {
                 // Perhaps only the memory of workgroups was too small.
                 room.was_crowded = true;
+            } else if count > groups && groups >= begun.most {
+                let text = format!("of its groups {groups} have room in a buffer, and there are more");
+                return Err(Trouble::TooLarge(text));
             } else if count > groups {
                 room.groups = (4 * groups).max(count).max(room.groups);
             } else if hashes < HASHES_MAX {
@@ -322,8 +327,7 @@ impl Run<'_> {
                 hashes += 1;
                 room.salt = room.salt.wrapping_mul(0x9e37_79b1).wrapping_add(0x7f4a_7c15);
             } else {
-                let text = "its keys meet in one stretch of the table of groups, by whatever hash";
-                return Err(Trouble::TooLarge(text.to_owned()));
+                return Err(Trouble::Crowded);
             }
             begun = self.begin(worker, gathered, room)?;
         }
@@ -337,8 +341,9 @@ impl Run<'_> {
         numbers: &[u32],
         (groups, [all, bytes]): (usize, [u64; 2]),
     ) -> Result<Sent, Trouble> {
-        worker.upload(gathered, &gathered.place(numbers))?;
+        // What does not fit is found out before rows are packed.
         worker.room(Role::State, all)?;
+        worker.upload(gathered, &gathered.place(numbers))?;
         let mut encoder = worker.begin()?;
         worker.clear(&mut encoder, Role::State, all)?;
         run_take((take, places, groups), worker, self.pipelines, gathered, &mut encoder)?;
@@ -365,10 +370,10 @@ impl Run<'_> {
             worker.room(Role::Order, 8 * rows)?;
             worker.room(Role::Parts, PARTS_BYTES)?;
         }
-        worker.upload(gathered, &gathered.place(numbers))?;
         worker.room(Role::OutputOrTable, table_bytes)?;
         worker.room(Role::Groups, table_bytes)?;
         worker.room(Role::State, all)?;
+        worker.upload(gathered, &gathered.place(numbers))?;
         let mut encoder = worker.begin()?;
         worker.clear(&mut encoder, Role::OutputOrTable, table_bytes)?;
         worker.clear(&mut encoder, Role::State, all)?;
@@ -450,6 +455,14 @@ fn place_floats(
         floats.push(FloatSlots { number, span, grid, sum, squares });
     }
     (floats, stride)
+}
+
+/// Groups found by hashing, of so many bytes each, that buffers have room for: what they hold, which comes back behind the
+/// status, and the table that says where.
+fn fitting(group_bytes: usize, bytes_max: u64) -> usize {
+    let slots = usize::try_from(bytes_max / 4).unwrap_or(usize::MAX).max(2);
+    let table = if slots.is_power_of_two() { slots } else { slots.next_power_of_two() / 2 };
+    (table / 2).min(slots * 4 / group_bytes.max(1)).max(1)
 }
 
 /// By number, if all keys are in small ranges.

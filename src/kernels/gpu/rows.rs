@@ -76,7 +76,6 @@ pub(super) fn begin(
         words += width * rows;
     }
     let packed = gathered.place(&numbers);
-    worker.upload(gathered, &packed)?;
     let tiles = rows.div_ceil(TILE);
     let workgroups = tiles as u32;
     let mask_bytes = (tiles * TILE / 8) as u64;
@@ -89,6 +88,8 @@ pub(super) fn begin(
     } else {
         places.clear();
     }
+    // What does not fit is found out before rows are packed.
+    worker.upload(gathered, &packed)?;
     let mut encoder = worker.begin()?;
     if let Some([mark, scan]) = &plan.mark {
         worker.run(&mut encoder, &pipelines.get(mark)?, workgroups)?;

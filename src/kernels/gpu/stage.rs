@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::device::Device;
+use super::fit::{Fit, ROWS_MIN, halves};
 use super::holder::Holder;
 use super::kept::{GpuKept, Parts, StatePlace};
 use super::pack::Packer;
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     pipelines: Mutex<Option<Arc<Pipelines>>>,
     /// Groups that some task had to make room for: the next one need not find out.
     groups: AtomicUsize,
+    /// Rows of a batch that fit the device.
+    pub(super) fit: Fit,
     /// Bits of a row of the latest batch as it travelled; 0 before there was one.
     sent_bits: AtomicU64,
     /// How the groups of the latest batch were added up.
@@ -101,6 +104,7 @@ impl GpuStage {
                 times,
                 pipelines,
                 groups,
+                fit: Fit::default(),
                 sent_bits: AtomicU64::new(0),
                 added: Mutex::default(),
                 on_their_way: AtomicUsize::new(0),
@@ -219,6 +223,20 @@ impl Shared {
         may_go.then_some(way)
     }
 
+    /// A batch of so many rows does not fit the device, unless halves of it would be too few to be worth it: then it counts
+    /// as trouble.
+    pub(super) fn halve(&self, pieces: &[RecordBatch], trouble: &Trouble) -> Option<[Vec<RecordBatch>; 2]> {
+        let halves = halves(pieces, self.holder.wish().rows_min.unwrap_or(ROWS_MIN))?;
+        self.record.halved();
+        self.fit.was_too_large(pieces.iter().map(RecordBatch::num_rows).sum());
+        if matches!(trouble, Trouble::OutOfMemory(_)) {
+            // What waits for later batches may be what is missing.
+            self.workers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        Some(halves)
+    }
+
     /// Rows travel in so many bits.
     pub(super) fn sent(&self, bits: u64) {
         self.sent_bits.store(bits, Ordering::Relaxed);
@@ -326,7 +344,10 @@ impl PreparedStage for GpuStage {
         let beside = self.shared.cpu.group_ids();
         match self.shared.added() {
             Some(added) => {
-                Some(format!("on the gpu {added}{}", beside.map(|text| format!("; {text}")).unwrap_or_default()))
+                let cut = Some(self.shared.fit.rows()).filter(|&rows| rows < self.rows_max());
+                let cut = cut.map(|rows| format!(", {rows} rows at a time, since more did not fit there"));
+                let beside = beside.map(|text| format!("; {text}"));
+                Some(format!("on the gpu {added}{}{}", cut.unwrap_or_default(), beside.unwrap_or_default()))
             }
             None => self.shared.plan.group_ids().or(beside),
         }

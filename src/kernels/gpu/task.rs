@@ -103,13 +103,18 @@ impl StageTask for GpuTask {
     fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         let mut from = 0;
         while from < batch.num_rows() {
-            let len = (self.rows_max - self.rows).min(batch.num_rows() - from);
+            let most = self.shared.fit.rows().clamp(1, self.rows_max);
+            if self.rows >= most {
+                // Others have found out meanwhile that fewer fit.
+                self.set_off()?;
+            }
+            let len = (most - self.rows).min(batch.num_rows() - from);
             let piece = batch.slice(from, len);
             from += len;
             self.rows += len;
             self.bytes += gathered_bytes(&piece);
             self.pieces.push(piece);
-            if self.rows == self.rows_max || self.bytes >= GATHERED_BYTES_MAX {
+            if self.rows == most || self.bytes >= GATHERED_BYTES_MAX {
                 self.set_off()?;
             }
         }
@@ -245,7 +250,7 @@ impl GpuTask {
             Err(Failed { trouble, device }) => {
                 drop(way);
                 self.land_all()?;
-                self.fall_back(&trouble, device.as_deref(), &pieces)
+                self.run_otherwise(&trouble, device.as_deref(), &pieces)
             }
         }
     }
@@ -314,18 +319,24 @@ impl GpuTask {
         match given {
             Ok(given) => {
                 self.shared.record.done();
+                self.shared.fit.fitted(gathered.rows);
                 worker.device.keep_pipelines();
                 self.shared.keep_worker(worker);
                 self.hand_over(given, pieces, bytes)
             }
             Err(trouble) => {
+                let device = Arc::clone(&worker.device);
                 let is_gone = matches!(trouble, Trouble::Lost(_) | Trouble::Late(_));
-                self.fall_back(&trouble, Some(worker.device.as_ref()), &pieces)?;
-                if !is_gone {
+                if !is_gone && !matches!(trouble, Trouble::OutOfMemory(_)) {
                     self.shared.keep_worker(worker);
                 }
+                let mut behind = std::mem::take(&mut self.flights);
+                self.run_otherwise(&trouble, Some(&device), &pieces)?;
+                if !is_gone {
+                    // Halves come before them.
+                    self.flights.append(&mut behind);
+                }
                 // Those behind it are gone, too: they set off anew, and the CPU runs them as long as there is no other device.
-                let behind = if is_gone { std::mem::take(&mut self.flights) } else { VecDeque::new() };
                 let behind = behind.into_iter().map(|flight| (flight.pieces, flight.bytes)).collect::<Vec<_>>();
                 behind.into_iter().try_for_each(|(pieces, bytes)| self.send_off(pieces, bytes))
             }
@@ -356,6 +367,16 @@ impl GpuTask {
         };
         shared.learn(room);
         Ok(given)
+    }
+
+    /// Rows that a device could not run: the halves of what does not fit it go there one after the other, all else to the CPU.
+    fn run_otherwise(&mut self, trouble: &Trouble, device: Option<&Device>, pieces: &[RecordBatch]) -> Result<()> {
+        let halves = if trouble.is_of_size() { self.shared.halve(pieces, trouble) } else { None };
+        let Some(halves) = halves else { return self.fall_back(trouble, device, pieces) };
+        halves.into_iter().try_for_each(|half| {
+            let bytes = half.iter().map(gathered_bytes).sum::<usize>() as u64;
+            self.send_off(half, bytes)
+        })
     }
 
     /// Has the CPU run what a device could not.

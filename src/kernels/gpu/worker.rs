@@ -20,7 +20,7 @@ use super::trouble::{Fault, Trouble};
 const BUFFER_BYTES_MIN: u64 = 1 << 12;
 
 /// Bytes of `status`.
-const STATUS_BYTES: u64 = 16;
+pub(super) const STATUS_BYTES: u64 = 16;
 
 /// What a buffer is for; its number is that of its binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
