@@ -297,6 +297,13 @@ fn a_fault_at_any_submission_changes_no_byte_and_the_device_goes_on() {
             assert!(counts.fallen_back <= 1 && counts.taken_in >= 2, "{fault:?} at {at}: {counts:?}");
         }
     }
+    // Of tasks and of what takes groups in.
+    for fault in [Fault::HangMaking, Fault::HangSubmitting, Fault::HangWaiting] {
+        for at in [0, 1, 3, 4, 7, 8] {
+            let counts = with_fault(&adapter, &keyed, &batches, (fault, at));
+            assert!(counts.fallen_back == 1 && counts.taken_in >= 2, "{fault:?} at {at}: {counts:?}");
+        }
+    }
     let total = stage([], few(), OutputMode::Complete);
     for at in [2, 5] {
         with_fault(&adapter, &total, &batches, (Fault::Lose, at));

@@ -19,6 +19,7 @@ mod groups;
 mod holder;
 mod kept;
 mod kind;
+mod line;
 mod narrow;
 mod pack;
 mod patience;

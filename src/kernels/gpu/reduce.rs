@@ -7,7 +7,9 @@
 #![expect(clippy::cast_possible_truncation, reason = "numbers of rows and places in buffers are words of 32 bits")]
 
 use std::fmt;
+use std::sync::Arc;
 
+use super::device::Lent;
 use super::feed::{Feed, Squares, Sum};
 use super::groups::{ByHash, GroupPlan, Take};
 use super::pack::Gathered;
@@ -51,12 +53,14 @@ const HASHES_MAX: u32 = 3;
 const PARTS_BYTES: u64 = 4 * PARTS_WORDS as u64;
 
 /// How many groups to expect, and what became of the latest batch.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     groups: usize,
     spread: Option<Spread>,
     /// Groups of the latest batch that was found by hashing.
     found: Option<usize>,
+    /// Whether there has been a batch.
+    is_known: bool,
     /// Whether the batch at hand had more groups than the memory of workgroups has room for.
     was_crowded: bool,
     /// What hashes of keys begin with.
@@ -68,13 +72,24 @@ impl Room {
     /// For so many groups, or as many as usual; added up there, or wherever suits them.
     pub(super) fn new(first: Option<usize>, spread: Option<Spread>) -> Self {
         let groups = first.unwrap_or(GROUPS_FIRST).max(1);
-        Self { groups, spread, found: None, was_crowded: false, salt: 0, latest: None }
+        Self { groups, spread, found: None, is_known: false, was_crowded: false, salt: 0, latest: None }
     }
 
     /// At least as many groups as others have found; and how many they found the last time.
     pub(super) fn learn(&mut self, others: usize, latest: Option<Added>) {
         self.groups = self.groups.max(others);
         self.found = latest.filter(|added| !added.by_number).map(|added| added.groups);
+        self.is_known |= latest.is_some();
+    }
+
+    /// Whether there has been a batch: what the first one finds out, others need not.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known
+    }
+
+    /// What a batch has found out that is done now.
+    pub(super) fn take_over(&mut self, done: Self) {
+        *self = Self { groups: self.groups.max(done.groups), is_known: true, ..done };
     }
 
     /// Groups that there is room for.
@@ -182,7 +197,7 @@ enum Way<'a> {
 /// Groups that have stayed on the device.
 pub(super) struct Scratch {
     /// What they hold, `stride` slots each.
-    pub(super) slots: wgpu::Buffer,
+    pub(super) slots: Lent,
     pub(super) stride: usize,
     pub(super) floats: Vec<FloatSlots>,
     /// The numbers of those that have rows, in the order of their first rows, and these.
@@ -216,7 +231,7 @@ pub(super) struct Begun {
 
 impl Run<'_> {
     /// Submits a batch.
-    pub(super) fn begin(self, worker: &mut Worker, gathered: &Gathered, room: &Room) -> Result<Begun, Trouble> {
+    pub(super) fn begin(self, worker: &mut Worker, gathered: &Arc<Gathered>, room: &Room) -> Result<Begun, Trouble> {
         let slot_bits = worker.device.tier.slot_bits();
         let mut numbers = vec![0_u32; self.plan.numbers];
         let (floats, stride) = place_floats(self.stage, self.plan, gathered, slot_bits, &mut numbers);
@@ -255,7 +270,7 @@ impl Run<'_> {
         self,
         begun: Begun,
         worker: &mut Worker,
-        gathered: &Gathered,
+        gathered: &Arc<Gathered>,
         room: &mut Room,
     ) -> Result<Reduction, Trouble> {
         let found = self.end(begun, worker, gathered, room)?;
@@ -271,7 +286,7 @@ impl Run<'_> {
         self,
         begun: Begun,
         worker: &mut Worker,
-        gathered: &Gathered,
+        gathered: &Arc<Gathered>,
         room: &mut Room,
     ) -> Result<Scratch, Trouble> {
         let found = self.end(begun, worker, gathered, room)?;
@@ -281,6 +296,7 @@ impl Run<'_> {
         groups.sort_unstable();
         let (first_rows, groups) = groups.into_iter().unzip();
         let slots = worker.take(Role::State).ok_or_else(|| Trouble::Rejected("groups are not there".to_owned()))?;
+        let slots = Lent::new(slots, &worker.device);
         Ok(Scratch { slots, stride: found.stride, floats: found.floats, groups, first_rows, rows: found.rows })
     }
 
@@ -289,7 +305,7 @@ impl Run<'_> {
         self,
         mut begun: Begun,
         worker: &mut Worker,
-        gathered: &Gathered,
+        gathered: &Arc<Gathered>,
         room: &mut Room,
     ) -> Result<Found, Trouble> {
         let mut hashes = 0;
@@ -337,13 +353,13 @@ impl Run<'_> {
         self,
         (take, places): (&Take, Places),
         worker: &mut Worker,
-        gathered: &Gathered,
+        gathered: &Arc<Gathered>,
         numbers: &[u32],
         (groups, [all, bytes]): (usize, [u64; 2]),
     ) -> Result<Sent, Trouble> {
         // What does not fit is found out before rows are packed.
         worker.room(Role::State, all)?;
-        worker.upload(gathered, &gathered.place(numbers))?;
+        worker.upload(gathered, gathered.place(numbers))?;
         let mut encoder = worker.begin()?;
         worker.clear(&mut encoder, Role::State, all)?;
         run_take((take, places, groups), worker, self.pipelines, gathered, &mut encoder)?;
@@ -355,7 +371,7 @@ impl Run<'_> {
         self,
         places: Places,
         worker: &mut Worker,
-        gathered: &Gathered,
+        gathered: &Arc<Gathered>,
         numbers: &[u32],
         (groups, table, [all, bytes]): (usize, usize, [u64; 2]),
     ) -> Result<Sent, Trouble> {
@@ -373,7 +389,7 @@ impl Run<'_> {
         worker.room(Role::OutputOrTable, table_bytes)?;
         worker.room(Role::Groups, table_bytes)?;
         worker.room(Role::State, all)?;
-        worker.upload(gathered, &gathered.place(numbers))?;
+        worker.upload(gathered, gathered.place(numbers))?;
         let mut encoder = worker.begin()?;
         worker.clear(&mut encoder, Role::OutputOrTable, table_bytes)?;
         worker.clear(&mut encoder, Role::State, all)?;

@@ -165,6 +165,19 @@ pub enum Fault {
     Confuse,
     /// Its driver does not come back from compiling a shader.
     Stall,
+    /// Nor from making a buffer.
+    HangMaking,
+    /// Nor from a submission.
+    HangSubmitting,
+    /// Nor from waiting for an answer.
+    HangWaiting,
+}
+
+impl Fault {
+    /// Whether a call for a batch does not come back.
+    pub(super) fn hangs(self) -> bool {
+        matches!(self, Self::HangMaking | Self::HangSubmitting | Self::HangWaiting)
+    }
 }
 
 /// What becomes of a device that is opened or measured, on purpose: mostly one in the place of one that was lost.
