@@ -47,6 +47,8 @@ pub(super) struct Line {
     worker: Option<Worker>,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    /// Closed when the thread ends.
+    end: Receiver<()>,
 }
 
 impl fmt::Debug for Line {
@@ -58,11 +60,15 @@ impl fmt::Debug for Line {
 impl Line {
     pub(super) fn open(device: &Arc<Device>, stopwatch: Option<Stopwatch>) -> Result<Self, Trouble> {
         let (jobs, heard) = channel::<Job>();
-        let work = move || heard.into_iter().for_each(|job| job());
+        let (alive, end) = channel();
+        let work = move || {
+            heard.into_iter().for_each(|job| job());
+            drop(alive);
+        };
         let thread = Builder::new().name("pelton-line".to_owned()).spawn(work);
         let thread = thread.map_err(|error| Trouble::Rejected(Silence::NoThread(error.to_string()).to_string()))?;
         let worker = Some(Worker::new(Arc::clone(device), stopwatch));
-        Ok(Self { device: Arc::clone(device), worker, jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { device: Arc::clone(device), worker, jobs: Some(jobs), thread: Some(thread), end })
     }
 
     pub(super) fn device(&self) -> &Arc<Device> {
@@ -166,18 +172,19 @@ pub(super) struct UnderWay<T> {
     done: Option<Result<T, Trouble>>,
 }
 
-/// Buffers are freed by the thread, too, which is waited for: a process that ends while a driver is at work may crash in it. One
-/// that still works, or whose driver does not answer, is left alone.
+/// Buffers are freed by the thread, too, which is waited for, but not longer than for a call: a process that ends while a driver
+/// is at work may crash in it. One whose driver does not answer is left alone.
 impl Drop for Line {
     fn drop(&mut self) {
-        let (worker, jobs) = (self.worker.take(), self.jobs.take());
-        let is_idle = worker.is_some();
-        if let (Some(worker), Some(jobs)) = (worker, jobs) {
+        if let (Some(worker), Some(jobs)) = (self.worker.take(), self.jobs.take()) {
             // If there is no thread any more, they go with the message.
             let _ = jobs.send(Box::new(move || drop(worker)));
         }
-        if let Some(thread) = self.thread.take().filter(|_| is_idle && !self.device.is_silent()) {
-            drop(thread.join());
+        self.jobs = None;
+        let Some(thread) = self.thread.take().filter(|_| !self.device.is_silent()) else { return };
+        match self.end.recv_timeout(CALL_TIME_MAX) {
+            Err(RecvTimeoutError::Timeout) => self.device.fall_silent(),
+            _ => drop(thread.join()),
         }
     }
 }

@@ -63,8 +63,9 @@ pub struct GpuTask {
 
 /// Rows that were submitted.
 struct Submitted {
-    line: Line,
+    /// Before the line, so that its thread does not wait for help of somebody who lets go of it.
     under_way: UnderWay<Done>,
+    line: Line,
     rows: usize,
 }
 
@@ -331,7 +332,7 @@ impl GpuTask {
         if is_much {
             line.help(&mut under_way);
         }
-        Ok(Submitted { line, under_way, rows })
+        Ok(Submitted { under_way, line, rows })
     }
 
     /// Whether the groups of so many bytes more may stay on the device.
@@ -353,7 +354,7 @@ impl GpuTask {
     fn land(&mut self) -> Result<()> {
         let Some(flight) = self.flights.pop_front() else { return Ok(()) };
         let Flight { submitted, load, way } = flight;
-        let Submitted { mut line, under_way, rows } = submitted;
+        let Submitted { under_way, mut line, rows } = submitted;
         let given = line.wait(under_way).and_then(|done| self.learn(done));
         drop(way);
         match given {
