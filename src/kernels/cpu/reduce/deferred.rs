@@ -14,7 +14,7 @@ use arrow_buffer::ArrowNativeType;
 use arrow_select::concat::concat;
 use arrow_select::take::take;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::cpu::hash::hash_rows;
 use crate::kernels::cpu::native::{self, with_native};
 use crate::limits::ROWS_PER_READ_MAX;
@@ -24,6 +24,9 @@ const GROUPS_WORTH_DEFERRING: usize = 1 << 17;
 
 /// One row in so many must bring a new group.
 const ROWS_PER_NEW_GROUP: usize = 4;
+
+/// Half of the rows that a stage takes in at once.
+const ROWS_WORTH_A_START: usize = ROWS_PER_READ_MAX / 2;
 
 /// Rows that a partition puts off at most: their columns stay in memory.
 const ROWS_MAX: usize = 1 << 25;
@@ -49,6 +52,11 @@ pub(super) struct Deferred {
 /// Whether rows should be put off, by what the latest ones did.
 pub(super) fn is_worth_it(groups: usize, new_groups: usize, rows: usize) -> bool {
     groups >= GROUPS_WORTH_DEFERRING && new_groups * ROWS_PER_NEW_GROUP > rows
+}
+
+/// Whether so many rows at once are worth putting off before there is a group: fewer are a small batch.
+pub(super) fn is_worth_a_start(rows: usize) -> bool {
+    rows >= ROWS_WORTH_A_START
 }
 
 impl Deferred {
@@ -196,15 +204,22 @@ impl Spread<'_> {
     }
 
     fn spread<N: ArrowNativeType>(&self, parts: &[&ArrayRef]) -> Result<ArrayRef> {
-        let mut spread = vec![N::default(); self.places.len()];
+        let mut spread = Vec::with_capacity(self.places.len());
+        let room = &mut spread.spare_capacity_mut()[..self.places.len()];
         let mut places = self.places;
         for part in parts {
             let (here, later) = places.split_at(part.len());
             for (&value, &place) in native::values::<N>(part)?.iter().zip(here) {
-                spread[place as usize] = value;
+                room[place as usize].write(value);
             }
             places = later;
         }
+        if !places.is_empty() {
+            return Err(Error::internal("rows that were put off have no value"));
+        }
+        // SAFETY: there is room for that many, and each was written: places are those of a permutation (see `deal`), and all of
+        // them have had a row. It saves clearing them first, a twentieth of the time of a reduce to millions of groups.
+        unsafe { spread.set_len(self.places.len()) };
         native::column(parts[0].data_type(), spread, None)
     }
 

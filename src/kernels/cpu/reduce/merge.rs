@@ -5,13 +5,14 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "group ids and numbers of partitions fit u32")]
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use rayon::prelude::*;
 
 use super::appearance::Appearance;
-use super::deferred::{Dealt, deal, share_of};
+use super::deferred::{Dealt, deal, is_worth_it, share_of};
 use super::state::Mapping;
 use super::turns::{Order, Walk, took_turns};
 use super::{Groups, KeyedReduce};
@@ -171,6 +172,10 @@ fn finish_dealt(reduce: &KeyedReduce, partials: &[&Groups], shares: usize) -> Re
     });
     let shares = shares.collect::<Result<Vec<_>>>()?;
     let origins: Vec<&[usize]> = shares.iter().map(|share| share.origins.as_slice()).collect();
+    let groups = origins.iter().map(|origins| origins.len()).sum();
+    if !is_worth_it(groups, groups, order.len()) {
+        reduce.0.puts_off.store(false, Relaxed);
+    }
     let appearance = Appearance::new(order.len(), &origins);
     let columns = (0..reduce.0.schema.fields().len())
         .into_par_iter()
@@ -205,15 +210,54 @@ fn reduce_share(
     for (partition, (partial, hands)) in partials.iter().zip(hands).enumerate() {
         let mut walk = order.walk(partition);
         let hand = &hands.groups[share];
+        // Partitions that took turns have rows before and behind those of the first.
+        let mut note = |groups: usize, ids: &[u32], numbers: &[u32]| match partition {
+            0 => walk.note_later(&mut origins, groups, ids, numbers),
+            _ => walk.note(&mut origins, groups, ids, numbers),
+        };
         let to = take_in(groups, partial, &hand.groups, &hand.keys)?;
-        walk.note(&mut origins, groups.len(), &to, &hand.groups);
-        take_in_rows(groups, &hands.rows, share, (&mut walk, &mut origins))?;
+        note(groups.len(), &to, &hand.groups);
+        take_in_rows(groups, &hands.rows, share, |groups, numbers| note(groups.len(), &groups.row_ids, numbers))?;
     }
     Ok(Share { answer: groups.answer()?, origins })
 }
 
 /// As [`reduce_share`], but each partition is added up for itself before it is added to those before it.
 fn reduce_share_in_order(
+    groups: &mut Groups,
+    partials: &[&Groups],
+    (hands, order): (&[Hands], &Order),
+    share: usize,
+) -> Result<Share> {
+    if groups.states.iter().any(Option::is_some) || groups.laned.may_wait {
+        return reduce_share_apart(groups, partials, (hands, order), share);
+    }
+    let mut origins = Vec::new();
+    let mut of_one = groups.begin_lanes();
+    let mut touched = Touched::default();
+    for (partition, (partial, hands)) in partials.iter().zip(hands).enumerate() {
+        let mut walk = order.walk(partition);
+        // Keys are looked up among those of all partitions, once; only lanes are for one.
+        std::mem::swap(&mut groups.laned, &mut of_one);
+        let hand = &hands.groups[share];
+        let to = take_in(groups, partial, &hand.groups, &hand.keys)?;
+        walk.note_later(&mut origins, groups.len(), &to, &hand.groups);
+        touched.begin(&to, groups.slots());
+        take_in_rows(groups, &hands.rows, share, |groups, numbers| {
+            walk.note_later(&mut origins, groups.len(), &groups.row_ids, numbers);
+            touched.note(&groups.row_ids, groups.slots());
+        })?;
+        std::mem::swap(&mut groups.laned, &mut of_one);
+        let ids = touched.ids();
+        let mapping = Mapping { from: ids, to: ids, later_groups: groups.slots(), groups: groups.slots() };
+        groups.laned.merge(&of_one, &mapping)?;
+        of_one.clear();
+    }
+    Ok(Share { answer: groups.answer()?, origins })
+}
+
+/// As [`reduce_share_in_order`], of groups that have more than lanes: with a table for each partition.
+fn reduce_share_apart(
     groups: &mut Groups,
     partials: &[&Groups],
     (hands, order): (&[Hands], &Order),
@@ -227,7 +271,9 @@ fn reduce_share_in_order(
         let (mut numbers, mut firsts) = (Walk::default(), Vec::new());
         let to = take_in(&mut of_one, partial, &hand.groups, &hand.keys)?;
         numbers.note(&mut firsts, of_one.len(), &to, &hand.groups);
-        take_in_rows(&mut of_one, &hands.rows, share, (&mut numbers, &mut firsts))?;
+        take_in_rows(&mut of_one, &hands.rows, share, |of_one, dealt| {
+            numbers.note(&mut firsts, of_one.len(), &of_one.row_ids, dealt);
+        })?;
         let all: Vec<u32> = (0..of_one.len() as u32).collect();
         let to = take_in(groups, &of_one, &all, &of_one.ids.keys()?)?;
         let mut walk = order.walk(partition);
@@ -241,21 +287,57 @@ fn reduce_share_in_order(
     Ok(Share { answer: groups.answer()?, origins })
 }
 
-/// Takes in the rows of a partition that belong to a share; notes which was the first of each group.
+/// Takes in the rows of a partition that belong to a share; tells of each piece once it has ids.
 fn take_in_rows(
     groups: &mut Groups,
     rows: &[Dealt],
     share: usize,
-    (walk, firsts): (&mut Walk<'_>, &mut Vec<usize>),
+    mut taken: impl FnMut(&Groups, &[u32]),
 ) -> Result<()> {
     for dealt in rows {
         let (from, piece) = dealt.share(share);
         if piece.rows > 0 {
             groups.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows)?;
-            walk.note(firsts, groups.len(), &groups.row_ids, &dealt.numbers[from..][..piece.rows]);
+            taken(groups, &dealt.numbers[from..][..piece.rows]);
         }
     }
     Ok(())
+}
+
+/// The groups of which a partition has rows, each once.
+#[derive(Default)]
+struct Touched {
+    ids: Vec<u32>,
+    /// For each id the latest partition that had it, counted from 1.
+    latest: Vec<u32>,
+    partition: u32,
+}
+
+impl Touched {
+    /// Another partition begins, with these groups among so many.
+    fn begin(&mut self, ids: &[u32], groups: usize) {
+        self.ids.clear();
+        self.partition += 1;
+        self.note(ids, groups);
+    }
+
+    fn note(&mut self, ids: &[u32], groups: usize) {
+        self.latest.resize(groups, 0);
+        let mut count = self.ids.len();
+        self.ids.resize(count + ids.len(), 0);
+        for &id in ids {
+            // Each is written, and stays if it is new: which it is cannot be foretold.
+            self.ids[count] = id;
+            let latest = &mut self.latest[id as usize];
+            count += usize::from(*latest != self.partition);
+            *latest = self.partition;
+        }
+        self.ids.truncate(count);
+    }
+
+    fn ids(&self) -> &[u32] {
+        &self.ids
+    }
 }
 
 #[cfg(test)]
@@ -345,5 +427,85 @@ mod tests {
                 assert_eq!(dealt, whole.finish().unwrap(), "keys {keys:?}");
             }
         }
+    }
+
+    /// Rows with ever more keys, of which some are null; `values` are floats of many sizes, and null now and then from `nulls` on.
+    fn rows(from: usize, len: usize, (keys, nulls): (u64, usize)) -> (ArrayRef, ArrayRef) {
+        let word = |row: usize| (row as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
+        let key = |row: usize| (row % 97 != 5).then(|| (word(row) % keys).cast_signed() << 20);
+        let value = |row: usize| {
+            let is_there = row < nulls || row % 5 != 1;
+            is_there.then(|| (word(row) >> 9) as f64 * 10_f64.powi(i32::try_from(word(row) & 31).unwrap() - 16) - 1e9)
+        };
+        let keys = (from..from + len).map(key).collect::<arrow_array::Int64Array>();
+        (Arc::new(keys), Arc::new((from..from + len).map(value).collect::<arrow_array::Float64Array>()))
+    }
+
+    /// A reduce with ordered sums, whose groups are lanes alone, or not.
+    fn ordered(has_states: bool) -> KeyedReduce {
+        use AggregateFunction::{Count, Max, Mean, Min, OrderedMean, OrderedSum, OrderedVariance, Sum};
+        let float = DataType::Float64;
+        let floats =
+            [OrderedSum, OrderedMean, Sum, Mean, Min, Max].map(|function| aggregate(function, &float, float.clone()));
+        let variance = has_states.then(|| aggregate(OrderedVariance(1), &float, float.clone()));
+        let count = aggregate(Count, &float, DataType::Int64);
+        let aggregates: Vec<_> = floats.into_iter().chain([count]).chain(variance).collect();
+        KeyedReduce::prepare(&[Field::new("k", DataType::Int64, true)], &aggregates).unwrap()
+    }
+
+    fn take_rows(groups: &mut Groups, (keys, values): (ArrayRef, ArrayRef)) {
+        let (aggregates, rows) = (groups.prepared.aggregates.len(), keys.len());
+        groups.update(&[keys], &vec![Some(values); aggregates], &vec![None; aggregates], rows).unwrap();
+    }
+
+    #[test]
+    fn ordered_sums_of_rows_put_off_are_those_of_partitions_merged() {
+        for (has_states, nulls) in [(false, usize::MAX), (false, 0), (false, 150_000), (true, 0)] {
+            let reduce = ordered(has_states);
+            let partition = |number: usize, defers: bool| {
+                let mut groups = reduce.begin().unwrap();
+                for piece in 0..5 {
+                    // The first piece of some is groups already.
+                    groups.defers = defers && (piece > 0 || number % 2 == 1);
+                    take_rows(&mut groups, rows(number * 50_000 + piece * 9_999, 9_999, (31_000, nulls)));
+                }
+                groups
+            };
+            let dealt = reduce.finish_all((0..5).map(|number| partition(number, true)).collect()).unwrap();
+            let mut whole = partition(0, false);
+            (1..5).for_each(|number| whole.merge(partition(number, false)).unwrap());
+            let whole = whole.finish().unwrap();
+            assert_eq!(dealt.num_rows(), whole.num_rows());
+            for (dealt, whole) in dealt.columns().iter().zip(whole.columns()) {
+                assert_eq!(dealt.to_data(), whole.to_data(), "states: {has_states}, nulls from {nulls}");
+            }
+        }
+    }
+
+    #[test]
+    fn partitions_begin_with_putting_off_as_long_as_it_pays() {
+        let reduce = ordered(false);
+        let mut first = reduce.begin().unwrap();
+        let mut from = 0;
+        while !first.defers {
+            take_rows(&mut first, rows(from, 16_384, (u64::MAX, 0)));
+            from += 16_384;
+        }
+        let mut second = reduce.begin().unwrap();
+        take_rows(&mut second, rows(from, 16_384, (u64::MAX, 0)));
+        assert_eq!(second.deferred.rows(), 16_384);
+        let mut small = reduce.begin().unwrap();
+        take_rows(&mut small, rows(from, 100, (u64::MAX, 0)));
+        assert_eq!(small.deferred.rows(), 0);
+        assert!(reduce.finish_all(vec![first, second]).unwrap().num_rows() > from);
+
+        // Few groups: the first partition puts their rows off, those after it do not.
+        let mut third = reduce.begin().unwrap();
+        take_rows(&mut third, rows(0, 16_384, (10, 0)));
+        assert_eq!(third.deferred.rows(), 16_384);
+        assert_eq!(reduce.finish_all(vec![third]).unwrap().num_rows(), 11);
+        let mut fourth = reduce.begin().unwrap();
+        take_rows(&mut fourth, rows(0, 16_384, (10, 0)));
+        assert_eq!((fourth.deferred.rows(), fourth.len()), (0, 11));
     }
 }

@@ -63,6 +63,8 @@ mod window;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow_buffer::BooleanBuffer;
@@ -126,6 +128,9 @@ struct Prepared {
     is_ordered: bool,
     /// Whether an aggregate follows the order of rows.
     follows_order: bool,
+    /// Whether the latest partition put rows off. Ordered sums have a partition each million rows: the next one begins with that, as
+    /// long as it pays.
+    puts_off: AtomicBool,
 }
 
 impl KeyedReduce {
@@ -144,6 +149,7 @@ impl KeyedReduce {
             no_filters: vec![None; aggregates.len()],
             is_ordered: aggregates.iter().any(|aggregate| aggregate.function.is_ordered()),
             follows_order: aggregates.iter().any(|aggregate| aggregate.function.follows_order()),
+            puts_off: AtomicBool::new(false),
         }));
         prepared.begin()?;
         Ok(prepared)
@@ -267,6 +273,7 @@ impl Groups {
         filters: &[Option<BooleanArray>],
         len: usize,
     ) -> Result<()> {
+        self.defers |= self.is_to_put_off_at_once(len);
         if self.defers {
             if self.deferred.has_room(len) {
                 // Keys that came as codes are put together with others, of other dictionaries.
@@ -289,6 +296,9 @@ impl Groups {
         let groups = self.slots();
         let can_defer = self.may_defer && has_keys;
         self.defers = can_defer && deferred::is_worth_it(groups, groups - before, len);
+        if self.defers && self.prepared.is_ordered {
+            self.prepared.puts_off.store(true, Relaxed);
+        }
         // Rows of a single group are added up in registers, not one after the other in its lanes.
         let ids = if has_keys && groups != 1 { Ids::Each(&self.row_ids) } else { Ids::One };
         let aggregates = &self.prepared.aggregates;
@@ -317,6 +327,12 @@ impl Groups {
             self.defers = false;
         }
         Ok(())
+    }
+
+    /// Whether the first rows, so many, are put off, because those of the partition before were.
+    fn is_to_put_off_at_once(&self, rows: usize) -> bool {
+        let is_first = self.may_defer && self.is_empty() && self.deferred.rows() == 0;
+        is_first && deferred::is_worth_a_start(rows) && self.prepared.puts_off.load(Relaxed)
     }
 
     /// As [`Groups::tell_values`], if later groups do that are going to be merged into these: before their keys have ids here.
@@ -377,6 +393,9 @@ impl Groups {
             taken += piece.rows;
         }
         self.turns.settle(known + taken, self.len());
+        if taken > 0 && !deferred::is_worth_it(self.len(), self.len(), known + taken) {
+            self.prepared.puts_off.store(false, Relaxed);
+        }
         Ok(())
     }
 
@@ -433,6 +452,11 @@ impl Groups {
             first.turns.clear();
         }
         Ok(())
+    }
+
+    /// The lanes of these aggregates, for groups that are looked up here.
+    fn begin_lanes(&self) -> Laned {
+        Laned::new(&self.prepared.aggregates, !self.prepared.keys.is_empty())
     }
 
     /// Forgets all groups and rows, but keeps the memory for about as many.

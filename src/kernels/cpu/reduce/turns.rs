@@ -157,4 +157,29 @@ impl Walk<'_> {
             (ids, numbers) = (&ids[some..], &numbers[some..]);
         }
     }
+
+    /// As [`Walk::note`], of arrivals that are all behind those that came before: only groups that are new appear first in one of them.
+    /// New ids rise by one, mostly: then each row is noted where the next group has its place, and stays there if it is of that group.
+    pub(super) fn note_later(&mut self, firsts: &mut Vec<usize>, groups: usize, ids: &[u32], numbers: &[u32]) {
+        let known = firsts.len();
+        let (mut walk, mut next) = (Walk { stretches: self.stretches }, known);
+        firsts.resize(groups + 1, usize::MAX);
+        let (mut ids_left, mut numbers_left) = (ids, numbers);
+        while let Some(&number) = numbers_left.first() {
+            let (further, end) = walk.stretch(number);
+            let some = numbers_left.partition_point(|&number| (number as usize) < end);
+            for (&id, &number) in ids_left[..some].iter().zip(&numbers_left[..some]) {
+                firsts[next] = number as usize + further;
+                next += usize::from(id as usize == next);
+            }
+            (ids_left, numbers_left) = (&ids_left[some..], &numbers_left[some..]);
+        }
+        if next == groups {
+            firsts.truncate(groups);
+            *self = walk;
+        } else {
+            firsts.truncate(known);
+            self.note(firsts, groups, ids, numbers);
+        }
+    }
 }
