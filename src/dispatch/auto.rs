@@ -1,21 +1,20 @@
 //! A stage that runs on the CPU or on the GPU, piece by piece, whichever is expected to be faster.
 //!
-//! A task decides for each span of rows: as many as a device takes in one submission, or all that the task is given. How
-//! many there will be is guessed from the task before; rows for the CPU go through it as they come, rows for the GPU are
-//! gathered. Both ends are one task of the CPU, so the order of rows and the answer do not depend on what is chosen.
+//! A task (`auto_task`) decides for each span of rows, and what a span has taken is learned here, for all tasks of the stage.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::auto_state::{AutoKept, StateChooser};
+use super::auto_task::AutoTask;
 use super::chooser::{Choice, Chooser, Costs, Side, Work};
 use super::search::{Machine, Search};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::SystemClock;
 use crate::columnar::RecordBatch;
 use crate::error::Result;
 use crate::kernels::cpu::CpuBackend;
-use crate::kernels::gpu::{GATHERED_BYTES_MAX, GpuStage, GpuTask, Traffic, gathered_bytes, refusal};
+use crate::kernels::gpu::{GpuStage, Traffic, refusal};
 use crate::kernels::{
     AddedCuts, Backend, DeviceChoice, Findings, Flow, Kept, Moment, Notice, Partial, Partitions, PreparedStage,
     Sighting, StageTask,
@@ -135,7 +134,7 @@ pub(super) struct Both {
     /// Where what is kept is to lie.
     pub(super) state: Mutex<StateChooser>,
     /// Rows of the task that was done last, at most one span; 0 before there was one.
-    expected: AtomicUsize,
+    pub(super) expected: AtomicUsize,
     /// Whether the device has run the stage: the first time, and the first time after trouble, shaders are compiled.
     is_warm: AtomicBool,
 }
@@ -155,12 +154,12 @@ impl Both {
     }
 
     /// What would be chosen now.
-    fn peek(&self, work: Work) -> Choice {
+    pub(super) fn peek(&self, work: Work) -> Choice {
         self.ask(work, |chooser| chooser.peek(work))
     }
 
     /// Chooses for a piece that is done next.
-    fn choose(&self, work: Work) -> Choice {
+    pub(super) fn choose(&self, work: Work) -> Choice {
         self.ask(work, |chooser| chooser.choose(work))
     }
 
@@ -173,7 +172,7 @@ impl Both {
         self.lock().peek(work).without_gpu()
     }
 
-    fn work(&self, rows: usize) -> Work {
+    pub(super) fn work(&self, rows: usize) -> Work {
         let rows = rows as u64;
         Work { rows, bytes: rows * self.bits / 8, sent: rows * self.gpu.sent_bits().unwrap_or(self.bits) / 8 }
     }
@@ -233,6 +232,30 @@ impl Shared {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(latest);
     }
 
+    /// A span is done, in so many seconds, and so many of its rows the CPU did in the GPU's stead: it teaches something, and is told.
+    pub(super) fn done(&self, choice: &Choice, work: Work, run: Result<(f64, u64)>) -> Result<()> {
+        let Some(both) = self.both() else { return run.map(drop) };
+        let (seconds, fallen_back) = match run {
+            Ok(done) => done,
+            Err(error) => {
+                // Whoever tries next need not wait for this one.
+                both.lock().learn(choice, work, None);
+                return Err(error);
+            }
+        };
+        if choice.side == Side::Gpu && fallen_back > 0 {
+            // The time is that of the trouble and of the CPU, and another device may have to compile the shaders again.
+            both.is_warm.store(false, Ordering::Relaxed);
+            both.lock().fell_back(choice);
+        } else {
+            // The first time on a device, its shaders were compiled: that says nothing of the next time.
+            let says = choice.side == Side::Cpu || both.is_warm.swap(true, Ordering::Relaxed);
+            both.lock().learn(choice, work, says.then_some(seconds));
+        }
+        self.tell(choice, work, fallen_back, seconds);
+        Ok(())
+    }
+
     /// What is kept lies on this side.
     pub(super) fn tell_state(&self, text: String) {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).state = text;
@@ -287,7 +310,7 @@ impl PreparedStage for AutoStage {
         let shared = Arc::clone(&self.shared);
         if let Some(both) = shared.both() {
             let (task, rows_max) = (both.gpu.begin_task(moment)?, both.gpu.rows_max());
-            return Ok(Box::new(AutoTask { shared, task, rows_max, span: Span::default() }));
+            return Ok(Box::new(AutoTask::new(shared, task, rows_max)));
         }
         let task = self.cpu.begin_at(moment)?;
         Ok(if shared.search.found().is_some() { task } else { Box::new(EarlyTask { shared, task }) })
@@ -403,135 +426,6 @@ impl StageTask for EarlyTask {
     }
 }
 
-/// The work on one partition.
-struct AutoTask {
-    shared: Arc<Shared>,
-    task: Box<GpuTask>,
-    rows_max: usize,
-    span: Span,
-}
-
-/// Rows that one decision is about.
-#[derive(Default)]
-struct Span {
-    rows: usize,
-    way: Option<Way>,
-}
-
-/// What becomes of the rows of a span.
-enum Way {
-    /// They run on the CPU as they come; so far they took so many seconds.
-    Stream(Choice, f64),
-    /// They wait until it is known how many there are; with the bytes that they take.
-    Gather(Vec<RecordBatch>, usize),
-}
-
-impl StageTask for AutoTask {
-    fn push(&mut self, batch: &RecordBatch) -> Result<()> {
-        let mut from = 0;
-        while from < batch.num_rows() {
-            let len = (self.rows_max - self.span.rows).min(batch.num_rows() - from);
-            let is_whole = len == batch.num_rows();
-            let piece = if is_whole { batch.clone() } else { batch.slice(from, len) };
-            from += len;
-            self.take(piece)?;
-            let is_much = matches!(self.span.way, Some(Way::Gather(_, bytes)) if bytes >= GATHERED_BYTES_MAX);
-            if is_much || self.span.rows == self.rows_max {
-                self.close()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn settle(&mut self) -> Result<()> {
-        self.close()?;
-        self.task.settle()
-    }
-
-    fn sighting(&self) -> Sighting {
-        self.task.sighting()
-    }
-
-    fn flow(&self) -> Option<Flow> {
-        match &self.span.way {
-            Some(Way::Gather(..)) => None,
-            _ => self.task.flow(),
-        }
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<Partial> {
-        self.close()?;
-        self.task.finish()
-    }
-}
-
-impl AutoTask {
-    fn take(&mut self, piece: RecordBatch) -> Result<()> {
-        let Some(both) = self.shared.both() else { return self.task.push_beside(&piece) };
-        self.span.rows += piece.num_rows();
-        both.gpu.look_at(&piece);
-        let way = self.span.way.get_or_insert_with(|| match both.expected.load(Ordering::Relaxed) {
-            0 => Way::Gather(Vec::new(), 0),
-            rows => {
-                let choice = both.peek(both.work(rows.max(piece.num_rows())));
-                if choice.side == Side::Gpu { Way::Gather(Vec::new(), 0) } else { Way::Stream(choice, 0.0) }
-            }
-        });
-        match way {
-            Way::Gather(pieces, bytes) => {
-                *bytes += gathered_bytes(&piece);
-                pieces.push(piece);
-            }
-            Way::Stream(_, seconds) => {
-                let started = self.shared.clock.now();
-                self.task.push_beside(&piece)?;
-                *seconds += self.shared.clock.now().saturating_sub(started).as_secs_f64();
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends a span: runs what was gathered, and learns.
-    fn close(&mut self) -> Result<()> {
-        let Span { rows, way } = std::mem::take(&mut self.span);
-        let (Some(way), Some(both)) = (way, self.shared.both()) else { return Ok(()) };
-        both.expected.store(rows, Ordering::Relaxed);
-        let work = both.work(rows);
-        let (choice, seconds) = match way {
-            Way::Stream(choice, seconds) => (choice, seconds),
-            Way::Gather(pieces, _) => {
-                let choice = both.choose(work);
-                let started = self.shared.clock.now();
-                let run = match choice.side {
-                    Side::Cpu => pieces.iter().try_for_each(|piece| self.task.push_beside(piece)),
-                    Side::Gpu => {
-                        pieces.iter().try_for_each(|piece| self.task.push(piece)).and_then(|()| self.task.flush())
-                    }
-                };
-                let seconds = self.shared.clock.now().saturating_sub(started).as_secs_f64();
-                if let Err(error) = run {
-                    // Whoever tries next need not wait for this one.
-                    both.lock().learn(&choice, work, None);
-                    return Err(error);
-                }
-                (choice, seconds)
-            }
-        };
-        let fallen_back = self.task.take_fallen_back();
-        if choice.side == Side::Gpu && fallen_back > 0 {
-            // The time is that of the trouble and of the CPU, and another device may have to compile the shaders again.
-            both.is_warm.store(false, Ordering::Relaxed);
-            both.lock().fell_back(&choice);
-        } else {
-            // The first time on a device, its shaders were compiled: that says nothing of the next time.
-            let says = choice.side == Side::Cpu || both.is_warm.swap(true, Ordering::Relaxed);
-            both.lock().learn(&choice, work, says.then_some(seconds));
-        }
-        self.shared.tell(&choice, work, fallen_back, seconds);
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
@@ -631,6 +525,73 @@ mod tests {
                 assert_eq!(prepared.choice(), None, "it is told once");
             }
         }
+    }
+
+    /// Costs by which this side always wins, and times of pieces of so many rows on the device that bear them out.
+    fn set_measured(both: &Both, side: Side, rows: usize) {
+        set(both, side);
+        let work = both.work(rows);
+        let expected = both.lock().peek(work).expected_of(Side::Gpu);
+        let choice = both.lock().given(Side::Gpu, work);
+        (0..7).for_each(|_| both.lock().learn(&choice, work, Some(expected)));
+        both.is_warm.store(true, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn up_to_three_spans_are_on_their_way_where_the_device_is_preferred_and_each_is_told_and_timed() {
+        for faults in
+            [vec![], vec![Some(Fault::Exhaust)], vec![None, None, Some(Fault::Lose)], vec![None, Some(Fault::Lose)]]
+        {
+            let has_trouble = !faults.is_empty();
+            let Some(search) = faulty(300, Faults::new(faults).opened_at_once()) else { return };
+            let all = rows(3300, 3);
+            for stage in stages(&all.schema()) {
+                let cpu = CpuBackend::new().prepare(&stage, &Registry::default()).unwrap();
+                let mut task = cpu.begin().unwrap();
+                task.push(&all).unwrap();
+                let expected = answer(cpu.as_ref(), vec![task.finish().unwrap()], &stage.output_schema);
+                let prepared = AutoBackend::new(search.clone()).stage(&stage, &Registry::default()).unwrap();
+                let both = prepared.shared.both().unwrap();
+                both.gpu.look_at(&all);
+                let gpu_task = both.gpu.begin_task(&Moment::default()).unwrap();
+                let mut task = Box::new(AutoTask::new(Arc::clone(&prepared.shared), gpu_task, both.gpu.rows_max()));
+                let mut under_way = Vec::new();
+                for piece in (0..10).map(|place| all.slice(300 * place, 300)) {
+                    set_measured(both, Side::Gpu, 300);
+                    task.push(&piece).unwrap();
+                    under_way.push(task.under_way.len());
+                }
+                assert!(under_way.iter().all(|&spans| spans <= 3), "{under_way:?}");
+                assert!(has_trouble || under_way[3..].iter().all(|&spans| spans == 3), "{under_way:?}");
+                // The CPU's rows come behind all of them.
+                set_measured(both, Side::Cpu, 300);
+                task.push(&all.slice(3000, 300)).unwrap();
+                assert!(task.under_way.is_empty());
+                let given =
+                    answer(&prepared, vec![(task as Box<dyn StageTask>).finish().unwrap()], &stage.output_schema);
+                assert_eq!(given, expected);
+                let told = prepared.choice().unwrap();
+                assert_eq!(told.cpu_rows + told.gpu_rows, 3300, "{told:?}");
+                assert_eq!(told.cpu_rows == 300, !has_trouble || prepared.notice().fallen_back == 0, "{told:?}");
+                assert!(told.measured_ms > 0.0 && told.gpu_rows > 0, "{told:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_span_that_tries_the_device_or_is_the_first_of_its_size_is_waited_for_alone() {
+        let Some(search) = search(300) else { return };
+        let all = rows(1200, 4);
+        let prepared = AutoBackend::new(search).stage(&stages(&all.schema())[1], &Registry::default()).unwrap();
+        let both = prepared.shared.both().unwrap();
+        let gpu_task = both.gpu.begin_task(&Moment::default()).unwrap();
+        let mut task = AutoTask::new(Arc::clone(&prepared.shared), gpu_task, both.gpu.rows_max());
+        set(both, Side::Gpu);
+        task.push(&all.slice(0, 300)).unwrap();
+        assert!(task.under_way.is_empty(), "nothing was measured");
+        set_measured(both, Side::Gpu, 300);
+        task.push(&all.slice(300, 300)).unwrap();
+        assert_eq!(task.under_way.len(), 1);
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl AutoKept {
         if both.gpu.kept_refusal().is_none()
             && let Some(kept) = self.kept.take()
         {
-            let place = Place { shared: Arc::clone(&self.shared), begun: None, has_been_there: false };
+            let place = Place { shared: Arc::clone(&self.shared), begun: None, has_been_there: false, stays: None };
             self.kept = Some(both.gpu.keep_placed(kept, Box::new(place))?);
         }
         Ok(())
@@ -177,6 +177,8 @@ struct Place {
     begun: Option<Begun>,
     /// Whether the device has taken a batch in: the first time, shaders are compiled.
     has_been_there: bool,
+    /// Why the CPU has what is kept whatever it costs, if it has.
+    stays: Option<String>,
 }
 
 /// A batch that is being taken in.
@@ -196,6 +198,9 @@ impl Place {
 
 impl StatePlace for Place {
     fn is_on_device(&mut self, work: &StateWork) -> bool {
+        if self.stays.is_some() {
+            return false;
+        }
         let at = self.shared.clock.now();
         let Some((choice, piece)) = self.chooser().map(|mut chooser| chooser.choose(work)) else { return false };
         let is_on_device = choice.side == Side::Gpu;
@@ -203,7 +208,14 @@ impl StatePlace for Place {
         is_on_device
     }
 
+    fn stays_with_cpu(&mut self, why: &str) {
+        self.stays = Some(format!("on the cpu, because it has outgrown the gpu: {why}"));
+    }
+
     fn took_in(&mut self, on_device: bool) {
+        if let Some(stays) = &self.stays {
+            return self.shared.tell_state(stays.clone());
+        }
         let Some(Begun { choice, piece, at, moves }) = self.begun.take() else { return };
         let seconds = self.shared.clock.now().saturating_sub(at).as_secs_f64();
         let is_first = on_device && !std::mem::replace(&mut self.has_been_there, true);

@@ -9,6 +9,8 @@ mod auto;
 #[cfg(feature = "gpu")]
 mod auto_state;
 #[cfg(feature = "gpu")]
+mod auto_task;
+#[cfg(feature = "gpu")]
 mod calibration;
 #[cfg(feature = "gpu")]
 mod chooser;

@@ -18,6 +18,7 @@ mod common;
 mod engine;
 mod groups;
 mod kept;
+mod large;
 mod moving;
 mod narrow;
 mod refusals;

@@ -297,6 +297,13 @@ fn a_fault_at_any_submission_changes_no_byte_and_the_device_goes_on() {
             assert!(counts.fallen_back <= 1 && counts.taken_in >= 2, "{fault:?} at {at}: {counts:?}");
         }
     }
+    // Of tasks and of what takes groups in.
+    for fault in [Fault::HangMaking, Fault::HangSubmitting, Fault::HangWaiting] {
+        for at in [0, 1, 3, 4, 7, 8] {
+            let counts = with_fault(&adapter, &keyed, &batches, (fault, at));
+            assert!(counts.fallen_back == 1 && counts.taken_in >= 2, "{fault:?} at {at}: {counts:?}");
+        }
+    }
     let total = stage([], few(), OutputMode::Complete);
     for at in [2, 5] {
         with_fault(&adapter, &total, &batches, (Fault::Lose, at));
@@ -361,15 +368,13 @@ fn state_too_large_for_the_device_goes_on_with_the_cpu_and_is_told() {
     let counts = backend.counts();
     assert!((2..9).contains(&counts.taken_in) && counts.fallen_back >= 1, "{counts:?}");
     let told = counts.latest.unwrap();
-    assert!(
-        told.starts_with("the batch is too large for the device: ") && told.contains("a buffer has 32768"),
-        "{told}"
-    );
+    let expected = "what is kept has outgrown the device, and is with the cpu from now on: ";
+    assert!(told.starts_with(expected) && told.contains("a buffer has 32768"), "{told}");
     // Who is strict is told at once.
     let strict = GpuBackend::open(wish).unwrap().strict();
     let mut life = Life::new(&strict, &stage);
     let error = batches(&[450; 9], 40).iter().find_map(|batch| life.run(&cut(batch)).err()).unwrap().to_string();
-    assert!(error.starts_with("a batch did not run on the device: the batch is too large"), "{error}");
+    assert!(error.starts_with("a batch did not run on the device: what is kept has outgrown"), "{error}");
 }
 
 #[test]

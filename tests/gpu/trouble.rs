@@ -40,6 +40,54 @@ fn every_fault_leaves_the_answer_as_it_is() {
 }
 
 #[test]
+fn a_driver_that_hangs_in_a_call_for_a_batch_holds_nobody() {
+    let Some(adapter) = adapter() else { return };
+    let batch = ranged_batch(10, 3000, &schema(), 0.1, Range::Tame);
+    for fault in [Fault::HangMaking, Fault::HangSubmitting, Fault::HangWaiting] {
+        for (stage, at) in stages().into_iter().flat_map(|stage| [(stage.clone(), 0), (stage.clone(), 1), (stage, 4)]) {
+            let expected = run(&CpuBackend::new(), &stage, &cut(&batch)).unwrap();
+            let (hold, held) = channel();
+            let faults = Faults::new((0..at).map(|_| None).chain([Some(fault)]));
+            let faults = faults.with_openings([OpeningFault::Held(held)]);
+            let wish = Wish { rows_max: Some(300), ..wish(&adapter, Tier::Wide) };
+            let backend = GpuBackend::open(wish).unwrap().with_faults(faults);
+            let prepared = backend.prepare(&stage, &Registry::default()).unwrap();
+            assert_batches_equal(&run_prepared(prepared.as_ref(), &stage, &cut(&batch)).unwrap(), &expected);
+            let hung = backend.counts();
+            // Whatever was on its way behind it, and all that comes before there is another device, is the CPU's.
+            assert!(hung.fallen_back > 0 && hung.batches <= at as u64, "{fault:?} at {at}: {hung:?}");
+            assert_eq!(hung.batches + hung.fallen_back, 11, "{fault:?} at {at}: {hung:?}");
+            drop(hold);
+            backend.settle();
+            assert_batches_equal(&run_prepared(prepared.as_ref(), &stage, &cut(&batch)).unwrap(), &expected);
+            let after = backend.counts();
+            let is_device_back = (after.batches, after.fallen_back) == (hung.batches + 11, hung.fallen_back);
+            assert!(is_device_back && after.submissions > 0, "{fault:?} at {at}: {after:?}");
+        }
+    }
+}
+
+#[test]
+fn a_hang_is_told_in_one_sentence_and_is_an_error_for_who_is_strict() {
+    let Some(adapter) = adapter() else { return };
+    let batch = ranged_batch(11, 300, &schema(), 0.1, Range::Tame);
+    let [stage, _] = stages();
+    let expected = run(&CpuBackend::new(), &stage, &[vec![batch.clone()]]).unwrap();
+    let said = "the device did not answer in time: its driver has not answered within 200ms";
+    for fault in [Fault::HangMaking, Fault::HangSubmitting, Fault::HangWaiting] {
+        let backend = || {
+            let faults = Faults::new([Some(fault)]).opened_at_once();
+            GpuBackend::open(wish(&adapter, Tier::Portable)).unwrap().with_faults(faults)
+        };
+        let lenient = backend();
+        assert_batches_equal(&run(&lenient, &stage, &[vec![batch.clone()]]).unwrap(), &expected);
+        assert_eq!((lenient.counts().fallen_back, lenient.counts().latest.as_deref()), (1, Some(said)));
+        let error = run(&backend().strict(), &stage, &[vec![batch.clone()]]).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("a batch did not run on the device: {said}")), "{error}");
+    }
+}
+
+#[test]
 fn batches_beyond_the_limits_of_a_device_run_on_the_cpu_and_others_do_not() {
     let Some(adapter) = adapter() else { return };
     let batch = ranged_batch(9, 4000, &schema(), 0.1, Range::Tame);

@@ -118,6 +118,8 @@ pub struct Wish {
     pub tier: Option<Tier>,
     /// Rows of a batch on the device at most, if not as many as usual.
     pub rows_max: Option<usize>,
+    /// Rows of a batch that is not cut any further where it does not fit the device, if not as many as usual.
+    pub rows_min: Option<usize>,
     /// Groups that there is room for at first, if not as many as usual.
     pub groups_first: Option<usize>,
     /// Bytes of a buffer at most, if not as many as the adapter allows.

@@ -1,7 +1,7 @@
 //! An open device: its queue, its limits, and what it has complained about.
 //!
-//! No call of this module waits without a limit, and no complaint of the driver's is lost: those that belong to no call
-//! are kept until somebody asks.
+//! No complaint of the driver's is lost: those that belong to no call are kept until somebody asks. Calls that are made for a
+//! batch are made by the threads of `line`, since any of them may hang.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use super::tier::Tier;
 use super::trouble::{Fault, Trouble};
 
 /// How long a device may work on a batch.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// An open device.
 pub(super) struct Device {
@@ -36,6 +36,10 @@ pub(super) struct Device {
     /// Shaders compiled before.
     cached: Option<Cached>,
     is_lost: Arc<AtomicBool>,
+    /// Whether its driver has not come back from a call.
+    is_silent: AtomicBool,
+    /// Buffers that nobody needs any more, for the next thread that makes calls.
+    unused: Mutex<Vec<wgpu::Buffer>>,
     complaints: Arc<Mutex<Vec<Trouble>>>,
     submissions: AtomicU64,
 }
@@ -102,6 +106,8 @@ impl Device {
             is_in_place,
             cached,
             is_lost,
+            is_silent: AtomicBool::new(false),
+            unused: Mutex::default(),
             complaints,
             submissions: AtomicU64::new(0),
         })
@@ -144,7 +150,7 @@ impl Device {
         answer_of(time, compile).unwrap_or_else(|silence| match silence {
             Silence::Panicked | Silence::NoThread(_) => Err(Trouble::Rejected(silence.to_string())),
             Silence::Late(_) => {
-                self.give_up();
+                self.fall_silent();
                 Err(Trouble::Late(silence.to_string()))
             }
         })
@@ -243,6 +249,7 @@ impl Device {
         let submission_index = Some(submitted.submission.clone());
         let wait = PollType::Wait { submission_index, timeout: Some(time.unwrap_or(ANSWER_TIME_MAX)) };
         if let Err(error) = self.device.poll(wait) {
+            self.check()?;
             return Err(Trouble::Late(error.to_string()));
         }
         self.check()?;
@@ -288,6 +295,60 @@ impl Device {
     /// Gives the device up for lost: nobody waits for it any more.
     pub(super) fn give_up(&self) {
         self.is_lost.store(true, Ordering::Release);
+    }
+
+    /// The same, because a call has not come back: no other may be made.
+    pub(super) fn fall_silent(&self) {
+        self.is_silent.store(true, Ordering::Release);
+        self.give_up();
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Acquire)
+    }
+
+    /// Frees buffers that others have let go of.
+    pub(super) fn free_unused(&self) {
+        let unused = std::mem::take(&mut *self.unused.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(unused);
+    }
+}
+
+/// A buffer between two batches that use it. Who lets go of it makes no call of the driver: the next thread that makes calls frees
+/// it.
+pub(super) struct Lent {
+    buffer: Option<wgpu::Buffer>,
+    device: Arc<Device>,
+}
+
+impl Lent {
+    pub(super) fn new(buffer: wgpu::Buffer, device: &Arc<Device>) -> Self {
+        Self { buffer: Some(buffer), device: Arc::clone(device) }
+    }
+
+    pub(super) fn device(&self) -> &Arc<Device> {
+        &self.device
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.buffer.as_ref().map_or(0, wgpu::Buffer::size)
+    }
+
+    /// The same buffer, for a batch that reads it.
+    pub(super) fn shared(&self) -> Option<wgpu::Buffer> {
+        self.buffer.clone()
+    }
+
+    /// The buffer, for a batch that writes it anew.
+    pub(super) fn take(mut self) -> Option<wgpu::Buffer> {
+        self.buffer.take()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut unused = self.device.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        unused.extend(self.buffer.take());
     }
 }
 

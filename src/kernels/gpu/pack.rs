@@ -224,6 +224,12 @@ impl Gathered {
         Packed { header, places, bytes }
     }
 
+    /// Whether several threads are worth it.
+    pub(super) fn is_much(&self) -> bool {
+        let bits = self.columns.iter().map(|column| column.width.bits).sum::<usize>();
+        (self.rows * bits.max(8)) / 8 >= 2 * PART_BYTES
+    }
+
     /// Writes everything into mapped memory, by several threads if it is much.
     pub(super) fn write(&self, packed: &Packed, target: &wgpu::Buffer) -> Result<(), wgpu::MapRangeError> {
         let mut parts = vec![Part { at: 0, bytes: 4 * packed.header.len(), source: Lies::Header(&packed.header) }];
@@ -246,7 +252,7 @@ impl Gathered {
             }
         }
         let write = |part: Part<'_>| part.write(self.rows, target);
-        match packed.bytes.max(self.rows) >= 2 * PART_BYTES && rayon::current_num_threads() > 1 {
+        match self.is_much() && rayon::current_num_threads() > 1 {
             true => parts.into_par_iter().try_for_each(write),
             false => parts.into_iter().try_for_each(write),
         }

@@ -1,7 +1,7 @@
 //! Calls of a driver that may never come back: opening a device, looking for adapters, measuring, compiling shaders.
 //!
 //! Nobody can end a call that hangs. So it has a thread of its own, which is waited for so long and then left alone: its
-//! answer, should there be one after all, is nobody's. What is submitted to a device is waited for with a limit anyway (`device`).
+//! answer, should there be one after all, is nobody's. Calls for batches are made by the threads of `line`.
 
 use std::fmt;
 use std::sync::mpsc::{RecvTimeoutError, channel};

@@ -7,7 +7,9 @@
 #![expect(clippy::cast_possible_truncation, reason = "numbers of rows and places in buffers are words of 32 bits")]
 
 use std::fmt;
+use std::sync::Arc;
 
+use super::device::Lent;
 use super::feed::{Feed, Squares, Sum};
 use super::groups::{ByHash, GroupPlan, Take};
 use super::pack::Gathered;
@@ -16,7 +18,7 @@ use super::plan::StagePlan;
 use super::reduction::{FloatSlots, Limbs, Reduction};
 use super::shader::{PART_ROWS, PARTS, PARTS_WORDS, Shader, Spread, TILE, number, table_slots};
 use super::trouble::Trouble;
-use super::worker::{Role, Sent, Wanted, Worker};
+use super::worker::{Role, STATUS_BYTES, Sent, Wanted, Worker};
 
 /// Groups that there is room for at first.
 pub(super) const GROUPS_FIRST: usize = 4096;
@@ -51,12 +53,14 @@ const HASHES_MAX: u32 = 3;
 const PARTS_BYTES: u64 = 4 * PARTS_WORDS as u64;
 
 /// How many groups to expect, and what became of the latest batch.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     groups: usize,
     spread: Option<Spread>,
     /// Groups of the latest batch that was found by hashing.
     found: Option<usize>,
+    /// Whether there has been a batch.
+    is_known: bool,
     /// Whether the batch at hand had more groups than the memory of workgroups has room for.
     was_crowded: bool,
     /// What hashes of keys begin with.
@@ -68,13 +72,24 @@ impl Room {
     /// For so many groups, or as many as usual; added up there, or wherever suits them.
     pub(super) fn new(first: Option<usize>, spread: Option<Spread>) -> Self {
         let groups = first.unwrap_or(GROUPS_FIRST).max(1);
-        Self { groups, spread, found: None, was_crowded: false, salt: 0, latest: None }
+        Self { groups, spread, found: None, is_known: false, was_crowded: false, salt: 0, latest: None }
     }
 
     /// At least as many groups as others have found; and how many they found the last time.
     pub(super) fn learn(&mut self, others: usize, latest: Option<Added>) {
         self.groups = self.groups.max(others);
         self.found = latest.filter(|added| !added.by_number).map(|added| added.groups);
+        self.is_known |= latest.is_some();
+    }
+
+    /// Whether there has been a batch: what the first one finds out, others need not.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known
+    }
+
+    /// What a batch has found out that is done now.
+    pub(super) fn take_over(&mut self, done: Self) {
+        *self = Self { groups: self.groups.max(done.groups), is_known: true, ..done };
     }
 
     /// Groups that there is room for.
@@ -182,7 +197,7 @@ enum Way<'a> {
 /// Groups that have stayed on the device.
 pub(super) struct Scratch {
     /// What they hold, `stride` slots each.
-    pub(super) slots: wgpu::Buffer,
+    pub(super) slots: Lent,
     pub(super) stride: usize,
     pub(super) floats: Vec<FloatSlots>,
     /// The numbers of those that have rows, in the order of their first rows, and these.
@@ -205,8 +220,9 @@ pub(super) struct Run<'a> {
 pub(super) struct Begun {
     floats: Vec<FloatSlots>,
     stride: usize,
-    /// How many groups there is room for.
+    /// How many groups there is room for, and how many there could be.
     groups: usize,
+    most: usize,
     /// Slots of the table, if groups are found by hashing.
     table: Option<usize>,
     places: Places,
@@ -215,7 +231,7 @@ pub(super) struct Begun {
 
 impl Run<'_> {
     /// Submits a batch.
-    pub(super) fn begin(self, worker: &mut Worker, gathered: &Gathered, room: &Room) -> Result<Begun, Trouble> {
+    pub(super) fn begin(self, worker: &mut Worker, gathered: &Arc<Gathered>, room: &Room) -> Result<Begun, Trouble> {
         let slot_bits = worker.device.tier.slot_bits();
         let mut numbers = vec![0_u32; self.plan.numbers];
         let (floats, stride) = place_floats(self.stage, self.plan, gathered, slot_bits, &mut numbers);
@@ -230,10 +246,11 @@ impl Run<'_> {
                 let places = Places::of(crowd, room);
                 let bytes = places.bytes(&mut numbers, (groups, stride), slot_bits);
                 let sent = self.by_number((take, places), worker, gathered, &numbers, (groups, bytes))?;
-                Ok(Begun { floats, stride, groups, table: None, places, sent })
+                Ok(Begun { floats, stride, groups, most: groups, table: None, places, sent })
             }
             Way::Number { .. } | Way::Hash => {
-                let groups = room.groups.min(rows.max(1));
+                let most = fitting(stride * slot_bits / 8, worker.bytes_max() - STATUS_BYTES);
+                let groups = room.groups.min(rows.max(1)).min(most);
                 // Half of the slots stay empty.
                 let table = (2 * groups).next_power_of_two();
                 (numbers[number::TABLE_SLOTS], numbers[number::GROUPS_MAX]) = (table as u32, groups as u32);
@@ -243,7 +260,7 @@ impl Run<'_> {
                 let places = Places::of(crowd, room);
                 let bytes = places.bytes(&mut numbers, (groups, stride), slot_bits);
                 let sent = self.by_hash(places, worker, gathered, &numbers, (groups, table, bytes))?;
-                Ok(Begun { floats, stride, groups, table: Some(table), places, sent })
+                Ok(Begun { floats, stride, groups, most, table: Some(table), places, sent })
             }
         }
     }
@@ -253,7 +270,7 @@ impl Run<'_> {
         self,
         begun: Begun,
         worker: &mut Worker,
-        gathered: &Gathered,
+        gathered: &Arc<Gathered>,
         room: &mut Room,
     ) -> Result<Reduction, Trouble> {
         let found = self.end(begun, worker, gathered, room)?;
@@ -269,7 +286,7 @@ impl Run<'_> {
         self,
         begun: Begun,
         worker: &mut Worker,
-        gathered: &Gathered,
+        gathered: &Arc<Gathered>,
         room: &mut Room,
     ) -> Result<Scratch, Trouble> {
         let found = self.end(begun, worker, gathered, room)?;
@@ -279,6 +296,7 @@ impl Run<'_> {
         groups.sort_unstable();
         let (first_rows, groups) = groups.into_iter().unzip();
         let slots = worker.take(Role::State).ok_or_else(|| Trouble::Rejected("groups are not there".to_owned()))?;
+        let slots = Lent::new(slots, &worker.device);
         Ok(Scratch { slots, stride: found.stride, floats: found.floats, groups, first_rows, rows: found.rows })
     }
 
@@ -287,7 +305,7 @@ impl Run<'_> {
         self,
         mut begun: Begun,
         worker: &mut Worker,
-        gathered: &Gathered,
+        gathered: &Arc<Gathered>,
         room: &mut Room,
     ) -> Result<Found, Trouble> {
         let mut hashes = 0;
@@ -315,6 +333,9 @@ impl Run<'_> {
             if spread == Spread::Local && !room.was_crowded {
                 // Perhaps only the memory of workgroups was too small.
                 room.was_crowded = true;
+            } else if count > groups && groups >= begun.most {
+                let text = format!("of its groups {groups} have room in a buffer, and there are more");
+                return Err(Trouble::TooLarge(text));
             } else if count > groups {
                 room.groups = (4 * groups).max(count).max(room.groups);
             } else if hashes < HASHES_MAX {
@@ -322,8 +343,7 @@ impl Run<'_> {
                 hashes += 1;
                 room.salt = room.salt.wrapping_mul(0x9e37_79b1).wrapping_add(0x7f4a_7c15);
             } else {
-                let text = "its keys meet in one stretch of the table of groups, by whatever hash";
-                return Err(Trouble::TooLarge(text.to_owned()));
+                return Err(Trouble::Crowded);
             }
             begun = self.begin(worker, gathered, room)?;
         }
@@ -333,12 +353,13 @@ impl Run<'_> {
         self,
         (take, places): (&Take, Places),
         worker: &mut Worker,
-        gathered: &Gathered,
+        gathered: &Arc<Gathered>,
         numbers: &[u32],
         (groups, [all, bytes]): (usize, [u64; 2]),
     ) -> Result<Sent, Trouble> {
-        worker.upload(gathered, &gathered.place(numbers))?;
+        // What does not fit is found out before rows are packed.
         worker.room(Role::State, all)?;
+        worker.upload(gathered, gathered.place(numbers))?;
         let mut encoder = worker.begin()?;
         worker.clear(&mut encoder, Role::State, all)?;
         run_take((take, places, groups), worker, self.pipelines, gathered, &mut encoder)?;
@@ -350,7 +371,7 @@ impl Run<'_> {
         self,
         places: Places,
         worker: &mut Worker,
-        gathered: &Gathered,
+        gathered: &Arc<Gathered>,
         numbers: &[u32],
         (groups, table, [all, bytes]): (usize, usize, [u64; 2]),
     ) -> Result<Sent, Trouble> {
@@ -365,10 +386,10 @@ impl Run<'_> {
             worker.room(Role::Order, 8 * rows)?;
             worker.room(Role::Parts, PARTS_BYTES)?;
         }
-        worker.upload(gathered, &gathered.place(numbers))?;
         worker.room(Role::OutputOrTable, table_bytes)?;
         worker.room(Role::Groups, table_bytes)?;
         worker.room(Role::State, all)?;
+        worker.upload(gathered, gathered.place(numbers))?;
         let mut encoder = worker.begin()?;
         worker.clear(&mut encoder, Role::OutputOrTable, table_bytes)?;
         worker.clear(&mut encoder, Role::State, all)?;
@@ -450,6 +471,14 @@ fn place_floats(
         floats.push(FloatSlots { number, span, grid, sum, squares });
     }
     (floats, stride)
+}
+
+/// Groups found by hashing, of so many bytes each, that buffers have room for: what they hold, which comes back behind the
+/// status, and the table that says where.
+fn fitting(group_bytes: usize, bytes_max: u64) -> usize {
+    let slots = usize::try_from(bytes_max / 4).unwrap_or(usize::MAX).max(2);
+    let table = if slots.is_power_of_two() { slots } else { slots.next_power_of_two() / 2 };
+    (table / 2).min(slots * 4 / group_bytes.max(1)).max(1)
 }
 
 /// By number, if all keys are in small ranges.

@@ -33,7 +33,7 @@ pub(super) struct Made {
 }
 
 /// The rows of a batch of one task.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Guess {
     /// Rows that stayed last time, and of how many.
     kept: usize,
@@ -62,7 +62,7 @@ pub(super) fn begin(
     plan: &RowPlan,
     worker: &mut Worker,
     pipelines: &Pipelines,
-    gathered: &Gathered,
+    gathered: &Arc<Gathered>,
     guess: &Guess,
 ) -> Result<Begun, Trouble> {
     let rows = gathered.rows;
@@ -76,7 +76,6 @@ pub(super) fn begin(
         words += width * rows;
     }
     let packed = gathered.place(&numbers);
-    worker.upload(gathered, &packed)?;
     let tiles = rows.div_ceil(TILE);
     let workgroups = tiles as u32;
     let mask_bytes = (tiles * TILE / 8) as u64;
@@ -89,6 +88,8 @@ pub(super) fn begin(
     } else {
         places.clear();
     }
+    // What does not fit is found out before rows are packed.
+    worker.upload(gathered, packed)?;
     let mut encoder = worker.begin()?;
     if let Some([mark, scan]) = &plan.mark {
         worker.run(&mut encoder, &pipelines.get(mark)?, workgroups)?;

@@ -5,9 +5,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::device::Device;
+use super::device::{Device, Lent};
+use super::fit::{Fit, ROWS_MIN, halves};
 use super::holder::Holder;
 use super::kept::{GpuKept, Parts, StatePlace};
+use super::line::Line;
 use super::pack::Packer;
 use super::pipelines::Pipelines;
 use super::plan::{StagePlan, Work};
@@ -16,7 +18,6 @@ use super::rows::Assembler;
 use super::task::GpuTask;
 use super::traffic::Traffic;
 use super::trouble::{Faults, Record, Trouble};
-use super::worker::Worker;
 use crate::columnar::RecordBatch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::cpu::project::Program;
@@ -29,8 +30,8 @@ pub(super) const ROWS_MAX: usize = 1 << 22;
 /// Batches of a stage on their way to a device, through it and back at a time; each task has one at least.
 const ON_THEIR_WAY_MAX: usize = 3;
 
-/// Buffers that are kept for the next batch: those of so many tasks.
-const WORKERS_KEPT_MAX: usize = 16 + ON_THEIR_WAY_MAX;
+/// Lines that are kept for the next batch: those of so many tasks.
+const LINES_KEPT_MAX: usize = 16 + ON_THEIR_WAY_MAX;
 
 /// A stage whose shaders are written; they are made ready when they are first needed.
 pub struct GpuStage {
@@ -52,16 +53,18 @@ pub(super) struct Shared {
     pipelines: Mutex<Option<Arc<Pipelines>>>,
     /// Groups that some task had to make room for: the next one need not find out.
     groups: AtomicUsize,
+    /// Rows of a batch that fit the device.
+    pub(super) fit: Fit,
     /// Bits of a row of the latest batch as it travelled; 0 before there was one.
     sent_bits: AtomicU64,
     /// How the groups of the latest batch were added up.
     added: Mutex<Option<Added>>,
     /// Batches on their way.
     on_their_way: AtomicUsize,
-    /// Buffers that wait for the next batch: the first use of a new one is dear.
-    workers: Mutex<Vec<Worker>>,
+    /// Lines that wait for the next batch: the first use of a new buffer is dear.
+    lines: Mutex<Vec<Line>>,
     /// Buffers of groups that have been taken in where they are kept, for those of the next batch.
-    slots: Mutex<Vec<(Arc<Device>, wgpu::Buffer)>>,
+    slots: Mutex<Vec<Lent>>,
     /// Whether somebody keeps groups on the device, so that tasks leave theirs there.
     pub(super) keeps_groups: AtomicBool,
     pub(super) cpu: CpuStage,
@@ -101,10 +104,11 @@ impl GpuStage {
                 times,
                 pipelines,
                 groups,
+                fit: Fit::default(),
                 sent_bits: AtomicU64::new(0),
                 added: Mutex::default(),
                 on_their_way: AtomicUsize::new(0),
-                workers: Mutex::default(),
+                lines: Mutex::default(),
                 slots: Mutex::default(),
                 keeps_groups: AtomicBool::new(false),
                 cpu,
@@ -206,10 +210,19 @@ impl Shared {
         Ok(())
     }
 
+    /// With a stopwatch one batch is to be measured at a time.
+    fn on_their_way_max(&self) -> usize {
+        if self.holder.stopwatch().is_some() { 1 } else { ON_THEIR_WAY_MAX }
+    }
+
+    /// Whether as many batches are on their way as may be.
+    pub(super) fn is_full(&self) -> bool {
+        self.on_their_way.load(Ordering::Relaxed) >= self.on_their_way_max()
+    }
+
     /// A batch is to go to the device; none if so many are on their way that it had better wait for one of its own task's.
     pub(super) fn set_off(self: &Arc<Self>, has_others: bool) -> Option<OnItsWay> {
-        // With a stopwatch one batch is to be measured at a time.
-        let most = if self.holder.stopwatch().is_some() { 1 } else { ON_THEIR_WAY_MAX };
+        let most = self.on_their_way_max();
         let before = self.on_their_way.fetch_add(1, Ordering::Relaxed);
         let way = OnItsWay(Arc::clone(self));
         let may_go = before < most || !has_others;
@@ -217,6 +230,20 @@ impl Shared {
             self.record.are_on_their_way(before + 1);
         }
         may_go.then_some(way)
+    }
+
+    /// A batch of so many rows does not fit the device, unless halves of it would be too few to be worth it: then it counts
+    /// as trouble.
+    pub(super) fn halve(&self, pieces: &[RecordBatch], trouble: &Trouble) -> Option<[Vec<RecordBatch>; 2]> {
+        let halves = halves(pieces, self.holder.wish().rows_min.unwrap_or(ROWS_MIN))?;
+        self.record.halved();
+        self.fit.was_too_large(pieces.iter().map(RecordBatch::num_rows).sum());
+        if matches!(trouble, Trouble::OutOfMemory(_)) {
+            // What waits for later batches may be what is missing.
+            self.lines.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        Some(halves)
     }
 
     /// Rows travel in so many bits.
@@ -234,34 +261,37 @@ impl Shared {
         *self.added.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Buffers on this device, of an earlier task if there are some.
-    pub(super) fn worker(&self, device: &Arc<Device>) -> Worker {
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        workers.retain(|worker| Arc::ptr_eq(&worker.device, device));
-        workers.pop().unwrap_or_else(|| Worker::new(Arc::clone(device), self.holder.stopwatch()))
+    /// A line to this device, of an earlier batch if there is one.
+    pub(super) fn line(&self, device: &Arc<Device>) -> Result<Line, Trouble> {
+        let found = {
+            let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.retain(|line| Arc::ptr_eq(line.device(), device));
+            lines.pop()
+        };
+        found.map_or_else(|| Line::open(device, self.holder.stopwatch()), Ok)
     }
 
-    pub(super) fn keep_worker(&self, worker: Worker) {
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        if workers.len() < WORKERS_KEPT_MAX && !worker.device.is_lost() {
-            workers.push(worker);
+    pub(super) fn keep_line(&self, line: Line) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() < LINES_KEPT_MAX && line.is_sound() {
+            lines.push(line);
         }
     }
 
     /// Keeps a buffer of groups that nobody needs any more.
-    pub(super) fn keep_slots(&self, device: Arc<Device>, slots: wgpu::Buffer) {
+    pub(super) fn keep_slots(&self, slots: Lent) {
         let mut kept = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(of, _)| Arc::ptr_eq(of, &device));
-        if kept.len() < WORKERS_KEPT_MAX {
-            kept.push((device, slots));
+        kept.retain(|other| Arc::ptr_eq(other.device(), slots.device()));
+        if kept.len() < LINES_KEPT_MAX {
+            kept.push(slots);
         }
     }
 
     /// A buffer of groups on this device that nobody needs any more, if there is one.
     pub(super) fn slots(&self, device: &Arc<Device>) -> Option<wgpu::Buffer> {
         let mut kept = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(of, _)| Arc::ptr_eq(of, device));
-        kept.pop().map(|(_, slots)| slots)
+        kept.retain(|slots| Arc::ptr_eq(slots.device(), device));
+        kept.pop().and_then(Lent::take)
     }
 
     /// Whether the device is lost and batches need not wait until another one is there.
@@ -326,7 +356,10 @@ impl PreparedStage for GpuStage {
         let beside = self.shared.cpu.group_ids();
         match self.shared.added() {
             Some(added) => {
-                Some(format!("on the gpu {added}{}", beside.map(|text| format!("; {text}")).unwrap_or_default()))
+                let cut = Some(self.shared.fit.rows()).filter(|&rows| rows < self.rows_max());
+                let cut = cut.map(|rows| format!(", {rows} rows at a time, since more did not fit there"));
+                let beside = beside.map(|text| format!("; {text}"));
+                Some(format!("on the gpu {added}{}{}", cut.unwrap_or_default(), beside.unwrap_or_default()))
             }
             None => self.shared.plan.group_ids().or(beside),
         }

@@ -8,7 +8,7 @@
 //! While one batch comes up, the device works on the one before, and the host makes rows of the one before that. Each has
 //! buffers of its own, and lands when there are too many, or when somebody has to know what the task has done.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,10 +16,11 @@ use arrow_array::{Array, ArrayRef};
 
 use super::device::Device;
 use super::kept::{LEFT_BYTES_MAX, Left, Part, Parts};
+use super::line::{Line, UnderWay};
 use super::pack::Gathered;
 use super::pipelines::Pipelines;
 use super::plan::Work;
-use super::reduce::{self, Room, Run, Scratch};
+use super::reduce::{Room, Run, Scratch};
 use super::reduction::{Reduction, rows_at};
 use super::rows::{self, Guess};
 use super::stage::{OnItsWay, Shared};
@@ -52,17 +53,24 @@ pub struct GpuTask {
     left_bytes: u64,
     /// Whether the CPU has done something since.
     cpu_has_rows: bool,
-    /// Rows that the CPU did in the device's stead, until somebody asks.
-    fallen_back: u64,
+    /// What rows that come now are a part of.
+    span: u64,
+    /// Rows of each span that the CPU did in the device's stead, until somebody asks.
+    fallen_back: BTreeMap<u64, u64>,
+    /// Batches that a device could not finish.
+    troubles: u64,
 }
 
 /// Rows that were submitted.
 struct Submitted {
-    worker: Worker,
-    pipelines: Arc<Pipelines>,
-    gathered: Gathered,
-    begun: Begun,
+    /// Before the line, so that its thread does not wait for help of somebody who lets go of it.
+    under_way: UnderWay<Done>,
+    line: Line,
+    rows: usize,
 }
+
+/// What comes of rows, and what was found out on the way.
+type Done = (Result<Given, Trouble>, Room, Guess);
 
 /// Rows that were not, and the device that is in trouble.
 struct Failed {
@@ -70,27 +78,26 @@ struct Failed {
     device: Option<Arc<Device>>,
 }
 
+/// Rows that go to a device together.
+struct Load {
+    pieces: Vec<RecordBatch>,
+    bytes: u64,
+    /// What they are a part of, for who tells spans of rows apart.
+    span: u64,
+}
+
 /// A batch on its way.
 struct Flight {
     submitted: Submitted,
-    pieces: Vec<RecordBatch>,
-    bytes: u64,
+    load: Load,
     way: OnItsWay,
-}
-
-/// What was submitted.
-enum Begun {
-    Rows(rows::Begun),
-    Groups(reduce::Begun),
-    /// Groups that stay on the device.
-    Left(reduce::Begun),
 }
 
 /// What a device gave.
 enum Given {
     Rows(rows::Made),
     Groups(Reduction, usize),
-    Left(Scratch, Arc<Device>),
+    Left(Scratch),
 }
 
 impl fmt::Debug for GpuTask {
@@ -103,13 +110,18 @@ impl StageTask for GpuTask {
     fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         let mut from = 0;
         while from < batch.num_rows() {
-            let len = (self.rows_max - self.rows).min(batch.num_rows() - from);
+            let most = self.shared.fit.rows().clamp(1, self.rows_max);
+            if self.rows >= most {
+                // Others have found out meanwhile that fewer fit.
+                self.set_off()?;
+            }
+            let len = (most - self.rows).min(batch.num_rows() - from);
             let piece = batch.slice(from, len);
             from += len;
             self.rows += len;
             self.bytes += gathered_bytes(&piece);
             self.pieces.push(piece);
-            if self.rows == self.rows_max || self.bytes >= GATHERED_BYTES_MAX {
+            if self.rows == most || self.bytes >= GATHERED_BYTES_MAX {
                 self.set_off()?;
             }
         }
@@ -169,13 +181,48 @@ impl GpuTask {
             left,
             left_bytes: 0,
             cpu_has_rows: false,
-            fallen_back: 0,
+            span: 0,
+            fallen_back: BTreeMap::new(),
+            troubles: 0,
         }
     }
 
-    /// Rows that the device was to do and the CPU did in its stead, since somebody last asked.
-    pub fn take_fallen_back(&mut self) -> u64 {
-        std::mem::take(&mut self.fallen_back)
+    /// Rows of a span that the device was to do and the CPU did in its stead, since somebody last asked.
+    pub fn take_fallen_back(&mut self, span: u64) -> u64 {
+        self.fallen_back.remove(&span).unwrap_or_default()
+    }
+
+    /// Sends rows to the device and waits for none of them. They are a span; the numbers of spans only grow.
+    ///
+    /// # Errors
+    /// As [`StageTask::push`].
+    pub fn send_span(&mut self, span: u64, pieces: &[RecordBatch]) -> Result<()> {
+        self.set_off()?;
+        self.span = span;
+        pieces.iter().try_for_each(|piece| self.push(piece))?;
+        self.set_off()
+    }
+
+    /// Waits until all rows of spans up to this one are done.
+    ///
+    /// # Errors
+    /// As [`StageTask::push`].
+    pub fn land_span(&mut self, span: u64) -> Result<()> {
+        while self.flights.front().is_some_and(|flight| flight.load.span <= span) {
+            self.land()?;
+        }
+        Ok(())
+    }
+
+    /// Whether rows that are sent now have to wait for others of this task.
+    pub fn is_full(&self) -> bool {
+        !self.flights.is_empty() && (self.waits_for_first() || self.shared.is_full())
+    }
+
+    /// Whether a batch of groups is on its way that finds out what others need not.
+    fn waits_for_first(&self) -> bool {
+        let is_grouped = matches!(self.shared.plan.work, Work::Groups(_));
+        is_grouped && !self.flights.is_empty() && !self.room.is_known()
     }
 
     /// Runs rows on the CPU, after those that have been gathered.
@@ -218,81 +265,80 @@ impl GpuTask {
         let pieces = std::mem::take(&mut self.pieces);
         let bytes = std::mem::take(&mut self.bytes) as u64;
         self.rows = 0;
-        self.send_off(pieces, bytes)
+        self.send_off(Load { pieces, bytes, span: self.span })
     }
 
     /// Sends rows off behind those that are on their way; in trouble the CPU runs them, after these.
-    fn send_off(&mut self, pieces: Vec<RecordBatch>, bytes: u64) -> Result<()> {
+    fn send_off(&mut self, load: Load) -> Result<()> {
+        while self.waits_for_first() {
+            self.land()?;
+        }
         let way = loop {
             match self.shared.set_off(!self.flights.is_empty()) {
                 Some(way) => break way,
                 None => self.land()?,
             }
         };
-        let mut submitted = self.submit(&pieces, bytes);
+        let mut submitted = self.submit(&load);
         if let (Err(Failed { device: Some(device), .. }), false) = (&submitted, self.flights.is_empty()) {
+            let before = self.troubles;
             self.land_all()?;
             // The trouble may have been that of a batch before.
-            if device.is_lost() {
-                submitted = self.submit(&pieces, bytes);
+            if device.is_lost() && self.troubles > before {
+                submitted = self.submit(&load);
             }
         }
         match submitted {
             Ok(submitted) => {
-                self.flights.push_back(Flight { submitted, pieces, bytes, way });
+                self.flights.push_back(Flight { submitted, load, way });
                 Ok(())
             }
             Err(Failed { trouble, device }) => {
                 drop(way);
                 self.land_all()?;
-                self.fall_back(&trouble, device.as_deref(), &pieces)
+                self.run_otherwise(&trouble, device.as_deref(), load)
             }
         }
     }
 
     /// Packs rows and submits them.
-    fn submit(&mut self, pieces: &[RecordBatch], bytes: u64) -> Result<Submitted, Failed> {
+    fn submit(&mut self, load: &Load) -> Result<Submitted, Failed> {
         let pipelines = self.shared.pipelines().map_err(|trouble| Failed { trouble, device: None })?;
         let device = Arc::clone(pipelines.device());
-        let mut worker = self.shared.worker(&device);
-        match self.begin(&mut worker, &pipelines, pieces, bytes) {
-            Ok((gathered, begun)) => Ok(Submitted { worker, pipelines, gathered, begun }),
-            Err(trouble) => Err(Failed { trouble, device: Some(device) }),
-        }
+        self.begin(pipelines, load).map_err(|trouble| Failed { trouble, device: Some(device) })
     }
 
-    fn begin(
-        &mut self,
-        worker: &mut Worker,
-        pipelines: &Pipelines,
-        pieces: &[RecordBatch],
-        bytes: u64,
-    ) -> Result<(Gathered, Begun), Trouble> {
+    fn begin(&mut self, pipelines: Arc<Pipelines>, load: &Load) -> Result<Submitted, Trouble> {
         let shared = Arc::clone(&self.shared);
-        let leaves = self.leaves(bytes);
-        let device = pipelines.device();
-        if let (true, Some(slots)) = (leaves && worker.size(Role::State) == 0, shared.slots(device)) {
-            worker.put(Role::State, slots);
-        }
-        worker.fault = shared.faults.next();
-        device.trip(worker.fault)?;
+        let leaves = self.leaves(load.bytes);
+        let fault = shared.faults.next();
+        pipelines.device().trip(fault)?;
         // What the host cannot compute, the CPU cannot either: it makes the error.
-        let gathered = shared.packer.gather(pieces).map_err(|_| Trouble::Value)?;
+        let gathered = Arc::new(shared.packer.gather(&load.pieces).map_err(|_| Trouble::Value)?);
         shared.sent(gathered.bits());
-        let begun = match &shared.plan.work {
-            Work::Rows(plan) => Begun::Rows(rows::begin(plan, worker, pipelines, &gathered, &self.guess)?),
-            Work::Groups(_) if leaves => {
-                Begun::Left(run(&shared, pipelines, true)?.begin(worker, &gathered, &self.room)?)
+        let (rows, is_much) = (gathered.rows, gathered.is_much());
+        let mut line = shared.line(pipelines.device())?;
+        let (mut room, mut guess) = (self.room, self.guess);
+        let mut under_way = line.begin(fault, move |worker| {
+            if let (true, Some(slots)) = (leaves && worker.size(Role::State) == 0, shared.slots(&worker.device)) {
+                worker.put(Role::State, slots);
             }
-            Work::Groups(_) => Begun::Groups(run(&shared, pipelines, false)?.begin(worker, &gathered, &self.room)?),
-        };
-        Ok((gathered, begun))
+            let given = given(&shared, &pipelines, worker, (&gathered, leaves), (&mut room, &mut guess));
+            if given.is_ok() {
+                worker.device.keep_pipelines();
+            }
+            Ok((given, room, guess))
+        })?;
+        if is_much {
+            line.help(&mut under_way);
+        }
+        Ok(Submitted { under_way, line, rows })
     }
 
     /// Whether the groups of so many bytes more may stay on the device.
     fn leaves(&self, bytes: u64) -> bool {
         let most = self.shared.holder.wish().left_bytes.unwrap_or(LEFT_BYTES_MAX);
-        let on_their_way = self.flights.iter().map(|flight| flight.bytes).sum::<u64>();
+        let on_their_way = self.flights.iter().map(|flight| flight.load.bytes).sum::<u64>();
         let is_planned = matches!(&self.shared.plan.work, Work::Groups(plan) if matches!(plan.kept, Some(Ok(_))));
         is_planned && self.left.is_some() && self.left_bytes + on_their_way + bytes <= most
     }
@@ -307,59 +353,58 @@ impl GpuTask {
     /// Waits for the first batch that is on its way, and hands it over.
     fn land(&mut self) -> Result<()> {
         let Some(flight) = self.flights.pop_front() else { return Ok(()) };
-        let Flight { submitted, pieces, bytes, way } = flight;
-        let Submitted { mut worker, pipelines, gathered, begun } = submitted;
-        let given = self.end(&mut worker, &pipelines, &gathered, begun);
+        let Flight { submitted, load, way } = flight;
+        let Submitted { under_way, mut line, rows } = submitted;
+        let given = line.wait(under_way).and_then(|done| self.learn(done));
         drop(way);
         match given {
             Ok(given) => {
                 self.shared.record.done();
-                worker.device.keep_pipelines();
-                self.shared.keep_worker(worker);
-                self.hand_over(given, pieces, bytes)
+                self.shared.fit.fitted(rows);
+                self.shared.keep_line(line);
+                self.hand_over(given, load)
             }
             Err(trouble) => {
+                let device = Arc::clone(line.device());
                 let is_gone = matches!(trouble, Trouble::Lost(_) | Trouble::Late(_));
-                self.fall_back(&trouble, Some(worker.device.as_ref()), &pieces)?;
+                if !is_gone && !matches!(trouble, Trouble::OutOfMemory(_)) {
+                    self.shared.keep_line(line);
+                }
+                let mut behind = std::mem::take(&mut self.flights);
+                self.run_otherwise(&trouble, Some(&device), load)?;
                 if !is_gone {
-                    self.shared.keep_worker(worker);
+                    // Halves come before them.
+                    self.flights.append(&mut behind);
                 }
                 // Those behind it are gone, too: they set off anew, and the CPU runs them as long as there is no other device.
-                let behind = if is_gone { std::mem::take(&mut self.flights) } else { VecDeque::new() };
-                let behind = behind.into_iter().map(|flight| (flight.pieces, flight.bytes)).collect::<Vec<_>>();
-                behind.into_iter().try_for_each(|(pieces, bytes)| self.send_off(pieces, bytes))
+                let behind = behind.into_iter().map(|flight| flight.load).collect::<Vec<_>>();
+                behind.into_iter().try_for_each(|load| self.send_off(load))
             }
         }
     }
 
-    fn end(
-        &mut self,
-        worker: &mut Worker,
-        pipelines: &Pipelines,
-        gathered: &Gathered,
-        begun: Begun,
-    ) -> Result<Given, Trouble> {
-        let shared = Arc::clone(&self.shared);
-        let (room, slot_bits) = (&mut self.room, worker.device.tier.slot_bits());
-        let given = match (begun, &shared.plan.work) {
-            (Begun::Rows(begun), Work::Rows(plan)) => {
-                return rows::end(&begun, plan, worker, gathered, &mut self.guess).map(Given::Rows);
-            }
-            (Begun::Left(begun), _) => {
-                let scratch = run(&shared, pipelines, true)?.leave(begun, worker, gathered, room)?;
-                Given::Left(scratch, Arc::clone(&worker.device))
-            }
-            (Begun::Groups(begun), _) => {
-                Given::Groups(run(&shared, pipelines, false)?.reduction(begun, worker, gathered, room)?, slot_bits)
-            }
-            (Begun::Rows(_), Work::Groups(_)) => return Err(confused()),
-        };
-        shared.learn(room);
-        Ok(given)
+    fn learn(&mut self, (given, room, guess): Done) -> Result<Given, Trouble> {
+        self.guess = guess;
+        self.room.take_over(room);
+        if matches!(given, Ok(Given::Groups(..) | Given::Left(_))) {
+            self.shared.learn(&self.room);
+        }
+        given
+    }
+
+    /// Rows that a device could not run: the halves of what does not fit it go there one after the other, all else to the CPU.
+    fn run_otherwise(&mut self, trouble: &Trouble, device: Option<&Device>, load: Load) -> Result<()> {
+        self.troubles += 1;
+        let halves = if trouble.is_of_size() { self.shared.halve(&load.pieces, trouble) } else { None };
+        let Some(halves) = halves else { return self.fall_back(trouble, device, &load) };
+        halves.into_iter().try_for_each(|pieces| {
+            let bytes = pieces.iter().map(gathered_bytes).sum::<usize>() as u64;
+            self.send_off(Load { pieces, bytes, span: load.span })
+        })
     }
 
     /// Has the CPU run what a device could not.
-    fn fall_back(&mut self, trouble: &Trouble, device: Option<&Device>, pieces: &[RecordBatch]) -> Result<()> {
+    fn fall_back(&mut self, trouble: &Trouble, device: Option<&Device>, load: &Load) -> Result<()> {
         if let (Trouble::Lost(_) | Trouble::Late(_), Some(device)) = (trouble, device) {
             // Nothing that it still says can be trusted.
             device.give_up();
@@ -367,23 +412,24 @@ impl GpuTask {
         if *trouble != Trouble::Value {
             self.shared.fell_back(trouble)?;
         }
-        self.push_instead(pieces)
+        self.push_instead(load.span, &load.pieces)
     }
 
     /// Has the CPU run what the device was to do.
-    fn push_instead(&mut self, pieces: &[RecordBatch]) -> Result<()> {
-        self.fallen_back += pieces.iter().map(|piece| piece.num_rows() as u64).sum::<u64>();
+    fn push_instead(&mut self, span: u64, pieces: &[RecordBatch]) -> Result<()> {
+        *self.fallen_back.entry(span).or_default() += pieces.iter().map(|piece| piece.num_rows() as u64).sum::<u64>();
         pieces.iter().try_for_each(|piece| self.push_on_cpu(piece))
     }
 
-    fn hand_over(&mut self, given: Given, pieces: Vec<RecordBatch>, bytes: u64) -> Result<()> {
+    fn hand_over(&mut self, given: Given, load: Load) -> Result<()> {
+        let Load { pieces, bytes, span } = load;
         let shared = Arc::clone(&self.shared);
         match (given, &shared.plan.work, &shared.assembler) {
             (Given::Rows(made), _, Some(assembler)) => {
                 let batches = assembler.rows(&made, &pieces);
                 let Ok(batches) = batches else {
                     // A text that cannot be made: nothing has been handed over yet.
-                    return self.push_instead(&pieces);
+                    return self.push_instead(span, &pieces);
                 };
                 self.note(&pieces, batches.iter().map(RecordBatch::num_rows).sum())?;
                 batches.into_iter().try_for_each(|batch| self.cpu.push_done(batch))
@@ -393,7 +439,7 @@ impl GpuTask {
                 self.cpu_has_rows = true;
                 reduction.hand_over(&mut self.cpu, plan, &pieces, slot_bits)
             }
-            (Given::Left(scratch, device), ..) => {
+            (Given::Left(scratch), ..) => {
                 self.note(&pieces, scratch.rows)?;
                 self.set_aside()?;
                 self.left_bytes += bytes + scratch.slots.size();
@@ -403,7 +449,7 @@ impl GpuTask {
                 };
                 let Scratch { slots, stride, floats, groups, .. } = scratch;
                 if let (Some(left), false) = (&mut self.left, groups.is_empty()) {
-                    left.parts.push(Part::Left(Left { device, slots, stride, floats, groups, keys, pieces }));
+                    left.parts.push(Part::Left(Left { slots, stride, floats, groups, keys, pieces }));
                 }
                 Ok(())
             }
@@ -423,16 +469,34 @@ impl GpuTask {
     }
 }
 
+/// Has a device run a batch, whose groups may stay there, and waits for what it gives.
+fn given(
+    shared: &Shared,
+    pipelines: &Pipelines,
+    worker: &mut Worker,
+    (gathered, leaves): (&Arc<Gathered>, bool),
+    (room, guess): (&mut Room, &mut Guess),
+) -> Result<Given, Trouble> {
+    if let Work::Rows(plan) = &shared.plan.work {
+        let begun = rows::begin(plan, worker, pipelines, gathered, guess)?;
+        return rows::end(&begun, plan, worker, gathered, guess).map(Given::Rows);
+    }
+    let (run, slot_bits) = (run(shared, pipelines, leaves)?, worker.device.tier.slot_bits());
+    let begun = run.begin(worker, gathered, room)?;
+    if leaves {
+        return run.leave(begun, worker, gathered, room).map(Given::Left);
+    }
+    Ok(Given::Groups(run.reduction(begun, worker, gathered, room)?, slot_bits))
+}
+
 /// What runs the groups of a batch, which stay on the device or come back.
 fn run<'a>(shared: &'a Shared, pipelines: &'a Pipelines, leaves: bool) -> Result<Run<'a>, Trouble> {
-    let Work::Groups(plan) = &shared.plan.work else { return Err(confused()) };
+    let Work::Groups(plan) = &shared.plan.work else {
+        return Err(Trouble::Rejected("rows are no groups".to_owned()));
+    };
     let firsts = match &plan.kept {
         Some(Ok(kept)) if leaves => Some(&kept.firsts),
         _ => None,
     };
     Ok(Run { stage: &shared.plan, plan, pipelines, firsts })
-}
-
-fn confused() -> Trouble {
-    Trouble::Rejected("a batch came back as another stage's".to_owned())
 }

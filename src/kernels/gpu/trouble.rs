@@ -25,8 +25,19 @@ pub(super) enum Trouble {
     Rejected(String),
     /// The batch needs more than the device's limits allow.
     TooLarge(String),
+    /// What is kept from batch to batch needs more than they allow.
+    Outgrown(String),
+    /// Its keys meet in the table of groups, however large that is.
+    Crowded,
     /// A value cannot be computed: no fault of the device's. The CPU makes the error.
     Value,
+}
+
+impl Trouble {
+    /// Whether fewer rows may fare better.
+    pub(super) fn is_of_size(&self) -> bool {
+        matches!(self, Self::TooLarge(_) | Self::OutOfMemory(_))
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -37,6 +48,12 @@ impl fmt::Display for Trouble {
             Self::Late(text) => write!(f, "the device did not answer in time: {text}"),
             Self::Rejected(text) => write!(f, "the driver refused: {text}"),
             Self::TooLarge(text) => write!(f, "the batch is too large for the device: {text}"),
+            Self::Outgrown(text) => {
+                write!(f, "what is kept has outgrown the device, and is with the cpu from now on: {text}")
+            }
+            Self::Crowded => {
+                f.write_str("the keys of the batch meet in one stretch of the table of groups, by whatever hash")
+            }
             Self::Value => f.write_str("a value cannot be computed"),
         }
     }
@@ -50,6 +67,8 @@ pub(super) struct Record {
     /// Of those, how many somebody has asked for.
     told: AtomicU64,
     latest: Mutex<Option<String>>,
+    /// Batches that did not fit the device and were cut in two.
+    halved: AtomicU64,
     /// Batches that were taken into state on the device.
     taken_in: AtomicU64,
     /// Groups of state whose values came back.
@@ -62,6 +81,11 @@ impl Record {
     /// A batch that the device has done.
     pub(super) fn done(&self) {
         self.batches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A batch that did not fit the device and was cut in two.
+    pub(super) fn halved(&self) {
+        self.halved.fetch_add(1, Ordering::Relaxed);
     }
 
     /// So many batches are on their way.
@@ -97,6 +121,7 @@ impl Record {
         Counts {
             batches: self.batches.load(Ordering::Relaxed),
             fallen_back: self.fallen_back.load(Ordering::Relaxed),
+            halved: self.halved.load(Ordering::Relaxed),
             taken_in: self.taken_in.load(Ordering::Relaxed),
             groups_read: self.groups_read.load(Ordering::Relaxed),
             at_once: self.at_once.load(Ordering::Relaxed),
@@ -113,6 +138,8 @@ pub struct Counts {
     pub batches: u64,
     /// Batches that were run again on the CPU because of trouble.
     pub fallen_back: u64,
+    /// Batches that did not fit it and were cut in two: each half is a batch, too.
+    pub halved: u64,
     /// Batches that it took into the state that it keeps.
     pub taken_in: u64,
     /// Groups of that state whose values came back.
@@ -138,6 +165,19 @@ pub enum Fault {
     Confuse,
     /// Its driver does not come back from compiling a shader.
     Stall,
+    /// Nor from making a buffer.
+    HangMaking,
+    /// Nor from a submission.
+    HangSubmitting,
+    /// Nor from waiting for an answer.
+    HangWaiting,
+}
+
+impl Fault {
+    /// Whether a call for a batch does not come back.
+    pub(super) fn hangs(self) -> bool {
+        matches!(self, Self::HangMaking | Self::HangSubmitting | Self::HangWaiting)
+    }
 }
 
 /// What becomes of a device that is opened or measured, on purpose: mostly one in the place of one that was lost.

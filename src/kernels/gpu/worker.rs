@@ -1,9 +1,12 @@
 //! The buffers of a batch on its way through a device, and what it submits: one submission a batch, and a second one only if
-//! the answer is larger than was guessed. A task has several on their way, each in buffers of its own.
+//! the answer is larger than was guessed. A task has several on their way, each in buffers of its own. Only the thread of a
+//! `line` uses them.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use wgpu::{
@@ -12,6 +15,7 @@ use wgpu::{
 };
 
 use super::device::{Device, Pipeline, Submitted};
+use super::line::Job;
 use super::pack::{Gathered, Packed};
 use super::stopwatch::Stopwatch;
 use super::trouble::{Fault, Trouble};
@@ -20,7 +24,7 @@ use super::trouble::{Fault, Trouble};
 const BUFFER_BYTES_MIN: u64 = 1 << 12;
 
 /// Bytes of `status`.
-const STATUS_BYTES: u64 = 16;
+pub(super) const STATUS_BYTES: u64 = 16;
 
 /// What a buffer is for; its number is that of its binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +86,23 @@ pub(super) struct Sent {
     parts: Vec<u64>,
 }
 
+/// How many calls of a driver have come back.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Calls(Arc<AtomicU64>);
+
+impl Calls {
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn came_back(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How long a call hangs that a test has asked for.
+const HANGS_FOR: Duration = Duration::from_secs(2);
+
 /// The buffers of one batch on its way.
 pub(super) struct Worker {
     pub(super) device: Arc<Device>,
@@ -94,6 +115,9 @@ pub(super) struct Worker {
     /// Bytes that a buffer may have.
     bytes_max: u64,
     pub(super) fault: Option<Fault>,
+    /// Hands a job to who waits for this thread; false if nobody does.
+    pub(super) helper: Option<Box<dyn Fn(Job) -> bool + Send>>,
+    calls: Calls,
     stopwatch: Option<Stopwatch>,
     /// When the stopwatch was started.
     started: Duration,
@@ -103,12 +127,30 @@ impl Worker {
     pub(super) fn new(device: Arc<Device>, stopwatch: Option<Stopwatch>) -> Self {
         let bytes_max = device.buffer_bytes_max;
         let (buffers, staging, packed) = (BTreeMap::new(), None, 0);
-        Self { device, buffers, staging, packed, bytes_max, fault: None, stopwatch, started: Duration::ZERO }
+        let (fault, helper, calls, started) = (None, None, Calls::default(), Duration::ZERO);
+        Self { device, buffers, staging, packed, bytes_max, fault, helper, calls, stopwatch, started }
+    }
+
+    pub(super) fn calls(&self) -> Calls {
+        self.calls.clone()
+    }
+
+    /// A call of the driver has come back; what has it complained about?
+    fn check(&self) -> Result<(), Trouble> {
+        self.calls.came_back();
+        self.device.check()
+    }
+
+    /// Does not come back for long, if a test has asked for that.
+    fn hang(&self, fault: Fault) {
+        if self.fault == Some(fault) {
+            std::thread::sleep(HANGS_FOR);
+        }
     }
 
     /// Makes sure that a buffer has room.
     pub(super) fn room(&mut self, role: Role, bytes: u64) -> Result<(), Trouble> {
-        if self.fault != Some(Fault::Exhaust) && self.size(role) >= bytes {
+        if !matches!(self.fault, Some(Fault::Exhaust | Fault::HangMaking)) && self.size(role) >= bytes {
             return Ok(());
         }
         // Powers of two, so that batches that grow do not need a new one each time.
@@ -119,6 +161,7 @@ impl Worker {
     /// A new buffer of so many bytes, all of them zero.
     pub(super) fn fresh(&mut self, role: Role, size: u64) -> Result<(), Trouble> {
         self.check_size(size)?;
+        self.hang(Fault::HangMaking);
         self.buffers.remove(&role);
         let buffer = self.device.device.create_buffer(&BufferDescriptor {
             label: None,
@@ -127,7 +170,7 @@ impl Worker {
             mapped_at_creation: false,
         });
         self.buffers.insert(role, buffer);
-        self.device.check()
+        self.check()
     }
 
     fn check_size(&self, size: u64) -> Result<(), Trouble> {
@@ -164,7 +207,7 @@ impl Worker {
     /// Sends words to the beginning of a buffer, before whatever is submitted next.
     pub(super) fn send(&self, role: Role, words: &[u32]) -> Result<(), Trouble> {
         self.device.queue.write_buffer(self.buffer(role)?, 0, bytemuck::cast_slice(words));
-        self.device.check()
+        self.check()
     }
 
     /// Records that the first bytes of a buffer are those of another one.
@@ -184,7 +227,7 @@ impl Worker {
     }
 
     /// Packs a batch, so that it is sent with what is submitted next.
-    pub(super) fn upload(&mut self, gathered: &Gathered, packed: &Packed) -> Result<(), Trouble> {
+    pub(super) fn upload(&mut self, gathered: &Arc<Gathered>, packed: Packed) -> Result<(), Trouble> {
         let bytes = packed.bytes as u64;
         if self.device.is_in_place {
             self.check_size(bytes.next_multiple_of(8))?;
@@ -193,12 +236,29 @@ impl Worker {
         }
         self.room(Role::Status, STATUS_BYTES)?;
         let staging = self.mapped(bytes)?;
-        let written = gathered.write(packed, &staging);
+        let written = self.write(gathered, packed, &staging);
         // Half a batch in memory that nobody reads does no harm, but it must not be mapped twice.
         staging.unmap();
-        written.map_err(|error| Trouble::Rejected(error.to_string()))?;
+        written?;
         (self.staging, self.packed) = (Some(staging), bytes);
-        self.device.check()
+        self.check()
+    }
+
+    /// Packs a batch into mapped memory. If it is much, who waits for this thread does it, in a pool of threads.
+    fn write(&self, gathered: &Arc<Gathered>, packed: Packed, staging: &wgpu::Buffer) -> Result<(), Trouble> {
+        let Some(helper) = self.helper.as_ref().filter(|_| gathered.is_much()) else {
+            return gathered.write(&packed, staging).map_err(|error| Trouble::Rejected(error.to_string()));
+        };
+        let (told, heard) = channel();
+        let (gathered, staging) = (Arc::clone(gathered), staging.clone());
+        let job = move || {
+            let written = gathered.write(&packed, &staging).map_err(|error| Trouble::Rejected(error.to_string()));
+            drop((gathered, staging));
+            let _ = told.send(written);
+        };
+        let is_asked = helper(Box::new(job));
+        let written = heard.recv().ok().filter(|_| is_asked);
+        written.unwrap_or_else(|| Err(Trouble::Late("nobody waits for it any more".to_owned())))
     }
 
     /// Mapped memory for so many bytes: that of the batch before, if it is large enough.
@@ -215,12 +275,13 @@ impl Worker {
             usage: BufferUsages::MAP_WRITE | read_by,
             mapped_at_creation: true,
         });
-        self.device.check()?;
+        self.check()?;
         Ok(staging)
     }
 
     /// Begins a submission, with a clean status.
     pub(super) fn begin(&mut self) -> Result<CommandEncoder, Trouble> {
+        self.device.free_unused();
         if let Some(stopwatch) = &self.stopwatch {
             self.device.settle()?;
             self.started = stopwatch.now();
@@ -286,6 +347,7 @@ impl Worker {
         pass.set_pipeline(&pipeline.pipeline);
         pass.set_bind_group(0, &group, &[]);
         pass.dispatch_workgroups(workgroups, 1, 1);
+        self.calls.came_back();
         Ok(())
     }
 
@@ -335,8 +397,12 @@ impl Worker {
         }
         if self.fault == Some(Fault::Lose) {
             self.device.device.destroy();
+            // The driver tells of it with the next wait; others on their way would meet refusals until then.
+            self.device.give_up();
         }
+        self.hang(Fault::HangSubmitting);
         let submitted = self.device.submit(encoder, (answer, total), self.sent());
+        self.calls.came_back();
         let parts = wanted.iter().map(|(_, _, bytes)| *bytes).collect();
         Ok(Sent { submitted, parts })
     }
@@ -344,7 +410,9 @@ impl Worker {
     fn bring_back(&mut self, sent: &Sent) -> Result<Vec<Vec<u32>>, Trouble> {
         let time = (self.fault == Some(Fault::Hurry)).then_some(Duration::ZERO);
         let total = sent.parts.iter().sum::<u64>().max(4);
+        self.hang(Fault::HangWaiting);
         let words = self.device.read(&sent.submitted, (self.buffer(Role::Answer)?, total), time)?;
+        self.calls.came_back();
         if self.fault == Some(Fault::Hurry) {
             return Err(Trouble::Late("as a test has asked for".to_owned()));
         }

@@ -32,7 +32,7 @@ impl Held {
         self.bytes += bytes_of(&parts, group_bytes);
         let hold = |part: Part| match part {
             Part::Left(left) => {
-                shared.keep_slots(left.device, left.slots);
+                shared.keep_slots(left.slots);
                 Part::Rows(left.pieces)
             }
             other => other,

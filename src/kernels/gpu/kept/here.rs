@@ -10,7 +10,7 @@ use arrow_select::concat::concat;
 use arrow_select::take::take;
 
 use super::best::Picked;
-use super::device::{Back, Batch, Delta, OnDevice};
+use super::device::{Back, Batch, Delta, Given as Taken, OnDevice};
 use super::encode::spans;
 use super::held::Held;
 use super::layout::{Given, Layout};
@@ -25,12 +25,12 @@ use crate::kernels::cpu::reduce::{Groups, KeyedReduce};
 use crate::kernels::cpu::stage::CpuStage;
 use crate::kernels::gpu::device::Device;
 use crate::kernels::gpu::grid::Span;
+use crate::kernels::gpu::line::Line;
 use crate::kernels::gpu::pipelines::Pipelines;
 use crate::kernels::gpu::plan::Work;
 use crate::kernels::gpu::reduce::GROUPS_FIRST;
 use crate::kernels::gpu::stage::Shared;
 use crate::kernels::gpu::trouble::{Fault, Trouble};
-use crate::kernels::gpu::worker::Worker;
 use crate::kernels::keep::has_key;
 use crate::kernels::{Kept, Moment};
 
@@ -42,7 +42,7 @@ pub(super) struct Here {
     /// How many groups there are; keys beyond are of a batch that was not taken in.
     groups: usize,
     /// The words of groups, as the latest batch left them but for those that are stale.
-    copy: Vec<u32>,
+    copy: Arc<Vec<u32>>,
     /// How many groups there were when the copy was last up to date; later ones are stale.
     copied: usize,
     /// Groups of which the device knows more than the copy.
@@ -76,9 +76,9 @@ pub(super) struct Wanted {
 /// What a batch is taken in with.
 #[derive(Clone, Copy)]
 struct On<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     plan: &'a KeptPlan,
-    pipelines: &'a Pipelines,
+    pipelines: &'a Arc<Pipelines>,
 }
 
 /// A part of a batch, ready to be taken in: groups on the device, or those that the CPU holds.
@@ -103,7 +103,7 @@ impl Here {
             ids: GroupIds::new(keys.iter().map(Field::data_type))?,
             keys,
             groups: 0,
-            copy: Vec::new(),
+            copy: Arc::default(),
             copied: 0,
             stale: Vec::new(),
             is_stale: Vec::new(),
@@ -123,7 +123,7 @@ impl Here {
                 if let Some(wider) = here.layout.widened(&spans(&here.layout, &reduced)) {
                     here.layout = wider;
                 }
-                here.copy = here.layout.encode(&reduced)?;
+                here.copy = Arc::new(here.layout.encode(&reduced)?);
                 (here.groups, here.copied) = (groups.len(), groups.len());
                 let ids = here.number(&groups.keys()?, groups.len())?;
                 if ids.iter().zip(0_u32..).any(|(&id, row)| id != row) {
@@ -160,7 +160,7 @@ impl Here {
     /// taken in since.
     pub(super) fn take_in(
         &mut self,
-        shared: &Shared,
+        shared: &Arc<Shared>,
         plan: &KeptPlan,
         parts: &mut Parts,
         wanted: Wanted,
@@ -186,7 +186,7 @@ impl Here {
             if let Err(trouble) = self.catch_up_on(on) {
                 return Ok(Err(trouble));
             }
-            self.copy = self.layout.moved(&self.copy, &wider);
+            self.copy = Arc::new(self.layout.moved(&self.copy, &wider));
             (self.layout, self.device) = (wider, None);
         }
         let ids = keys.iter().map(|(keys, groups)| self.number(keys, *groups)).collect::<Result<Vec<_>>>()?;
@@ -250,7 +250,7 @@ impl Here {
     }
 
     /// Brings the copy up to date.
-    pub(super) fn catch_up(&mut self, shared: &Shared, plan: &KeptPlan) -> Result<(), Trouble> {
+    pub(super) fn catch_up(&mut self, shared: &Arc<Shared>, plan: &KeptPlan) -> Result<(), Trouble> {
         if self.stale.is_empty() {
             return Ok(());
         }
@@ -262,13 +262,13 @@ impl Here {
         if self.stale.is_empty() {
             return Ok(());
         }
-        let On { shared, plan, pipelines } = on;
+        let On { shared, pipelines, .. } = on;
         let device = self.device.as_mut().filter(|device| Arc::ptr_eq(device.device(), pipelines.device()));
         let Some(device) = device else { return Err(Trouble::Lost("with what it had taken in".to_owned())) };
         let fault = shared.faults.next();
-        device.worker.fault = fault;
-        let batch = Batch { deltas: &[], groups: (self.groups, self.groups), back: &self.stale, best: None };
-        let run = pipelines.device().trip(fault).and_then(|()| device.run(plan, pipelines, &batch));
+        let back = self.stale.clone();
+        let batch = Batch { deltas: Vec::new(), groups: (self.groups, self.groups), back, best: None };
+        let run = pipelines.device().trip(fault).and_then(|()| device.run(shared, pipelines, fault, batch));
         match run {
             Ok(back) => {
                 self.copied(shared, &back.words, self.groups);
@@ -282,9 +282,10 @@ impl Here {
     fn copied(&mut self, shared: &Shared, changed: &[u32], groups: usize) {
         shared.record.read_groups(self.stale.len());
         let words = self.layout.words();
-        self.copy.resize(groups * words, 0);
+        let copy = Arc::make_mut(&mut self.copy);
+        copy.resize(groups * words, 0);
         for (id, changed) in std::mem::take(&mut self.stale).into_iter().zip(changed.chunks_exact(words)) {
-            self.copy[id as usize * words..][..words].copy_from_slice(changed);
+            copy[id as usize * words..][..words].copy_from_slice(changed);
             self.is_stale[id as usize] = false;
         }
         (self.copied, self.held) = (groups, Held::default());
@@ -353,15 +354,15 @@ impl Here {
         self.is_stale.resize(after, false);
         let fresh = self.touched.iter().copied().filter(|&id| !self.is_stale[id as usize]).collect::<Vec<_>>();
         let stale = [self.stale.as_slice(), &fresh].concat();
-        let back: &[u32] = if wanted.is_copied { &stale } else { &[] };
+        let back = if wanted.is_copied { stale.clone() } else { Vec::new() };
         let best = plan.best.as_ref().and_then(|best| best.as_ref().ok()).map(|best| {
             let (items, list) =
-                if wanted.is_of_all { (after, &[][..]) } else { (self.touched.len(), &self.touched[..]) };
-            (best, best.ask(&self.layout, items, !wanted.is_of_all), list)
+                if wanted.is_of_all { (after, Vec::new()) } else { (self.touched.len(), self.touched.clone()) };
+            (best.ask(&self.layout, items, !wanted.is_of_all), list)
         });
         let Some(kept) = &mut self.device else { return Err(Trouble::Rejected("nothing was loaded".to_owned())) };
-        let batch = Batch { deltas: &deltas, groups: (self.groups, after), back, best };
-        let Back { words, picked } = kept.run(plan, pipelines, &batch)?;
+        let batch = Batch { deltas, groups: (self.groups, after), back, best };
+        let Back { words, picked } = kept.run(shared, pipelines, fault, batch)?;
         for id in fresh {
             self.is_stale[id as usize] = true;
         }
@@ -386,22 +387,20 @@ impl Here {
             return Err(Trouble::Rejected("rows were to be kept".to_owned()));
         };
         let (device, words) = (pipelines.device(), self.layout.words());
-        let kept = match &mut self.device {
-            Some(kept) if kept.words() == words => kept,
+        match &mut self.device {
+            Some(kept) if kept.words() == words => {}
             kept => {
-                let mut worker = Worker::new(Arc::clone(device), shared.holder.stopwatch());
-                worker.fault = fault;
+                let line = Line::open(device, shared.holder.stopwatch())?;
                 let room = shared.holder.wish().groups_first.unwrap_or(GROUPS_FIRST);
-                kept.insert(OnDevice::load(worker, &self.copy, words, room)?)
+                *kept = Some(OnDevice::load(line, fault, Arc::clone(&self.copy), words, room)?);
             }
-        };
-        kept.worker.fault = fault;
+        }
         let mut deltas = Vec::with_capacity(sources.len());
         for (source, ids) in sources.iter().zip(ids).filter(|(_, ids)| !ids.is_empty()) {
             let slot_bits = device.tier.slot_bits();
             deltas.push(match source {
                 Source::Left(left) => Delta {
-                    given: left.slots.clone(),
+                    given: Taken::There(left.slots.shared()),
                     words: left.stride * slot_bits / 32,
                     fields: self.layout.fields(&Given::by_device(groups, &left.floats, slot_bits)),
                     pairs: left.groups.iter().zip(ids).map(|(&group, &id)| [group, id]).collect(),
@@ -410,7 +409,7 @@ impl Here {
                     let encoded = self.layout.encode(reduced);
                     let encoded = encoded.map_err(|error| Trouble::Rejected(error.to_string()))?;
                     Delta {
-                        given: kept.given(&encoded)?,
+                        given: Taken::Here(encoded),
                         words,
                         fields: self.layout.fields(&self.layout.as_given()),
                         pairs: (0_u32..).zip(ids).map(|(group, &id)| [group, id]).collect(),
@@ -490,7 +489,7 @@ impl Here {
 fn release(shared: &Shared, parts: Parts) {
     for part in parts.parts {
         if let Part::Left(left) = part {
-            shared.keep_slots(left.device, left.slots);
+            shared.keep_slots(left.slots);
         }
     }
 }
@@ -498,7 +497,7 @@ fn release(shared: &Shared, parts: Parts) {
 /// Has the CPU run what was left on another device, or on one that is gone.
 fn settled(shared: &Shared, part: Part, device: &Arc<Device>, moment: &Moment) -> Result<Part> {
     match part {
-        Part::Left(left) if !Arc::ptr_eq(&left.device, device) => {
+        Part::Left(left) if !Arc::ptr_eq(left.slots.device(), device) => {
             Ok(Part::Here(Box::new(CpuStage::groups_of(on_cpu(shared, Part::Left(left), moment)?)?)))
         }
         other => Ok(other),

@@ -64,6 +64,9 @@ pub trait StatePlace: Send {
 
     /// It was taken in, on the device or by the CPU, without trouble.
     fn took_in(&mut self, on_device: bool);
+
+    /// What is kept stays with the CPU from now on, for this reason.
+    fn stays_with_cpu(&mut self, why: &str);
 }
 
 /// What there is to do for a batch.
@@ -209,7 +212,7 @@ impl Lead {
         let Some(here) = self.here.as_mut().filter(|here| here.is_behind()) else { return Ok(()) };
         if let Err(trouble) = here.catch_up(&stage.shared, stage.plan()?) {
             self.leave_to_cpu(stage)?;
-            self.fell_back(stage, &trouble)?;
+            self.fell_back(stage, trouble)?;
         }
         Ok(())
     }
@@ -222,14 +225,21 @@ impl Lead {
         }
     }
 
-    fn fell_back(&mut self, stage: &KeptStage, trouble: &Trouble) -> Result<()> {
-        self.pause = match (trouble, self.pause) {
+    fn fell_back(&mut self, stage: &KeptStage, trouble: Trouble) -> Result<()> {
+        let trouble = match trouble {
             // Limits stay as they are.
-            (Trouble::TooLarge(_), _) | (_, None) => None,
-            (_, Some((_, next))) => Some((next, (2 * next).min(PAUSE_MAX))),
+            Trouble::TooLarge(text) => {
+                self.place.iter_mut().for_each(|place| place.stays_with_cpu(&text));
+                self.pause = None;
+                Trouble::Outgrown(text)
+            }
+            other => {
+                self.pause = self.pause.map(|(_, next)| (next, (2 * next).min(PAUSE_MAX)));
+                other
+            }
         };
         stage.shared.keeps_groups.store(false, Ordering::Relaxed);
-        stage.shared.fell_back(trouble)
+        stage.shared.fell_back(&trouble)
     }
 
     /// What comes out after a batch that a device has taken in.
@@ -270,7 +280,7 @@ impl Kept for GpuKept {
                     lead.took_in(stage);
                     return Ok(vec![vec![answer]]);
                 }
-                Err(trouble) => lead.fell_back(stage, &trouble)?,
+                Err(trouble) => lead.fell_back(stage, trouble)?,
             }
             is_well = false;
         } else {

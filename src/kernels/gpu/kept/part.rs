@@ -4,14 +4,13 @@
 //! The rows of what lies on the device are held until they have been taken in: if it is lost, the CPU runs them.
 
 use std::fmt;
-use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
 
 use crate::error::{Error, Result};
 use crate::kernels::cpu::reduce::Groups;
 use crate::kernels::cpu::stage::CpuStage;
-use crate::kernels::gpu::device::Device;
+use crate::kernels::gpu::device::Lent;
 use crate::kernels::gpu::reduction::FloatSlots;
 use crate::kernels::{Moment, Partial};
 
@@ -47,9 +46,8 @@ impl Part {
 
 /// Groups that lie on a device.
 pub(in crate::kernels::gpu) struct Left {
-    pub(in crate::kernels::gpu) device: Arc<Device>,
     /// What they hold, `stride` slots each.
-    pub(in crate::kernels::gpu) slots: wgpu::Buffer,
+    pub(in crate::kernels::gpu) slots: Lent,
     pub(in crate::kernels::gpu) stride: usize,
     pub(in crate::kernels::gpu) floats: Vec<FloatSlots>,
     /// Their numbers there, and their keys, in the order of their first rows.
