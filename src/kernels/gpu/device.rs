@@ -22,7 +22,10 @@ use super::tier::Tier;
 use super::trouble::{Fault, Trouble};
 
 /// How long a device may work on a batch.
-pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How many times as long a software adapter may: it runs beside whatever else the processor has to do.
+const SOFTWARE_TIMES: u32 = 10;
 
 /// An open device.
 pub(super) struct Device {
@@ -33,6 +36,8 @@ pub(super) struct Device {
     pub(super) buffer_bytes_max: u64,
     /// Whether shaders read rows where the host has written them.
     pub(super) is_in_place: bool,
+    /// How long it may work on a batch.
+    pub(super) answer_time_max: Duration,
     /// Shaders compiled before.
     cached: Option<Cached>,
     is_lost: Arc<AtomicBool>,
@@ -104,6 +109,7 @@ impl Device {
             tier,
             buffer_bytes_max,
             is_in_place,
+            answer_time_max: if info.is_software() { ANSWER_TIME_MAX * SOFTWARE_TIMES } else { ANSWER_TIME_MAX },
             cached,
             is_lost,
             is_silent: AtomicBool::new(false),
@@ -135,7 +141,7 @@ impl Device {
     /// A shader made ready. Bindings 0 and 1 are always there.
     pub(super) fn pipeline(self: &Arc<Self>, name: &str, wgsl: &str, more: &[u32]) -> Result<Pipeline, Trouble> {
         let (device, name, wgsl, more) = (Arc::clone(self), name.to_owned(), wgsl.to_owned(), more.to_vec());
-        self.compiled(ANSWER_TIME_MAX, move || device.compile(&name, &wgsl, &more))
+        self.compiled(self.answer_time_max, move || device.compile(&name, &wgsl, &more))
     }
 
     /// What a driver compiles. One that does not come back is not asked again.
@@ -247,7 +253,7 @@ impl Device {
         time: Option<Duration>,
     ) -> Result<Vec<u32>, Trouble> {
         let submission_index = Some(submitted.submission.clone());
-        let wait = PollType::Wait { submission_index, timeout: Some(time.unwrap_or(ANSWER_TIME_MAX)) };
+        let wait = PollType::Wait { submission_index, timeout: Some(time.unwrap_or(self.answer_time_max)) };
         if let Err(error) = self.device.poll(wait) {
             self.check()?;
             return Err(Trouble::Late(error.to_string()));
@@ -278,14 +284,14 @@ impl Device {
     /// Waits until all that was sent is there.
     pub(super) fn settle(&self) -> Result<(), Trouble> {
         let submission = self.queue.submit([]);
-        let wait = PollType::Wait { submission_index: Some(submission), timeout: Some(ANSWER_TIME_MAX) };
+        let wait = PollType::Wait { submission_index: Some(submission), timeout: Some(self.answer_time_max) };
         self.device.poll(wait).map_err(|error| Trouble::Late(error.to_string()))?;
         self.check()
     }
 
     /// Another thread's wait may have taken the call that tells us: it is on its way then.
     fn mapped(&self, heard: &Receiver<bool>) -> Result<(), Trouble> {
-        match heard.recv_timeout(ANSWER_TIME_MAX) {
+        match heard.recv_timeout(self.answer_time_max) {
             Ok(true) => Ok(()),
             _ if self.is_lost() => Err(Trouble::Lost("its driver says so".to_owned())),
             _ => Err(Trouble::Rejected("an answer could not be read".to_owned())),

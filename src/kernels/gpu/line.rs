@@ -18,14 +18,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use super::device::{ANSWER_TIME_MAX, Device};
+use super::device::Device;
 use super::patience::Silence;
 use super::stopwatch::Stopwatch;
 use super::trouble::{Fault, Trouble};
 use super::worker::{Calls, Worker};
 
-/// How long a call of a driver may take: longer than a device may work on a batch, which is waited for in one call.
-const CALL_TIME_MAX: Duration = Duration::from_secs(ANSWER_TIME_MAX.as_secs() + 5);
+/// How much longer a call of a driver may take than a device may work on a batch, which is waited for in one call.
+const CALL_TIME_MORE: Duration = Duration::from_secs(5);
 
 /// How long it may take where a test has asked for one that hangs.
 const HUNG_CALL_TIME: Duration = Duration::from_millis(200);
@@ -112,7 +112,7 @@ impl Line {
             let _ = told.send(Word::Done(worker, done));
         }));
         begun.map_err(|_| Trouble::Lost("the thread that calls its driver is gone".to_owned()))?;
-        let time = if hangs { HUNG_CALL_TIME } else { CALL_TIME_MAX };
+        let time = if hangs { HUNG_CALL_TIME } else { self.device.answer_time_max + CALL_TIME_MORE };
         Ok(UnderWay { heard, seen: calls.count(), calls, time, done: None })
     }
 
@@ -182,7 +182,7 @@ impl Drop for Line {
         }
         self.jobs = None;
         let Some(thread) = self.thread.take().filter(|_| !self.device.is_silent()) else { return };
-        match self.end.recv_timeout(CALL_TIME_MAX) {
+        match self.end.recv_timeout(self.device.answer_time_max + CALL_TIME_MORE) {
             Err(RecvTimeoutError::Timeout) => self.device.fall_silent(),
             _ => drop(thread.join()),
         }
