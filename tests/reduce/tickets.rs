@@ -213,3 +213,62 @@ fn texts_of_all_lengths_have_one_id_each_whatever_stands_beside_them() {
         check(&answer, &keys, &rows);
     }
 }
+
+/// By an integer and a text, both of which may be null: the sum.
+fn by_pair(text: &DataType) -> KeyedReduce {
+    let keys = [Field::new("k", DataType::Int32, true), Field::new("t", text.clone(), true)];
+    KeyedReduce::prepare(&keys, &[aggregate(AggregateFunction::Sum, false)]).unwrap()
+}
+
+type Pair = (Option<i32>, Option<String>);
+
+/// Keys of which some appear first in the middle of what has long been known: a pair of known parts, a short text, a longer one, an
+/// empty one, an integer beyond the range, a null of either.
+fn pair(row: usize) -> Pair {
+    let known = (mixed(row) % 90) as i32;
+    let short = |number: i32| Some(format!("t{number}"));
+    match (row, mixed(row) % 2_000) {
+        (60_000.., 0) => (Some(known), short(known + 1)),
+        (70_000.., 1) => (Some(known), Some("new".to_owned())),
+        (80_000.., 2) => (Some(known), Some("longer than a word".to_owned())),
+        (90_000.., 3) => (Some(known), Some(String::new())),
+        (100_000.., 4) => (Some(1_000_000), short(known)),
+        (110_000.., 5) => (None, short(known)),
+        (120_000.., 6) => (Some(known), None),
+        _ => (Some(known), short(known)),
+    }
+}
+
+#[test]
+fn pairs_of_integers_and_texts_are_found_whatever_comes_between() {
+    let rows: Vec<(Pair, i64)> = (0..140_001).map(|row| (pair(row), (row % 7) as i64 - 3)).collect();
+    let mut expected: BTreeMap<Pair, i64> = BTreeMap::new();
+    let mut order = Vec::new();
+    for (pair, value) in &rows {
+        *expected.entry(pair.clone()).or_insert_with(|| {
+            order.push(pair.clone());
+            0
+        }) += value;
+    }
+    for text in [DataType::Utf8, DataType::LargeUtf8, DataType::Binary] {
+        for batch in [16_384, 1_000, 127] {
+            let reduce = by_pair(&text);
+            let mut groups = reduce.begin().unwrap();
+            for rows in rows.chunks(batch) {
+                let integers: ArrayRef =
+                    Arc::new(rows.iter().map(|((integer, _), _)| *integer).collect::<Int32Array>());
+                let texts: ArrayRef = Arc::new(rows.iter().map(|((_, text), _)| text.clone()).collect::<StringArray>());
+                let texts = arrow_cast::cast(&texts, &text).unwrap();
+                let values: ArrayRef = Arc::new(rows.iter().map(|(_, value)| *value).collect::<Int64Array>());
+                groups.update(&[integers, texts], &[Some(values)], &[None], rows.len()).unwrap();
+            }
+            let answer = groups.finish().unwrap();
+            let texts = arrow_cast::cast(answer.column(1), &DataType::Utf8).unwrap();
+            let texts = texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned));
+            let pairs: Vec<Pair> = integers(&answer).into_iter().zip(texts).collect();
+            assert_eq!(pairs, order, "{text}, batches of {batch}");
+            let sums = answer.column(2).as_primitive::<Int64Type>().values().to_vec();
+            assert_eq!(sums, order.iter().map(|pair| expected[pair]).collect::<Vec<_>>(), "{text}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Ids of texts and bytes. Up to 7 bytes are packed into a word, up to 15 into two, and need no look at the bytes again;
+//! Ids of texts and bytes. Up to 7 bytes are packed into a word, up to 15 into two (`packed`), and need no look at the bytes again;
 //! longer ones are compared with an arena.
 
 #![expect(
@@ -8,7 +8,6 @@
 )]
 
 use std::hash::BuildHasher;
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -22,22 +21,18 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::Ticket;
-use super::apart::Apart;
+use super::apart::{Apart, as_found};
 use super::coded::{CodeIds, one_by_one};
 use super::letters::{LETTER_MAX, Letters};
 use super::method::Method;
+use super::packed::{MIDDLE_MAX, SHORT_MAX, Texts, pack, pack_short};
+use super::pairs::Grid;
 use super::primitive::each_null;
 use super::table::{AT_ONCE, NONE, Table};
 use crate::columnar::data_type;
 use crate::error::{Error, Result};
 use crate::kernels::cpu::prefetch::prefetch_rows;
 use crate::kernels::cpu::simd;
-
-/// Bytes that fit a word beside their number.
-const SHORT_MAX: usize = 7;
-
-/// Bytes that fit two words beside their number.
-const MIDDLE_MAX: usize = 15;
 
 /// Ids of the values of one column of texts or bytes.
 pub(super) struct BytesTicket {
@@ -130,8 +125,7 @@ impl BytesTicket {
     /// The ids of texts of one byte at most, if that is what all are.
     fn find_letters<T: ByteArrayType>(&self, array: &GenericByteArray<T>, ids: &mut Vec<u32>) -> bool {
         let (bytes, offsets) = (array.value_data(), array.value_offsets());
-        let longest = || dispatch!(simd::level(), simd => longest(simd, offsets));
-        if array.null_count() > 0 || longest() > LETTER_MAX {
+        if array.null_count() > 0 || Texts::of(bytes, offsets).longest() > LETTER_MAX {
             return false;
         }
         ids.resize(array.len(), 0);
@@ -152,31 +146,31 @@ impl BytesTicket {
             let next = ends[rows].as_usize();
             prefetch_rows(bytes, next, next - ends[0].as_usize());
             prefetch_rows(offsets, from + rows, AT_ONCE);
-            let longest = dispatch!(simd::level(), simd => longest(simd, ends));
-            let (are_letters, are_short) = (longest <= LETTER_MAX, longest <= SHORT_MAX);
+            let texts = Texts::of(bytes, ends);
+            let (are_letters, are_short) = (texts.longest() <= LETTER_MAX, texts.are_short());
             let absent = nulls.map(|nulls| nulls.slice(from, rows));
             let is_some_left = if are_letters {
                 let is_some_left = self.letters.find_all(bytes, ends, ids);
                 let null_id = self.null_id.unwrap_or(NONE);
                 absent.iter().for_each(|absent| each_null(absent, |row| ids[row] = null_id));
                 is_some_left || absent.is_some() && null_id == NONE
-            } else if are_short && absent.is_none() && find_apart(&self.short, bytes, offsets, from..from + rows, ids) {
+            } else if are_short && absent.is_none() && find_apart(&self.short, &texts, as_found, ids) {
                 false
             } else if are_short {
                 let words = &mut words[..rows];
-                dispatch!(simd::level(), simd => pack_words(simd, bytes, offsets, from..from + rows, words));
+                texts.pack_words(words);
                 absent.iter().for_each(|absent| each_null(absent, |row| words[row] = NULL_SHORT));
                 self.short.find_all(words, ids)
             } else {
                 let pairs = &mut pairs[..rows];
-                dispatch!(simd::level(), simd => pack_pairs(simd, bytes, ends, pairs));
+                texts.pack_pairs(pairs);
                 absent.iter().for_each(|absent| each_null(absent, |row| pairs[row] = NULL_MIDDLE));
                 self.middle.find_all(pairs, ids)
             };
             if is_some_left {
                 for (row, id) in ids.iter_mut().enumerate().filter(|(_, id)| **id == NONE) {
                     let is_null = absent.as_ref().is_some_and(|absent| absent.is_null(row));
-                    let value = &bytes[ends[row].as_usize()..ends[row + 1].as_usize()];
+                    let value = texts.get(row);
                     *id = if is_null { self.null_id() } else { self.id(value) };
                     // From now on they are found as others are.
                     match (are_letters, are_short) {
@@ -197,6 +191,29 @@ impl BytesTicket {
         self.middle.looked(array.len());
     }
 
+    /// As [`Ticket::find_pairs`].
+    fn pairs<T: ByteArrayType>(&self, array: &GenericByteArray<T>, firsts: &mut [u32], grid: Grid<'_>) -> usize {
+        let (bytes, offsets) = (array.value_data(), array.offsets());
+        if array.null_count() > 0 || self.short.apart().is_none() {
+            return 0;
+        }
+        let mut found = [0; AT_ONCE];
+        for (chunk, firsts) in firsts.chunks_mut(AT_ONCE).enumerate() {
+            let (from, rows) = (chunk * AT_ONCE, firsts.len());
+            let ends = &offsets[from..=from + rows];
+            let next = ends[rows].as_usize();
+            prefetch_rows(bytes, next, next - ends[0].as_usize());
+            prefetch_rows(offsets, from + rows, AT_ONCE);
+            let found = &mut found[..rows];
+            found.copy_from_slice(firsts);
+            if !find_apart(&self.short, &Texts::of(bytes, ends), move |first, second| grid.id(first, second), found) {
+                return from;
+            }
+            firsts.copy_from_slice(found);
+        }
+        firsts.len()
+    }
+
     fn null_id(&mut self) -> u32 {
         *self.null_id.get_or_insert_with(|| self.keys.push(&[]))
     }
@@ -206,124 +223,36 @@ impl BytesTicket {
     }
 }
 
-/// The bits of the first and of the last eight of this many bytes.
-const MASKS: [[u64; 2]; MIDDLE_MAX + 1] = {
-    let mut masks = [[0; 2]; MIDDLE_MAX + 1];
-    let mut len = 0;
-    while len <= MIDDLE_MAX {
-        let all = (1_u128 << (8 * len)) - 1;
-        masks[len] = [all as u64, (all >> 64) as u64];
-        len += 1;
-    }
-    masks
-};
-
 /// Stands for the null among short texts: the place of its length says more than any has.
 const NULL_SHORT: u64 = u64::MAX;
 
 /// The same among texts of middle length.
 const NULL_MIDDLE: [u64; 2] = [1, u64::MAX];
 
-/// What long texts are packed as, and no text that has an id.
-const NO_MIDDLE: [u64; 2] = [0, u64::MAX];
-
-/// The length of the longest text.
-#[simd]
-fn longest<S: Simd, O: ArrowNativeType>(_: S, ends: &[O]) -> usize {
-    let lengths = ends.iter().zip(&ends[1..]).map(|(start, end)| end.as_usize() - start.as_usize());
-    lengths.fold(0, |longest, len| longest.max(len))
-}
-
-/// Short texts as by [`pack_short`], by a load of eight bytes each; none if so many do not lie behind the last one.
-///
-/// That no load is asked whether its bytes are there saves a third of what texts of a hundred groups take: a question for the range
-/// is two comparisons, and keeps a second way at hand.
-#[inline(always)]
-fn short_words<O: ArrowNativeType>(
-    bytes: &[u8],
-    offsets: &OffsetBuffer<O>,
-    rows: Range<usize>,
-) -> Option<impl Iterator<Item = u64>> {
-    let (first, ends) = offsets.get(rows.start..=rows.end)?.split_first()?;
-    bytes.get(offsets[rows.end].as_usize()..)?.first_chunk::<8>()?;
-    Some(ends.iter().scan(first.as_usize(), move |start, end| {
-        let (from, end) = (std::mem::replace(start, end.as_usize()), end.as_usize());
-        let len = end.wrapping_sub(from);
-        let eight = bytes.as_ptr().wrapping_add(from).cast::<[u8; 8]>();
-        // SAFETY: offsets never fall, so this text begins no later than the last one ends, behind which eight bytes lie.
-        let eight = unsafe { eight.read() };
-        // Seven bytes at most: the shift is by 56 at most.
-        Some(u64::from_le_bytes(eight) & !(u64::MAX << ((8 * len as u32) & 63)) | (len as u64) << 56)
-    }))
-}
-
-/// The same, text by text: the last ones of a column.
-fn last_words<O: ArrowNativeType>(
-    bytes: &[u8],
-    offsets: &OffsetBuffer<O>,
-    rows: Range<usize>,
-) -> impl Iterator<Item = u64> {
-    rows.map(|row| pack_short(&bytes[offsets[row].as_usize()..offsets[row + 1].as_usize()]))
-}
-
-#[simd]
-fn pack_words<S: Simd, O: ArrowNativeType>(
-    _: S,
-    bytes: &[u8],
-    offsets: &OffsetBuffer<O>,
-    rows: Range<usize>,
-    words: &mut [u64],
-) {
-    match short_words(bytes, offsets, rows.clone()) {
-        Some(packed) => words.iter_mut().zip(packed).for_each(|(word, packed)| *word = packed),
-        None => words.iter_mut().zip(last_words(bytes, offsets, rows)).for_each(|(word, packed)| *word = packed),
-    }
-}
-
-/// The ids of short texts, by one look each; false, and anything there, if they do not lie apart or one has no id.
+/// The ids of short texts, by one look each, or what `turned` makes of them; false, and anything there, if they do not lie apart or one
+/// has no id.
 fn find_apart<O: ArrowNativeType>(
     table: &Table<u64>,
-    bytes: &[u8],
-    offsets: &OffsetBuffer<O>,
-    rows: Range<usize>,
+    texts: &Texts<'_, O>,
+    turned: impl Fn(u32, u32) -> u32,
     ids: &mut [u32],
 ) -> bool {
     let Some(apart) = table.apart() else { return false };
-    dispatch!(simd::level(), simd => find_words(simd, apart, bytes, offsets, rows, ids))
+    dispatch!(simd::level(), simd => find_words(simd, apart, texts, turned, ids))
 }
 
 #[simd]
 fn find_words<S: Simd, O: ArrowNativeType>(
     _: S,
     apart: &Apart<u64>,
-    bytes: &[u8],
-    offsets: &OffsetBuffer<O>,
-    rows: Range<usize>,
+    texts: &Texts<'_, O>,
+    turned: impl Fn(u32, u32) -> u32,
     ids: &mut [u32],
 ) -> bool {
-    match short_words(bytes, offsets, rows.clone()) {
-        Some(packed) => apart.find(packed, ids),
-        None => apart.find(last_words(bytes, offsets, rows), ids),
-    }
-}
-
-/// Texts as by [`pack`]: one load of sixteen bytes each where there are so many; [`NO_MIDDLE`] for a long one.
-#[simd]
-fn pack_pairs<S: Simd, O: ArrowNativeType>(_: S, bytes: &[u8], ends: &[O], pairs: &mut [[u64; 2]]) {
-    let Some((first, ends)) = ends.split_first() else { return };
-    let mut start = first.as_usize();
-    for (words, end) in pairs.iter_mut().zip(ends) {
-        let len = end.as_usize() - start;
-        *words = if len > MIDDLE_MAX {
-            NO_MIDDLE
-        } else if let Some(sixteen) = bytes[start..].first_chunk::<16>() {
-            let both = u128::from_le_bytes(*sixteen);
-            let [first, second] = MASKS[len];
-            [both as u64 & first, (both >> 64) as u64 & second | (len as u64) << 56]
-        } else {
-            pack(&bytes[start..start + len])
-        };
-        start += len;
+    let ids = &mut ids[..texts.rows()];
+    match texts.words() {
+        Some(words) => apart.find(words, turned, ids),
+        None => texts.are_short() && apart.find((0..texts.rows()).map(|row| pack_short(texts.get(row))), turned, ids),
     }
 }
 
@@ -339,31 +268,6 @@ fn letters<T: ByteArrayType>(array: &GenericByteArray<T>) -> Option<&[u8]> {
         return None;
     }
     array.value_data().get(offsets[0].as_usize()..offsets[array.len()].as_usize())
-}
-
-/// Up to 7 bytes and their number as a word, different for different bytes.
-#[inline]
-fn pack_short(value: &[u8]) -> u64 {
-    let [word, length] = pack(value);
-    word | length
-}
-
-/// Up to 15 bytes and their number as two words, different for different bytes. Without a copy of unknown length.
-#[inline]
-fn pack(value: &[u8]) -> [u64; 2] {
-    let len = value.len();
-    let length = (len as u64) << 56;
-    if let (Some(first), Some(last)) = (value.first_chunk::<8>(), value.last_chunk::<8>()) {
-        // The bytes from the eighth on: those of `last` that are not in `first` already.
-        let rest = (u64::from_le_bytes(*last) >> 1) >> (8 * (16 - len) - 1);
-        return [u64::from_le_bytes(*first), rest | length];
-    }
-    if let (Some(first), Some(last)) = (value.first_chunk::<4>(), value.last_chunk::<4>()) {
-        let rest = u64::from(u32::from_le_bytes(*last)) >> (8 * (8 - len));
-        return [u64::from(u32::from_le_bytes(*first)) | rest << 32, length];
-    }
-    let word = value.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-    [word, length]
 }
 
 impl Ticket for BytesTicket {
@@ -413,6 +317,16 @@ impl Ticket for BytesTicket {
             DataType::LargeBinary => self.find_letters(column.as_binary::<i64>(), ids),
             DataType::Dictionary(..) => self.codes.find(column, ids),
             _ => false,
+        }
+    }
+
+    fn find_pairs(&self, column: &ArrayRef, firsts: &mut [u32], grid: Grid<'_>) -> usize {
+        match column.data_type() {
+            DataType::Utf8 => self.pairs(column.as_string::<i32>(), firsts, grid),
+            DataType::LargeUtf8 => self.pairs(column.as_string::<i64>(), firsts, grid),
+            DataType::Binary => self.pairs(column.as_binary::<i32>(), firsts, grid),
+            DataType::LargeBinary => self.pairs(column.as_binary::<i64>(), firsts, grid),
+            _ => 0,
         }
     }
 

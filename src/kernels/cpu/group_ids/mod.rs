@@ -10,6 +10,7 @@ mod coded;
 mod letters;
 mod lines;
 pub(crate) mod method;
+mod packed;
 pub(crate) mod pairs;
 mod places;
 mod primitive;
@@ -24,7 +25,7 @@ use arrow_schema::DataType;
 use self::bytes::BytesTicket;
 use self::coded::{BooleanTicket, DictionaryTicket, NullTicket};
 use self::method::Method;
-use self::pairs::Pairs;
+use self::pairs::{Grid, Pairs};
 use self::primitive::PrimitiveTicket;
 use crate::columnar::data_type;
 use crate::error::{Error, ErrorKind, Result};
@@ -50,6 +51,12 @@ pub(crate) trait Ticket: Send + Sync {
     /// Appends the id of each row; false if a value has none yet, or it takes more than a look at each.
     fn find(&self, _column: &ArrayRef, _ids: &mut Vec<u32>) -> bool {
         false
+    }
+
+    /// Replaces the first part of the pair of each row, whose second part is this column's, by the id of the pair; says for how many
+    /// rows from the first one on: up to one that has none yet, or takes more than a look.
+    fn find_pairs(&self, _column: &ArrayRef, _firsts: &mut [u32], _grid: Grid<'_>) -> usize {
+        0
     }
 
     /// How many different values there are.
@@ -208,9 +215,14 @@ impl GroupIds {
             match &mut column.pairs {
                 None => column.ticket.assign(key, ids)?,
                 Some(pairs) => {
-                    self.seconds.clear();
-                    column.ticket.assign(key, &mut self.seconds)?;
-                    pairs.assign(ids, &self.seconds, (firsts, column.ticket.len()));
+                    let grid = pairs.grid((firsts, column.ticket.len()));
+                    let found = grid.map_or(0, |grid| column.ticket.find_pairs(key, ids, grid));
+                    if found < ids.len() {
+                        let rest = if found == 0 { key } else { &key.slice(found, ids.len() - found) };
+                        self.seconds.clear();
+                        column.ticket.assign(rest, &mut self.seconds)?;
+                        pairs.assign(&mut ids[found..], &self.seconds, (firsts, column.ticket.len()));
+                    }
                 }
             }
             firsts = column.groups();

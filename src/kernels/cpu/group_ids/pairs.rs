@@ -32,6 +32,21 @@ enum Index {
     Hash(Table<u64>),
 }
 
+/// The ids of pairs of ids that are known.
+#[derive(Clone, Copy)]
+pub(crate) struct Grid<'a> {
+    width: u32,
+    ids: &'a [u32],
+}
+
+impl Grid<'_> {
+    /// The id of a pair, [`NONE`] if it has none yet.
+    #[inline(always)]
+    pub(super) fn id(&self, first: u32, second: u32) -> u32 {
+        self.ids.get((second as usize) << self.width | first as usize).copied().unwrap_or(NONE)
+    }
+}
+
 impl Pairs {
     pub(crate) fn new() -> Self {
         Self { pairs: Vec::new(), index: Index::Grid { width: 0, ids: Vec::new() }, found: Vec::new() }
@@ -110,11 +125,17 @@ impl Pairs {
         }
     }
 
+    /// The ids of pairs whose first parts are below `counts.0` and whose second ones are below `counts.1`, if they lie in a grid.
+    pub(crate) fn grid(&self, (firsts, seconds): (usize, usize)) -> Option<Grid<'_>> {
+        let Index::Grid { width, ids } = &self.index else { return None };
+        let covers = seconds << width <= ids.len() && firsts <= 1 << width;
+        covers.then_some(Grid { width: *width, ids })
+    }
+
     /// As [`Pairs::assign`]; false, and anything there, if a pair has no id yet.
     pub(crate) fn find(&self, ids: &mut [u32], seconds: &[u32], (firsts, of_seconds): (usize, usize)) -> bool {
-        let Index::Grid { width, ids: grid } = &self.index else { return false };
-        let covers = of_seconds << width <= grid.len() && firsts <= 1 << width;
-        covers && dispatch!(simd::level(), simd => replace(simd, ids, seconds, *width, grid))
+        let Some(Grid { width, ids: grid }) = self.grid((firsts, of_seconds)) else { return false };
+        dispatch!(simd::level(), simd => replace(simd, ids, seconds, width, grid))
     }
 
     fn cover(&mut self, firsts: usize, seconds: usize) {

@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 
-use super::apart::{Apart, KEYS_MAX};
+use super::apart::{Apart, KEYS_MAX, as_found};
 use super::lines::{Line, LineOf32, LineOf64, LineOf128, Lines};
 
 /// Marks a free slot, and a key without an id.
@@ -26,8 +26,6 @@ pub(super) trait Word: Copy + Debug + Eq + Default + Send + Sync {
     fn hash(self) -> u64;
     /// The low bits of a product, with any odd factor: bits of the key move those above them.
     fn product(self, factor: u64) -> u64;
-    /// Zero for the same key.
-    fn difference(self, other: Self) -> u64;
 }
 
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -51,10 +49,6 @@ impl Word for u32 {
     fn product(self, factor: u64) -> u64 {
         u64::from(self).wrapping_mul(factor)
     }
-    #[inline]
-    fn difference(self, other: Self) -> u64 {
-        u64::from(self ^ other)
-    }
 }
 
 impl Word for u64 {
@@ -67,10 +61,6 @@ impl Word for u64 {
     #[inline]
     fn product(self, factor: u64) -> u64 {
         self.wrapping_mul(factor)
-    }
-    #[inline]
-    fn difference(self, other: Self) -> u64 {
-        self ^ other
     }
 }
 
@@ -85,10 +75,6 @@ impl Word for [u64; 2] {
     #[inline]
     fn product(self, factor: u64) -> u64 {
         self[0].wrapping_add(self[1].rotate_left(u64::BITS / 2)).wrapping_mul(factor)
-    }
-    #[inline]
-    fn difference(self, other: Self) -> u64 {
-        self[0] ^ other[0] | self[1] ^ other[1]
     }
 }
 
@@ -189,7 +175,7 @@ impl<W: Word> Table<W> {
     /// All are looked for where their hashes say, without a branch that hangs on the data, so that many looks into
     /// memory are under way at once; then those that were not there one place further on, and so on.
     pub(super) fn find_all(&self, keys: &[W], ids: &mut [u32]) -> bool {
-        if self.apart.find(keys.iter().copied(), ids) {
+        if self.apart.find(keys.iter().copied(), as_found, ids) {
             return false;
         }
         if let Some(lines) = &self.lines {
@@ -350,7 +336,7 @@ mod tests {
             let was_apart = table.apart().is_some();
             assert!(was_apart || number > 60, "{number}");
             if let Some(apart) = table.apart() {
-                assert!(apart.find([key(number), key(number / 2)].into_iter(), &mut ids));
+                assert!(apart.find([key(number), key(number / 2)].into_iter(), as_found, &mut ids));
                 assert_eq!(ids[..2], [number as u32, number as u32 / 2]);
             }
         }

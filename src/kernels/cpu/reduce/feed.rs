@@ -48,6 +48,8 @@ pub(super) struct Feed {
     misses: Vec<[i64; WORD_ROWS]>,
     /// Of rows of a few groups, until all of their sums are known.
     pub(super) sums: Option<Sums>,
+    /// The same of the ordered sum of a single group: what it will be with these rows.
+    pub(super) ordered_sum: f64,
 }
 
 impl Feed {
@@ -66,6 +68,7 @@ impl Feed {
             keep: Vec::new(),
             misses: Vec::new(),
             sums: None,
+            ordered_sum: 0.0,
         }
     }
 

@@ -14,6 +14,7 @@ use arrow_array::ArrayRef;
 use fearless_simd::{Select, Simd, SimdBase, dispatch, i64x4};
 use fearless_simd_macros::simd;
 
+use super::lane_ordered::sum_kept;
 use super::lane_sum::Bound;
 use super::laned::{Laned, What};
 use super::lanes::Act;
@@ -63,6 +64,8 @@ pub(in crate::kernels::cpu) struct Masks {
     counts: [i64; GROUPS_MAX],
     /// All bits set for a row that counts, none for another.
     keep: Vec<i64>,
+    /// The same, a bit a row.
+    words: [u64; ROWS / WORD_ROWS],
     /// The group of each row; of a row that does not count, any.
     ids: Vec<u32>,
 }
@@ -73,6 +76,7 @@ impl Masks {
         self.start(rows, 1);
         self.keep[..rows].fill(-1);
         self.keep[rows..].fill(0);
+        self.words.fill(u64::MAX);
         self.counts[0] = rows as i64;
     }
 
@@ -116,6 +120,7 @@ impl Masks {
     /// Sets which rows count, and counts them as if they were of the first group.
     fn expand(&mut self, words: &[u64]) {
         let words = &words[..self.keep.len() / WORD_ROWS];
+        self.words[..words.len()].copy_from_slice(words);
         let last = u64::MAX >> (self.keep.len() - self.rows).min(WORD_ROWS - 1);
         self.counts[0] = words.iter().map(|word| i64::from(word.count_ones())).sum();
         if let Some(word) = words.last() {
@@ -281,9 +286,12 @@ impl Laned {
                     return false;
                 }
             }
-            if let Some((ordered, _)) = &mut feed.ordered {
+            if let Some((ordered, lane)) = &mut feed.ordered {
                 let Some(Made::Floats(floats)) = made(feed.place) else { return false };
-                ordered.take_made(floats, &masks.keep);
+                match groups {
+                    1 => feed.ordered_sum = sum_kept(lanes.float(0, *lane), floats, &masks.words),
+                    _ => ordered.take_made(floats, &masks.keep),
+                }
             }
         }
         for feed in &mut *feeds {
@@ -301,9 +309,13 @@ impl Laned {
         if let Some(lane) = self.rows {
             masks.counts.iter().take(groups).enumerate().for_each(|(group, &rows)| lanes.add(group, lane, rows));
         }
-        let ids = if groups == 1 { Ids::One } else { Ids::Each(&masks.ids) };
-        let floats = feeds.iter().filter_map(|feed| feed.floats(0..masks.rows));
-        lanes.take_in((Act::AddFloat, 0), ids, floats);
+        if groups == 1 {
+            let sums = feeds.iter().filter_map(|feed| feed.ordered.as_ref().map(|(_, lane)| (*lane, feed.ordered_sum)));
+            sums.for_each(|(lane, sum)| lanes.set_float(0, lane, sum));
+        } else {
+            let floats = feeds.iter().filter_map(|feed| feed.floats(0..masks.rows));
+            lanes.take_in((Act::AddFloat, 0), Ids::Each(&masks.ids), floats);
+        }
         true
     }
 }

@@ -72,6 +72,25 @@ fn number_all<S: Simd, N: FloatNative>(_: S, values: &[N], keep: Option<&[i64]>,
     }
 }
 
+/// The sum of this start and the floats whose bits are set, in their order. Each addition waits for the one before: floats that are left
+/// out must not be among them.
+pub(super) fn sum_kept(start: f64, floats: &[f64], words: &[u64]) -> f64 {
+    dispatch!(simd::level(), simd => sum_each_kept(simd, start, floats, words))
+}
+
+#[simd]
+fn sum_each_kept<S: Simd>(_: S, start: f64, floats: &[f64], words: &[u64]) -> f64 {
+    let mut sum = start;
+    for (&word, floats) in words.iter().zip(floats.chunks(u64::BITS as usize)) {
+        let mut left = word & u64::MAX >> (u64::BITS as usize - floats.len());
+        while left != 0 {
+            sum += floats[left.trailing_zeros() as usize];
+            left &= left - 1;
+        }
+    }
+    sum
+}
+
 impl<N: FloatNative> LaneOrdered for OrderedLane<N> {
     fn start(&mut self, input: &ArrayRef) -> Result<()> {
         self.values = native::values::<N>(input)?;
@@ -137,4 +156,30 @@ pub(super) fn restore(lanes: &mut Lanes, lane: usize, column: &ArrayRef) -> Resu
     let sums = sums.ok_or_else(|| corrupt("an ordered sum has no sum"))?;
     lanes.floats_mut(lane).zip(sums.values()).for_each(|(slot, sum)| *slot = sum.to_bits() as i64);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_floats_are_added_one_by_one_in_their_order() {
+        for rows in [0, 1, 63, 64, 65, 127, 128, 511, 512] {
+            let float = |row: usize| [1e300, -1e300, 0.1, -0.0, 5e-324, 3.0][row * 7 % 6] * (row + 1) as f64;
+            let floats: Vec<f64> = (0..rows).map(float).collect();
+            for pattern in [0, 1, u64::MAX, 0x8000_0000_0000_0001, 0x5555_1234_0f0f_ff00] {
+                // Bits behind the last row say nothing.
+                let words = [pattern; 8];
+                let mut sum = 0.25;
+                for (row, float) in floats.iter().enumerate().filter(|(row, _)| pattern >> (row % 64) & 1 == 1) {
+                    assert!(row < rows);
+                    sum += float;
+                }
+                for level in simd::available() {
+                    let found = simd::with_level(level, || sum_kept(0.25, &floats, &words));
+                    assert_eq!(found.to_bits(), sum.to_bits(), "{rows} rows, {pattern:x}");
+                }
+            }
+        }
+    }
 }

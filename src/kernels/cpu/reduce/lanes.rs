@@ -131,7 +131,7 @@ impl Lanes {
 
     /// How many rows should be worked on at once.
     pub(super) fn rows_at_once(&self) -> usize {
-        if self.are_far() { ROWS } else { ROWS_OF_FEW }
+        if self.are_far() || self.has_fours() { ROWS } else { ROWS_OF_FEW }
     }
 
     /// Whether most rows wait for their lanes.
@@ -200,6 +200,12 @@ impl Lanes {
     /// The float in a lane that adds floats.
     pub(super) fn float(&self, group: usize, lane: usize) -> f64 {
         f64::from_bits(self.slots[group * self.width() + self.leasts + lane].cast_unsigned())
+    }
+
+    /// Puts a float into a lane that adds floats.
+    pub(super) fn set_float(&mut self, group: usize, lane: usize, float: f64) {
+        let at = group * self.width() + self.leasts + lane;
+        self.slots[at] = float.to_bits().cast_signed();
     }
 
     /// The bits of the float in a lane that adds floats, of each group; they may be changed.
@@ -304,8 +310,12 @@ impl Lanes {
         let is_there = simd::level().as_avx2().is_some();
         #[cfg(not(target_arch = "x86_64"))]
         let is_there = false;
-        let has_fours = self.leasts == 0 && self.floats <= 1 && self.width().is_multiple_of(AT_ONCE);
-        is_there && has_fours && matches!(ids, Ids::Each(_))
+        is_there && self.has_fours() && matches!(ids, Ids::Each(_))
+    }
+
+    /// Whether all lanes of a group are fours of those that such loops know.
+    fn has_fours(&self) -> bool {
+        self.leasts == 0 && self.floats <= 1 && self.width().is_multiple_of(AT_ONCE)
     }
 
     /// Adds the first `rows` of the rows with these groups to all lanes; but to those that add floats alone if others are not what
