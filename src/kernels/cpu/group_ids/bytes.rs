@@ -28,7 +28,7 @@ use super::method::Method;
 use super::packed::{MIDDLE_MAX, SHORT_MAX, Texts, pack, pack_short};
 use super::pairs::Grid;
 use super::primitive::each_null;
-use super::table::{AT_ONCE, NONE, Table};
+use super::table::{AT_ONCE, NONE, Table, list_none};
 use crate::columnar::data_type;
 use crate::error::{Error, Result};
 use crate::kernels::cpu::prefetch::prefetch_rows;
@@ -137,7 +137,7 @@ impl BytesTicket {
     fn offsets<T: ByteArrayType>(&mut self, array: &GenericByteArray<T>, ids: &mut Vec<u32>) {
         let (bytes, offsets) = (array.value_data(), array.offsets());
         let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
-        let (mut words, mut pairs) = ([0; AT_ONCE], [[0; 2]; AT_ONCE]);
+        let (mut words, mut pairs, mut left) = ([0; AT_ONCE], [[0; 2]; AT_ONCE], [0; AT_ONCE]);
         let before = ids.len();
         ids.resize(before + array.len(), 0);
         for (chunk, ids) in ids[before..].chunks_mut(AT_ONCE).enumerate() {
@@ -168,7 +168,9 @@ impl BytesTicket {
                 self.middle.find_all(pairs, ids)
             };
             if is_some_left {
-                for (row, id) in ids.iter_mut().enumerate().filter(|(_, id)| **id == NONE) {
+                let count = list_none(ids, &mut left);
+                for row in left[..count].iter().copied().map(usize::from) {
+                    let id = &mut ids[row];
                     let is_null = absent.as_ref().is_some_and(|absent| absent.is_null(row));
                     let value = texts.get(row);
                     *id = if is_null { self.null_id() } else { self.id(value) };

@@ -14,7 +14,7 @@ use std::fmt::Debug;
 use fearless_simd::{Simd, SimdBase, SimdMask, dispatch, u32x16, u64x8};
 use fearless_simd_macros::simd;
 
-use super::table::{AT_ONCE, NONE, Word};
+use super::table::{AT_ONCE, NONE, Word, list_each_none};
 use crate::kernels::cpu::prefetch::prefetch_behind;
 use crate::kernels::cpu::simd;
 
@@ -233,15 +233,10 @@ impl<W: Word> Lines<W> {
 #[simd]
 fn find_all<S: Simd, W: Word>(simd: S, lines: &Lines<W>, keys: &[W], ids: &mut [u32]) -> bool {
     let mut places = [0_u32; AT_ONCE + AHEAD];
-    if !find_first(simd, lines, keys, ids, &mut places) {
-        return false;
-    }
+    find_first(simd, lines, keys, ids, &mut places);
     let mask = lines.lines.len() - 1;
-    let (mut rows, mut count) = ([0_u8; AT_ONCE], 0);
-    for (row, &id) in ids.iter().enumerate() {
-        rows[count] = row as u8;
-        count += usize::from(id == NONE);
-    }
+    let mut rows = [0_u8; AT_ONCE];
+    let mut count = list_each_none(simd, ids, &mut rows);
     let mut is_new = false;
     for step in 0.. {
         let mut left = 0;
@@ -262,8 +257,8 @@ fn find_all<S: Simd, W: Word>(simd: S, lines: &Lines<W>, keys: &[W], ids: &mut [
     is_new
 }
 
-/// The id of each key that lies in the line that its hash says, [`NONE`] for the others; says whether there are others. All
-/// places are computed first, so that each line is asked for some time before.
+/// The id of each key that lies in the line that its hash says, [`NONE`] for the others. All places are computed first, so that each
+/// line is asked for some time before.
 #[inline(always)]
 fn find_first<S: Simd, W: Word>(
     simd: S,
@@ -271,20 +266,17 @@ fn find_first<S: Simd, W: Word>(
     keys: &[W],
     ids: &mut [u32],
     places: &mut [u32; AT_ONCE + AHEAD],
-) -> bool {
+) {
     let mask = lines.lines.len() - 1;
     for (place, &key) in places.iter_mut().zip(keys) {
         *place = lines.place(key) as u32;
     }
     let ask = |place: u32| prefetch_behind(&lines.lines, place as usize, 1);
     places[..AHEAD].iter().copied().for_each(ask);
-    let mut largest = 0;
     for (((id, &key), &place), &next) in ids.iter_mut().zip(keys).zip(&places[..]).zip(&places[AHEAD..]) {
         ask(next);
         *id = lines.lines[place as usize & mask].find(simd, key);
-        largest = largest.max(*id);
     }
-    largest == NONE
 }
 
 /// How many keys so many lines may have: with five a line, one key in twenty lies in another line than its own then.

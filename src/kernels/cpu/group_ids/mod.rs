@@ -2,7 +2,7 @@
 //!
 //! Each key column gets ids of its own in the way that is cheapest for its type: `primitive`, `bytes`, `coded`.
 //! Several columns are then put together pair by pair (`pairs`): the ids of the first two columns make one id, that
-//! and the third make the next.
+//! and the third make the next. Where a look at each text is enough, its id and that of the pair are found in one loop.
 
 mod apart;
 mod bytes;

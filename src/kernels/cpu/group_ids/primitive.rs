@@ -18,7 +18,7 @@ use fearless_simd_macros::simd;
 use super::Ticket;
 use super::method::Method;
 use super::places::Places;
-use super::table::{AT_ONCE, NONE, Table, Word};
+use super::table::{AT_ONCE, NONE, Table, Word, list_none};
 use crate::error::{Error, Result};
 use crate::kernels::cpu::native;
 use crate::kernels::cpu::prefetch::prefetch_rows;
@@ -326,14 +326,15 @@ fn look_up_all<S: Simd, N: KeyNative>(_: S, values: &[N], low: N, range: &[u32],
 fn hash_ids<N: KeyNative>(values: &[N], table: &mut Table<N::Word>, keys: &mut Vec<N>, ids: &mut Vec<u32>) {
     let before = ids.len();
     ids.resize(before + values.len(), 0);
-    let mut words = [N::Word::default(); AT_ONCE];
+    let (mut words, mut rows) = ([N::Word::default(); AT_ONCE], [0; AT_ONCE]);
     for (values, ids) in values.chunks(AT_ONCE).zip(ids[before..].chunks_mut(AT_ONCE)) {
         words.iter_mut().zip(values).for_each(|(word, value)| *word = value.canonical().word());
         if table.find_all(&words[..values.len()], ids) {
-            for (row, id) in ids.iter_mut().enumerate().filter(|(_, id)| **id == NONE) {
+            let count = list_none(ids, &mut rows);
+            for row in rows[..count].iter().copied().map(usize::from) {
                 let next = keys.len() as u32;
-                *id = table.find_or_insert(words[row], next);
-                if *id == next {
+                ids[row] = table.find_or_insert(words[row], next);
+                if ids[row] == next {
                     keys.push(values[row].canonical());
                 }
             }

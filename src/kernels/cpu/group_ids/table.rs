@@ -5,13 +5,20 @@
 
 use std::fmt::Debug;
 
+use fearless_simd::{Simd, SimdBase, SimdMask, dispatch, u32x16};
+use fearless_simd_macros::simd;
+
 use super::apart::{Apart, KEYS_MAX, as_found};
 use super::lines::{Line, LineOf32, LineOf64, LineOf128, Lines};
+use crate::kernels::cpu::simd;
 
 /// Marks a free slot, and a key without an id.
 pub(super) const NONE: u32 = u32::MAX;
 
 const SMALLEST: usize = 64;
+
+/// Ids that are compared at once.
+const IDS: usize = 16;
 
 /// Keys that are looked for at once.
 pub(super) const AT_ONCE: usize = 128;
@@ -112,6 +119,39 @@ fn find_first<W: Word>(slots: &[(W, u32)], shift: u32, keys: &[W], ids: &mut [u3
     largest == NONE
 }
 
+/// As [`list_each_none`].
+pub(super) fn list_none(ids: &[u32], rows: &mut [u8; AT_ONCE]) -> usize {
+    dispatch!(simd::level(), simd => list_all_none(simd, ids, rows))
+}
+
+#[simd]
+fn list_all_none<S: Simd>(simd: S, ids: &[u32], rows: &mut [u8; AT_ONCE]) -> usize {
+    list_each_none(simd, ids, rows)
+}
+
+/// Lists the rows that have no id among those of up to [`AT_ONCE`]; gives how many. Which ones they are cannot be foretold: a bit for each
+/// row says it, and a branch for each is saved.
+#[inline(always)]
+pub(super) fn list_each_none<S: Simd>(simd: S, ids: &[u32], rows: &mut [u8; AT_ONCE]) -> usize {
+    let mut count = 0;
+    for (word, ids) in ids.chunks(u64::BITS as usize).enumerate() {
+        let (whole, rest) = ids.as_chunks::<IDS>();
+        let mut left = 0;
+        for (part, some) in whole.iter().enumerate() {
+            left |= u32x16::load_array_ref(simd, some).simd_eq(NONE).to_bitmask() << (IDS * part);
+        }
+        for (row, &id) in (IDS * whole.len()..).zip(rest) {
+            left |= u64::from(id == NONE) << row;
+        }
+        while left != 0 {
+            rows[count] = (word * u64::BITS as usize + left.trailing_zeros() as usize) as u8;
+            count += 1;
+            left &= left - 1;
+        }
+    }
+    count
+}
+
 /// Bytes of slots that share a second-level cache with columns and states. More keys than these may have are many.
 const SLOTS_BYTES_MAX: usize = 1 << 18;
 
@@ -186,11 +226,7 @@ impl<W: Word> Table<W> {
         }
         let mask = self.slots.len() - 1;
         let (mut rows, mut places) = ([0_u8; AT_ONCE], [0; AT_ONCE]);
-        let mut count = 0;
-        for (row, &id) in ids.iter().enumerate() {
-            rows[count] = row as u8;
-            count += usize::from(id == NONE);
-        }
+        let mut count = list_none(ids, &mut rows);
         for (place, &row) in places.iter_mut().zip(&rows[..count]) {
             *place = (keys[usize::from(row)].hash() >> self.shift) as usize & mask;
         }
