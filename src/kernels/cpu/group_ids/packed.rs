@@ -189,14 +189,14 @@ mod tests {
             let ends = &ends[..end];
             let rows = ends.len() - 1;
             let expected: Vec<u64> =
-                (0..rows).map(|row| pack_short(&bytes[ends[row] as usize..ends[row + 1] as usize])).collect();
+                (0..rows).map(|row| pack_short(&bytes[ends[row].as_usize()..ends[row + 1].as_usize()])).collect();
             for level in simd::available() {
                 simd::with_level(level, || {
                     let texts = Texts::of(&bytes, ends);
                     let mut words = vec![0; rows];
                     texts.pack_words(&mut words);
                     assert_eq!(words, expected);
-                    let is_room_behind = rows > 0 && ends[rows] as usize + 8 <= bytes.len();
+                    let is_room_behind = rows > 0 && ends[rows].as_usize() + 8 <= bytes.len();
                     assert_eq!(texts.words().map(Iterator::collect), is_room_behind.then(|| expected.clone()));
                 });
             }

@@ -72,6 +72,8 @@ pub(super) enum Source<'a> {
     Floats(&'a [f64], Grid),
     /// The bits of any floats, for a lane that adds floats.
     Ordered(&'a [i64]),
+    /// One for each row, for one lane.
+    Ones,
 }
 
 impl Source<'_> {
@@ -80,7 +82,7 @@ impl Source<'_> {
         match self {
             Source::Wholes(_, bits) => Bound::of(bits + 1, rows),
             Source::Floats(..) => Bound::of(1 << BITS, rows),
-            Source::Ordered(_) => Bound::default(),
+            Source::Ordered(_) | Source::Ones => Bound::default(),
         }
     }
 }

@@ -25,7 +25,7 @@ use super::lane_sum::LaneSum;
 #[cfg(target_arch = "x86_64")]
 use super::lane_sum::Source;
 use super::lane_whole::WholeLaneSum;
-use super::lanes::{Act, Added, Lanes, ROWS, ZEROS};
+use super::lanes::{Act, Added, Lanes, ONES, ZEROS};
 use super::make::scale;
 #[cfg(target_arch = "x86_64")]
 use super::plain::Fours;
@@ -34,9 +34,6 @@ use super::total::{is_whole_64, means, of_no_value, sums};
 use crate::error::{Error, Result};
 use crate::expr::{AggregateFunction, TypedAggregate};
 use crate::kernels::cpu::native;
-
-/// What each row adds to the lane that counts rows.
-static ONES: [i64; ROWS] = [1; ROWS];
 
 /// After rows that were not what they should be so many pieces of others, of as many rows, go the other way: data that never is costs
 /// little more then.
@@ -56,6 +53,8 @@ pub(super) struct Laned {
     pub(super) parts: Vec<Option<Part>>,
     /// The feeds that have a sum, in the order of its lanes.
     of_sums: Vec<usize>,
+    /// Whether each of these has one lane.
+    are_whole: bool,
     /// How many times rows go the other way before some are added as they lie again.
     detours: u32,
 }
@@ -118,7 +117,8 @@ impl Laned {
         let rows = (needs_rows && !may_wait).then(|| next(&mut adds, 1));
         feeds.iter_mut().zip(can_miss).for_each(|(feed, can_miss)| feed.can_miss = can_miss);
         let lanes = Lanes::new(leasts, floats, adds);
-        Self { lanes, feeds, rows, needs_rows, may_wait, parts, of_sums, detours: 0 }
+        let are_whole = of_sums.iter().all(|&place| count(&feeds[place]) == 1);
+        Self { are_whole, lanes, feeds, rows, needs_rows, may_wait, parts, of_sums, detours: 0 }
     }
 
     /// Whether an aggregate is kept here.
@@ -177,7 +177,9 @@ impl Laned {
             let feed = &mut self.feeds[place];
             feed.start(inputs[feed.place].as_ref(), selection)?;
         }
-        let at_once = self.lanes.rows_at_once();
+        let is_plain = |feed: &Feed| !feed.misses_rows();
+        let are_plain = self.lanes.take_plain(ids, self.are_whole) && self.feeds.iter().all(is_plain);
+        let at_once = self.lanes.rows_at_once(are_plain);
         for from in (0..len).step_by(at_once) {
             let rows = at_once.min(len - from);
             self.work(ids.slice(from, len - from), from, rows);
@@ -188,7 +190,7 @@ impl Laned {
     /// Feeds the lanes with up to [`ROWS`] rows: the first of those that have these groups.
     fn work(&mut self, later: Ids<'_>, from: usize, rows: usize) {
         let ids = later.slice(0, rows);
-        let may_be_plain = self.detours == 0 && self.lanes.take_plain(ids);
+        let may_be_plain = self.detours == 0 && self.lanes.take_plain(ids, self.are_whole);
         let mut are_floats_added = false;
         self.detours = self.detours.saturating_sub(1);
         for feed in &mut self.feeds {
@@ -226,8 +228,8 @@ impl Laned {
     fn add_plain(&mut self, later: Ids<'_>, rows: Range<usize>) -> Added {
         let floats = self.feeds.iter().filter_map(|feed| feed.floats(rows.clone())).map(Source::Ordered);
         let sums = self.of_sums.iter().flat_map(|&feed| self.feeds[feed].sources(rows.clone()));
-        let counts =
-            counts_of(&self.feeds, self.rows.is_some(), rows.len()).map(|numbers| Source::Wholes(numbers, u64::MAX));
+        let misses = misses_of(&self.feeds, rows.len()).map(|numbers| Source::Wholes(numbers, u64::MAX));
+        let counts = self.rows.map(|_| Source::Ones).into_iter().chain(misses);
         let Some(fours) = Fours::new(floats.chain(sums).chain(counts)) else { return Added::Nothing };
         self.lanes.add_plain(later, rows.len(), &fours)
     }
@@ -362,10 +364,14 @@ impl Laned {
 
 /// What rows add to the lanes that count: one that counts all, if there is one, and those of rows that do not count.
 fn counts_of(feeds: &[Feed], has_rows: bool, rows: usize) -> impl Iterator<Item = &[i64]> {
-    // Lanes of rows that do not count are left alone while all rows do.
+    has_rows.then_some(&ONES[..rows]).into_iter().chain(misses_of(feeds, rows))
+}
+
+/// What rows add to the lanes of those that do not count, which are left alone while all do.
+fn misses_of(feeds: &[Feed], rows: usize) -> impl Iterator<Item = &[i64]> {
     let are_missing = feeds.iter().any(Feed::misses_rows);
     let misses = feeds.iter().filter_map(|feed| feed.misses(&ZEROS)).filter(move |_| are_missing);
-    has_rows.then_some(&ONES[..]).into_iter().chain(misses).map(move |numbers| &numbers[..rows])
+    misses.map(move |numbers| &numbers[..rows])
 }
 
 /// Whether rows may not count for this aggregate.

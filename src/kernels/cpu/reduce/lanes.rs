@@ -31,6 +31,9 @@ pub(super) const AT_ONCE: usize = 4;
 /// What rows that all count add to the lane of those that do not, and to a lane that nobody reads.
 pub(super) static ZEROS: [i64; ROWS] = [0; ROWS];
 
+/// What each row adds to the lane that counts rows.
+pub(super) static ONES: [i64; ROWS] = [1; ROWS];
+
 /// Lanes of all groups: first those that keep the least number, then those that add floats, then those that add whole
 /// numbers.
 #[derive(Debug, Clone, Default)]
@@ -129,9 +132,9 @@ impl Lanes {
         lanes == 1 || lanes.is_multiple_of(AT_ONCE)
     }
 
-    /// How many rows should be worked on at once.
-    pub(super) fn rows_at_once(&self) -> usize {
-        if self.are_far() || self.has_fours() { ROWS } else { ROWS_OF_FEW }
+    /// How many rows should be worked on at once. Those that are added as they lie ask for later ones themselves.
+    pub(super) fn rows_at_once(&self, are_plain: bool) -> usize {
+        if self.are_far() || are_plain { ROWS } else { ROWS_OF_FEW }
     }
 
     /// Whether most rows wait for their lanes.
@@ -304,13 +307,18 @@ impl Lanes {
         None
     }
 
-    /// Whether there are loops for these rows that look at values while they are added.
-    pub(super) fn take_plain(&self, ids: Ids<'_>) -> bool {
+    /// Whether there are loops for these rows that look at values while they are added; `are_whole` says that each sum has one lane.
+    pub(super) fn take_plain(&self, ids: Ids<'_>, are_whole: bool) -> bool {
         #[cfg(target_arch = "x86_64")]
         let is_there = simd::level().as_avx2().is_some();
         #[cfg(not(target_arch = "x86_64"))]
         let is_there = false;
-        is_there && self.has_fours() && matches!(ids, Ids::Each(_))
+        is_there && (self.has_fours() || are_whole && self.is_narrow()) && matches!(ids, Ids::Each(_))
+    }
+
+    /// Whether a group has one lane or two, which add whole numbers.
+    fn is_narrow(&self) -> bool {
+        self.first_add() == 0 && (1..=2).contains(&self.adds)
     }
 
     /// Whether all lanes of a group are fours of those that such loops know.

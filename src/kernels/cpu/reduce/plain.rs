@@ -12,7 +12,7 @@ use super::few::padded;
 use super::float_split::{Grid, Round};
 use super::fours::{ask_for_lanes, float_then_adds, turned};
 use super::lane_sum::Source;
-use super::lanes::{AT_ONCE, ROWS, ZEROS};
+use super::lanes::{AT_ONCE, ONES, ROWS, ZEROS};
 use crate::kernels::cpu::prefetch::prefetch_behind;
 
 /// Fours of lanes that a group has at most, if it is to be added to this way.
@@ -39,6 +39,9 @@ struct Four<'a> {
     is_float_first: bool,
     floats: [(&'a [f64], Grid); 2],
     numbers: [(&'a [i64], u64); AT_ONCE],
+    /// How many of the last lanes get the same from each row: what stands here.
+    alike: usize,
+    same: [i64; AT_ONCE],
 }
 
 /// What all lanes of a group get from some rows.
@@ -65,11 +68,23 @@ impl<'a> Fours<'a> {
         let nothing = (&NO_FLOATS[..], Grid::ANY);
         let numbers = [(&ZEROS[..], u64::MAX); AT_ONCE];
         let four = self.fours.get_mut(self.lanes / AT_ONCE)?;
-        let four = four.get_or_insert(Four { pairs: 0, is_float_first: false, floats: [nothing; 2], numbers });
+        let four = four.get_or_insert(Four {
+            pairs: 0,
+            is_float_first: false,
+            floats: [nothing; 2],
+            numbers,
+            alike: AT_ONCE,
+            same: [0; AT_ONCE],
+        });
         match source {
             Source::Wholes(numbers, bits) => {
                 four.numbers[place] = (numbers, bits);
                 self.lanes += 1;
+            }
+            Source::Ones => {
+                (four.numbers[place], four.same[place]) = ((&ONES[..], u64::MAX), 1);
+                self.lanes += 1;
+                return Some(());
             }
             Source::Floats(floats, grid) => {
                 if place != 2 * four.pairs {
@@ -87,6 +102,7 @@ impl<'a> Fours<'a> {
                 self.lanes = 1;
             }
         }
+        four.alike = (AT_ONCE - self.lanes % AT_ONCE) % AT_ONCE;
         Some(())
     }
 
@@ -100,6 +116,9 @@ impl<'a> Fours<'a> {
         rows: usize,
         is_far: bool,
     ) -> bool {
+        if let (1..AT_ONCE, [Some(four), ..]) = (width, &self.fours) {
+            return add_narrow(avx2, (slots, width), ids, (rows, is_far), four);
+        }
         let fours = || self.fours.iter().map_while(Option::as_ref).enumerate();
         let mut run = |(place, four): (usize, &Four<'_>), takes_off| {
             add_four(avx2, slots, (width, AT_ONCE * place), ids, (rows, is_far), four, takes_off)
@@ -124,18 +143,21 @@ fearless_simd::kernel!(
         takes_off: bool,
     ) -> bool {
         macro_rules! quads {
-            ($pairs:literal, $float:literal) => {
-                match (takes_off, place) {
-                    (false, ONE_FOUR) => quads::<$pairs, $float, false>(avx2, slots, ONE_FOUR, ids, rows, four),
-                    (false, _) => quads::<$pairs, $float, false>(avx2, slots, place, ids, rows, four),
-                    (true, _) => quads::<$pairs, $float, true>(avx2, slots, place, ids, rows, four),
+            ($pairs:literal, $float:literal $(, $alike:literal)*) => {
+                match (takes_off, place, four.alike) {
+                    $((false, ONE_FOUR, $alike..) => {
+                        quads::<$pairs, $float, $alike, false>(avx2, slots, ONE_FOUR, ids, rows, four)
+                    })*
+                    (false, ONE_FOUR, _) => quads::<$pairs, $float, 0, false>(avx2, slots, ONE_FOUR, ids, rows, four),
+                    (false, ..) => quads::<$pairs, $float, 0, false>(avx2, slots, place, ids, rows, four),
+                    (true, ..) => quads::<$pairs, $float, 0, true>(avx2, slots, place, ids, rows, four),
                 }
             };
         }
         match (four.pairs, four.is_float_first) {
-            (0, false) => quads!(0, false),
-            (0, true) => quads!(0, true),
-            (1, _) => quads!(1, false),
+            (0, false) => quads!(0, false, 2, 1),
+            (0, true) => quads!(0, true, 2, 1),
+            (1, _) => quads!(1, false, 2, 1),
             _ => quads!(2, false),
         }
     }
@@ -143,7 +165,7 @@ fearless_simd::kernel!(
 
 /// Four rows after four rows. The last ones are filled up with nothing.
 #[inline(always)]
-fn quads<const PAIRS: usize, const FLOAT: bool, const TAKES_OFF: bool>(
+fn quads<const PAIRS: usize, const FLOAT: bool, const ALIKE: usize, const TAKES_OFF: bool>(
     avx2: Avx2,
     slots: &mut [i64],
     (width, first): (usize, usize),
@@ -151,7 +173,7 @@ fn quads<const PAIRS: usize, const FLOAT: bool, const TAKES_OFF: bool>(
     (rows, is_far): (usize, bool),
     four: &Four<'_>,
 ) -> bool {
-    let mut look = Look::<PAIRS>::new(avx2, four);
+    let mut look = Look::<PAIRS, ALIKE>::new(avx2, four);
     let numbers = four.numbers.map(|(numbers, _)| numbers[..rows].as_chunks::<AT_ONCE>());
     let floats = four.floats.map(|(floats, _)| floats[..rows].as_chunks::<AT_ONCE>());
     let (whole, rest) = ids[..rows].as_chunks::<AT_ONCE>();
@@ -202,19 +224,98 @@ fn put<const FLOAT: bool, const TAKES_OFF: bool>(
     }
 }
 
-/// What is known of the values of a four of lanes so far.
-struct Look<const PAIRS: usize> {
+fearless_simd::kernel!(
+    /// Adds one lane or two of whole numbers; if they are not what they should be, says false, and nothing is done.
+    fn add_narrow(avx2: Avx2, place: (&mut [i64], usize), ids: &[u32], rows: (usize, bool), four: &Four<'_>) -> bool {
+        let (slots, width) = place;
+        match (width, four.alike) {
+            (1, _) => narrow::<1, 0>(avx2, slots.as_chunks_mut().0, ids, rows, four),
+            (_, 3..) => narrow::<2, 1>(avx2, slots.as_chunks_mut().0, ids, rows, four),
+            _ => narrow::<2, 0>(avx2, slots.as_chunks_mut().0, ids, rows, four),
+        }
+    }
+);
+
+/// Row by row; the last `ALIKE` lanes get the same from each.
+#[inline(always)]
+fn narrow<const WIDTH: usize, const ALIKE: usize>(
+    avx2: Avx2,
+    slots: &mut [[i64; WIDTH]],
+    ids: &[u32],
+    (rows, is_far): (usize, bool),
+    four: &Four<'_>,
+) -> bool {
+    let mut seen = [i64x4::splat(avx2, 0); WIDTH];
+    let mut numbers = [(&[][..], &[][..]); WIDTH];
+    for (numbers, (all, _)) in numbers.iter_mut().zip(four.numbers) {
+        *numbers = all[..rows].as_chunks::<AT_ONCE>();
+    }
+    let (whole, rest) = ids[..rows].as_chunks::<AT_ONCE>();
+    for (quad, here) in whole.iter().enumerate() {
+        if is_far {
+            ask_for_lanes(slots.as_flattened(), (WIDTH, 0), ids, AT_ONCE * quad);
+        }
+        let mut values = [[0; AT_ONCE]; WIDTH];
+        let lanes = values.iter_mut().zip(&mut seen).zip(&numbers).enumerate();
+        for (lane, ((values, seen), (numbers, _))) in lanes {
+            if lane < WIDTH - ALIKE {
+                *values = numbers[quad];
+                prefetch_behind(&numbers[quad], VALUES_AHEAD, 1);
+                *seen |= bits(avx2, i64x4::load_array_ref(avx2, values));
+            } else {
+                *values = [four.same[lane]; AT_ONCE];
+            }
+        }
+        put_narrow::<WIDTH, false>(slots, here, &values);
+    }
+    let last = numbers.map(|(_, rest)| padded(rest));
+    put_narrow::<WIDTH, false>(slots, rest, &last);
+    let fits = |(seen, (last, (_, bits))): (i64x4<Avx2>, (&[i64; AT_ONCE], &(_, u64)))| {
+        let unseen = |seen: i64| seen.cast_unsigned() & !bits == 0;
+        let of_last = |&number: &i64| unseen(number ^ (number >> 63));
+        seen.to_array().into_iter().all(unseen) && last.iter().all(of_last)
+    };
+    if seen.into_iter().zip(last.iter().zip(&four.numbers)).all(fits) {
+        return true;
+    }
+    for (quad, here) in whole.iter().enumerate() {
+        put_narrow::<WIDTH, true>(slots, here, &numbers.map(|(numbers, _)| numbers[quad]));
+    }
+    put_narrow::<WIDTH, true>(slots, rest, &last);
+    false
+}
+
+/// Adds up to four rows to the lanes of their groups, or takes them off. Number by number: two as one vector took twice as long, since
+/// both have to be brought together first.
+#[inline(always)]
+fn put_narrow<const WIDTH: usize, const TAKES_OFF: bool>(
+    slots: &mut [[i64; WIDTH]],
+    ids: &[u32],
+    values: &[[i64; AT_ONCE]; WIDTH],
+) {
+    for (row, &id) in ids.iter().enumerate().take(AT_ONCE) {
+        for (lane, values) in slots[id as usize].iter_mut().zip(values) {
+            let number = values[row];
+            *lane = if TAKES_OFF { lane.wrapping_sub(number) } else { lane.wrapping_add(number) };
+        }
+    }
+}
+
+/// What is known of the values of a four of lanes so far, of which the last `ALIKE`, two at most, get the same from each row.
+struct Look<const PAIRS: usize, const ALIKE: usize> {
     rounds: [Round<Avx2>; 2],
+    same: [i64x4<Avx2>; 2],
     /// All bits that whole numbers had, but for their signs.
     seen: [i64x4<Avx2>; AT_ONCE],
 }
 
-impl<const PAIRS: usize> Look<PAIRS> {
+impl<const PAIRS: usize, const ALIKE: usize> Look<PAIRS, ALIKE> {
     #[inline(always)]
     fn new(avx2: Avx2, four: &Four<'_>) -> Self {
         let [(_, first), (_, last)] = four.floats;
         let rounds = [Round::new(avx2, first.scale()), Round::new(avx2, last.scale())];
-        Self { rounds, seen: [i64x4::splat(avx2, 0); AT_ONCE] }
+        let same = [i64x4::splat(avx2, four.same[2]), i64x4::splat(avx2, four.same[3])];
+        Self { rounds, same, seen: [i64x4::splat(avx2, 0); AT_ONCE] }
     }
 
     /// Four rows of four columns, turned into rows of lanes.
@@ -236,9 +337,15 @@ impl<const PAIRS: usize> Look<PAIRS> {
         let [c, d] = if PAIRS > 1 {
             self.rounds[1].split(f64x4::load_array_ref(avx2, floats[1]))
         } else {
-            let (c, d) = (i64x4::load_array_ref(avx2, numbers[2]), i64x4::load_array_ref(avx2, numbers[3]));
-            self.seen[2] |= bits(avx2, c);
-            self.seen[3] |= bits(avx2, d);
+            let [mut c, mut d] = self.same;
+            if ALIKE < 2 {
+                c = i64x4::load_array_ref(avx2, numbers[2]);
+                self.seen[2] |= bits(avx2, c);
+            }
+            if ALIKE < 1 {
+                d = i64x4::load_array_ref(avx2, numbers[3]);
+                self.seen[3] |= bits(avx2, d);
+            }
             [c, d]
         };
         turned(avx2, a, b, c, d)
@@ -256,15 +363,19 @@ impl<const PAIRS: usize> Look<PAIRS> {
         if PAIRS > 1 {
             prefetch_behind(floats[1], VALUES_AHEAD, 1);
         } else {
-            prefetch_behind(numbers[2], VALUES_AHEAD, 1);
-            prefetch_behind(numbers[3], VALUES_AHEAD, 1);
+            if ALIKE < 2 {
+                prefetch_behind(numbers[2], VALUES_AHEAD, 1);
+            }
+            if ALIKE < 1 {
+                prefetch_behind(numbers[3], VALUES_AHEAD, 1);
+            }
         }
     }
 
     /// Whether all values were what they should be.
     #[inline(always)]
     fn all_fit(self, four: &Four<'_>) -> bool {
-        let Self { rounds: [first, last], seen } = self;
+        let Self { rounds: [first, last], seen, .. } = self;
         let fit = |(seen, (_, bits)): (i64x4<Avx2>, &(_, u64))| {
             seen.to_array().iter().all(|&seen| seen.cast_unsigned() & !bits == 0)
         };
@@ -301,6 +412,8 @@ mod tests {
         ids: Vec<u32>,
         floats: Vec<Vec<f64>>,
         wholes: Vec<Vec<i64>>,
+        /// Whether rows are counted behind them.
+        counts: bool,
         grid: Grid,
     }
 
@@ -318,18 +431,23 @@ mod tests {
                 ids: (0..rows).map(|row| (number(row, 1) as u64 % GROUPS as u64) as u32).collect(),
                 floats,
                 wholes: (0..wholes).map(|lane| column(lane + 20, 34)).collect(),
+                counts: !rows.is_multiple_of(3),
                 grid: Grid::for_values(&[f64::from(1 << 21)]).unwrap(),
             }
         }
 
         fn lanes(&self) -> usize {
-            (2 * self.floats.len() + self.wholes.len()).next_multiple_of(AT_ONCE)
+            match 2 * self.floats.len() + self.wholes.len() + usize::from(self.counts) {
+                lanes @ 1..=2 if self.floats.is_empty() => lanes,
+                lanes => lanes.next_multiple_of(AT_ONCE),
+            }
         }
 
         fn add(&self, avx2: Avx2, slots: &mut [i64], is_far: bool) -> bool {
             let floats = self.floats.iter().map(|floats| Source::Floats(floats, self.grid));
             let wholes = self.wholes.iter().map(|wholes| Source::Wholes(wholes, BITS_OF_WHOLES));
-            let fours = Fours::new(floats.chain(wholes)).unwrap();
+            let ones = self.counts.then_some(Source::Ones);
+            let fours = Fours::new(floats.chain(wholes).chain(ones)).unwrap();
             fours.add(avx2, (slots, self.lanes()), &self.ids, self.ids.len(), is_far)
         }
 
@@ -347,6 +465,9 @@ mod tests {
                 }
                 for wholes in &self.wholes {
                     *next() += wholes[row];
+                }
+                if self.counts {
+                    *next() += 1;
                 }
             }
         }
@@ -366,7 +487,7 @@ mod tests {
             for rows in [0, 1, 3, 4, 5, 63, 64, 65, 1023, 1024] {
                 for is_bad in [false, true] {
                     let mut columns = Columns::new(rows, 0, wholes);
-                    let lanes = (1 + wholes).next_multiple_of(AT_ONCE);
+                    let lanes = (2 + wholes).next_multiple_of(AT_ONCE);
                     let odd = [-0.0, 1e300, 5e-324, f64::INFINITY];
                     let float = |row: usize| {
                         if row % 100 == 99 { odd[row / 100 % 4] } else { number(row, 2) as f64 / 1e15 }
@@ -377,7 +498,8 @@ mod tests {
                     }
                     let (mut slots, mut slowly) = (held(GROUPS, lanes, 5), held(GROUPS, lanes, 5));
                     let all = columns.wholes.iter().map(|wholes| Source::Wholes(wholes, BITS_OF_WHOLES));
-                    let fours = Fours::new(std::iter::once(Source::Ordered(&floats)).chain(all)).unwrap();
+                    let all = std::iter::once(Source::Ordered(&floats)).chain(all).chain([Source::Ones]);
+                    let fours = Fours::new(all).unwrap();
                     let are_added = fours.add(avx2, (&mut slots, lanes), &columns.ids, rows, rows % 2 == 0);
                     assert_eq!(are_added, !is_bad || rows == 0);
                     for (row, &id) in columns.ids.iter().enumerate() {
@@ -386,6 +508,7 @@ mod tests {
                         for (number, wholes) in slot[1..].iter_mut().zip(&columns.wholes).filter(|_| are_added) {
                             *number += wholes[row];
                         }
+                        slot[1 + wholes] += i64::from(are_added);
                     }
                     assert_eq!(slots, slowly, "{wholes}, {rows} rows, {is_bad}");
                 }
@@ -396,7 +519,9 @@ mod tests {
     #[test]
     fn values_added_as_they_lie_are_their_numbers_added_one_by_one() {
         let Some(avx2) = simd::level().as_avx2() else { return };
-        for (floats, wholes) in [(0, 3), (0, 4), (0, 9), (1, 1), (1, 2), (1, 7), (2, 0), (2, 3), (3, 2), (4, 1)] {
+        for (floats, wholes) in
+            [(0, 1), (0, 2), (0, 3), (0, 4), (0, 9), (1, 1), (1, 2), (1, 7), (2, 0), (2, 3), (3, 2), (4, 1)]
+        {
             for rows in [0, 1, 3, 4, 5, 63, 64, 65, 1023, 1024] {
                 let columns = Columns::new(rows, floats, wholes);
                 let mut slots = vec![5; GROUPS * columns.lanes()];
@@ -414,7 +539,7 @@ mod tests {
         let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, 1e-300, -f64::MAX, 0.1 + 1e-9];
         for rows in [1, 4, 7, 64, 1001] {
             for at in [0, rows / 2, rows - 1] {
-                for (floats, wholes) in [(1, 2), (2, 1), (2, 5), (3, 0), (0, 4)] {
+                for (floats, wholes) in [(1, 2), (2, 1), (2, 5), (3, 0), (0, 4), (0, 1), (0, 2)] {
                     for (kind, odd) in odd.iter().enumerate() {
                         let mut columns = Columns::new(rows, floats, wholes);
                         match columns.floats.last_mut() {
