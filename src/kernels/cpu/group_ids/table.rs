@@ -6,7 +6,6 @@
 use std::fmt::Debug;
 
 use fearless_simd::{Simd, SimdBase, SimdMask, dispatch, u32x16};
-use fearless_simd_macros::simd;
 
 use super::apart::{Apart, KEYS_MAX, as_found};
 use super::lines::{Line, LineOf32, LineOf64, LineOf128, Lines};
@@ -121,12 +120,7 @@ fn find_first<W: Word>(slots: &[(W, u32)], shift: u32, keys: &[W], ids: &mut [u3
 
 /// As [`list_each_none`].
 pub(super) fn list_none(ids: &[u32], rows: &mut [u8; AT_ONCE]) -> usize {
-    dispatch!(simd::level(), simd => list_all_none(simd, ids, rows))
-}
-
-#[simd]
-fn list_all_none<S: Simd>(simd: S, ids: &[u32], rows: &mut [u8; AT_ONCE]) -> usize {
-    list_each_none(simd, ids, rows)
+    dispatch!(simd::level(), simd => list_each_none(simd, ids, rows))
 }
 
 /// Lists the rows that have no id among those of up to [`AT_ONCE`]; gives how many. Which ones they are cannot be foretold: a bit for each
