@@ -11,7 +11,7 @@
 
 use std::fmt::Debug;
 
-use fearless_simd::{Simd, SimdBase, SimdMask, dispatch, u32x16, u64x8};
+use fearless_simd::{Bytes, Simd, SimdBase, SimdMask, dispatch, u32x16, u64x8};
 use fearless_simd_macros::simd;
 
 use super::table::{AT_ONCE, NONE, Word, list_each_none};
@@ -27,6 +27,8 @@ pub(super) trait Line<W>: Copy + Debug + Send + Sync {
 
     /// A bit for each slot that holds the key, the lowest for the first. Free slots may hold any.
     fn same<S: Simd>(&self, simd: S, key: W) -> u64;
+    /// How many slots are taken.
+    fn taken<S: Simd>(&self, simd: S) -> usize;
     fn key(&self, slot: usize) -> W;
     /// The id in a slot; [`NONE`] behind the last one.
     fn id(&self, slot: usize) -> u32;
@@ -61,6 +63,11 @@ impl Line<u32> for LineOf32 {
     }
 
     #[inline(always)]
+    fn taken<S: Simd>(&self, simd: S) -> usize {
+        taken::<S, 8>(u32x16::load_array_ref(simd, &self.0))
+    }
+
+    #[inline(always)]
     fn key(&self, slot: usize) -> u32 {
         self.0[slot]
     }
@@ -88,6 +95,11 @@ impl Line<u64> for LineOf64 {
     #[inline(always)]
     fn same<S: Simd>(&self, simd: S, key: u64) -> u64 {
         u64x8::load_array_ref(simd, &self.0).simd_eq(key).to_bitmask()
+    }
+
+    #[inline(always)]
+    fn taken<S: Simd>(&self, simd: S) -> usize {
+        taken::<S, 10>(u64x8::load_array_ref(simd, &self.0).bitcast())
     }
 
     #[inline(always)]
@@ -123,6 +135,11 @@ impl Line<[u64; 2]> for LineOf128 {
     }
 
     #[inline(always)]
+    fn taken<S: Simd>(&self, simd: S) -> usize {
+        taken::<S, 12>(u64x8::load_array_ref(simd, &self.0).bitcast())
+    }
+
+    #[inline(always)]
     fn key(&self, slot: usize) -> [u64; 2] {
         [self.0[slot], self.0[3 + slot]]
     }
@@ -139,6 +156,12 @@ impl Line<[u64; 2]> for LineOf128 {
     }
 }
 
+/// How many of the halves of words from `FIRST` on are ids.
+#[inline(always)]
+fn taken<S: Simd, const FIRST: u32>(line: u32x16<S>) -> usize {
+    (u64::from(u16::BITS - FIRST) - u64::from((line.simd_eq(NONE).to_bitmask() >> FIRST).count_ones())) as usize
+}
+
 /// The id of a slot, two of which share a word.
 #[inline(always)]
 fn half(word: u64, slot: usize) -> u32 {
@@ -153,6 +176,9 @@ fn put_half(word: &mut u64, slot: usize, id: u32) {
 
 /// Keys whose lines are asked for before the one that is looked for.
 const AHEAD: usize = 32;
+
+/// If more than one key in so many has no id by the first look, most of these are new, and whoever inserts them looks again anyway.
+const FEW_ELSEWHERE: usize = 8;
 
 /// Keys and their ids.
 #[derive(Debug, Clone)]
@@ -191,26 +217,13 @@ impl<W: Word> Lines<W> {
     /// The id of a key; none, and its id is `next` from now on, if it was not there.
     #[inline]
     pub(super) fn find_or_insert(&mut self, key: W, next: u32) -> Option<u32> {
-        let mask = self.lines.len() - 1;
-        let mut place = self.place(key);
-        loop {
-            let line = &mut self.lines[place & mask];
-            // How many keys a line has cannot be foretold: all slots are looked at.
-            let (mut found, mut taken) = (NONE, 0);
-            for slot in 0..W::Line::KEYS {
-                let id = line.id(slot);
-                found &= id | 0_u32.wrapping_sub(u32::from(line.key(slot) != key));
-                taken += usize::from(id != NONE);
-            }
-            if found != NONE {
-                return Some(found);
-            }
-            if taken < W::Line::KEYS {
-                line.put(taken, key, next);
-                return None;
-            }
-            place += 1;
-        }
+        dispatch!(simd::level(), simd => find_or_insert(simd, self, key, next))
+    }
+
+    /// Gives those of the keys that lie in these rows their ids; those that were not there get `next` and the ids after it, in the
+    /// order of `rows`. Says how many these are.
+    pub(super) fn find_or_insert_all(&mut self, keys: &[W], rows: &[u8], ids: &mut [u32], next: u32) -> usize {
+        dispatch!(simd::level(), simd => find_or_insert_all(simd, self, keys, rows, ids, next))
     }
 
     /// All keys and their ids.
@@ -228,6 +241,44 @@ impl<W: Word> Lines<W> {
     }
 }
 
+#[simd]
+fn find_or_insert<S: Simd, W: Word>(simd: S, lines: &mut Lines<W>, key: W, next: u32) -> Option<u32> {
+    let (mask, mut place) = (lines.lines.len() - 1, lines.place(key));
+    loop {
+        let line = &mut lines.lines[place & mask];
+        // How many keys a line has cannot be foretold: all slots are looked at.
+        let taken = line.taken(simd);
+        let same = line.same(simd, key) & ((1 << taken) - 1);
+        if same != 0 {
+            return Some(line.id(same.trailing_zeros() as usize));
+        }
+        if taken < W::Line::KEYS {
+            line.put(taken, key, next);
+            return None;
+        }
+        place += 1;
+    }
+}
+
+#[simd]
+fn find_or_insert_all<S: Simd, W: Word>(
+    simd: S,
+    lines: &mut Lines<W>,
+    keys: &[W],
+    rows: &[u8],
+    ids: &mut [u32],
+    next: u32,
+) -> usize {
+    let mut new = 0;
+    for row in rows.iter().copied().map(usize::from) {
+        let id = next + new;
+        let found = find_or_insert(simd, lines, keys[row], id);
+        ids[row] = found.unwrap_or(id);
+        new += u32::from(found.is_none());
+    }
+    new as usize
+}
+
 /// First all are looked for where their hashes say, without a branch that hangs on the data, so that many looks into memory are
 /// under way at once; then those that were not there one line further on, and so on.
 #[simd]
@@ -237,6 +288,9 @@ fn find_all<S: Simd, W: Word>(simd: S, lines: &Lines<W>, keys: &[W], ids: &mut [
     let mask = lines.lines.len() - 1;
     let mut rows = [0_u8; AT_ONCE];
     let mut count = list_each_none(simd, ids, &mut rows);
+    if count * FEW_ELSEWHERE > keys.len() {
+        return true;
+    }
     let mut is_new = false;
     for step in 0.. {
         let mut left = 0;
@@ -307,9 +361,27 @@ mod tests {
             let all: Vec<u64> = keys.iter().chain(&absent).copied().collect();
             let mut ids = vec![0; all.len()];
             assert!(lines.find_all(&all, &mut ids));
-            let expected = (0..).take(keys.len()).chain(std::iter::repeat_n(NONE, absent.len()));
-            assert_eq!(ids, expected.collect::<Vec<u32>>());
-            assert!(!lines.find_all(&keys, &mut ids[..keys.len()]));
+            // Where many are new, those that lie in other lines are left to whoever inserts.
+            assert!(ids.iter().zip(0..).all(|(&id, key)| id == NONE || id == key && key < keys.len() as u32));
+            // Few elsewhere are found: the last ones of a full line among those of others.
+            let (near, far) = (keys.iter().position(|key| lines.place(*key) != lines.place(keys[0])), keys.len() - 1);
+            let near = near.unwrap_or(0);
+            let mut some = vec![keys[near]; 64];
+            (some[7], some[63]) = (keys[far], keys[0]);
+            let expected = some.iter().map(|key| keys.iter().position(|one| one == key).unwrap() as u32);
+            let expected: Vec<u32> = expected.collect();
+            let found = &mut ids[..64];
+            assert!(!lines.find_all(&some, found));
+            assert_eq!(found, expected);
+            some[9] = absent[0];
+            assert!(lines.find_all(&some, found));
+            assert!(
+                found
+                    .iter()
+                    .zip(&expected)
+                    .enumerate()
+                    .all(|(row, (id, key))| id == key && row != 9 || row == 9 && *id == NONE)
+            );
             let mut found: Vec<(u64, u32)> = lines.all().collect();
             found.sort_by_key(|(_, id)| *id);
             assert_eq!(found, keys.iter().copied().zip(0..).collect::<Vec<_>>());
@@ -317,6 +389,34 @@ mod tests {
             assert_eq!(lines.all().count(), 0);
             assert!(lines.find_all(&keys, &mut ids[..keys.len()]) && ids[..keys.len()].iter().all(|&id| id == NONE));
         }
+    }
+
+    #[test]
+    fn keys_that_are_inserted_together_are_those_inserted_one_by_one() {
+        fn check<W: Word>(key: impl Fn(u64) -> W) {
+            let keys: Vec<W> = (0..AT_ONCE as u64).map(|row| key(row * row % 97)).collect();
+            let rows: Vec<u8> = (0..AT_ONCE as u8).filter(|row| row % 5 != 3).collect();
+            for level in simd::available() {
+                simd::with_level(level, || {
+                    let (mut together, mut alone) = (Lines::<W>::for_keys(200), Lines::<W>::for_keys(200));
+                    for already in (0..40).map(|number| key(3 * number)) {
+                        assert_eq!(together.find_or_insert(already, 7), alone.find_or_insert(already, 7));
+                    }
+                    let (mut ids, mut expected, mut next) = ([NONE; AT_ONCE], [NONE; AT_ONCE], 1000);
+                    for row in rows.iter().copied().map(usize::from) {
+                        let found = alone.find_or_insert(keys[row], next);
+                        expected[row] = found.unwrap_or(next);
+                        next += u32::from(found.is_none());
+                    }
+                    assert_eq!(together.find_or_insert_all(&keys, &rows, &mut ids, 1000), next as usize - 1000);
+                    assert_eq!(ids, expected);
+                    assert!(together.all().eq(alone.all()));
+                });
+            }
+        }
+        check(|number| number as u32);
+        check(|number| number << 40);
+        check(|number| [number % 7, number]);
     }
 
     #[test]

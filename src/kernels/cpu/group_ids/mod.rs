@@ -14,6 +14,7 @@ mod packed;
 pub(crate) mod pairs;
 mod places;
 mod primitive;
+mod seen;
 mod table;
 
 use std::fmt;

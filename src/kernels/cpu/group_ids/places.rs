@@ -11,6 +11,7 @@ use fearless_simd::{Simd, dispatch};
 use fearless_simd_macros::simd;
 
 use super::primitive::{AHEAD, KeyNative, LOOKED_UP, each_null};
+use super::seen::{ASKED, Seen};
 use super::table::NONE;
 use crate::kernels::cpu::prefetch::prefetch_rows;
 use crate::kernels::cpu::simd;
@@ -63,66 +64,6 @@ fn places_or_none<S: Simd, N: KeyNative>(_: S, values: &[N], low: N, count: u32,
         let place = value.distance(low);
         *slot = if place < count as usize { place as u32 } else { NONE };
     }
-}
-
-/// Ids that are asked about at once.
-const ASKED: usize = 64;
-
-/// A mark for each place.
-enum Seen {
-    /// A byte each, where they fit the caches: asking takes half as many instructions. There are a power of two.
-    Bytes(Vec<u8>),
-    /// A bit each.
-    Bits(Vec<u32>),
-}
-
-/// Marks up to which there is a byte for each.
-const BYTES_MAX: usize = 1 << 17;
-
-impl Seen {
-    fn new(places: usize) -> Self {
-        match places.next_power_of_two() {
-            bytes @ ..=BYTES_MAX => Self::Bytes(vec![0; bytes]),
-            _ => Self::Bits(vec![0; places / 32 + 1]),
-        }
-    }
-
-    fn has(&self, place: u32) -> bool {
-        match self {
-            Self::Bytes(bytes) => bytes.get(place as usize) == Some(&1),
-            Self::Bits(words) => words.get((place >> 5) as usize).is_some_and(|word| word >> (place & 31) & 1 == 1),
-        }
-    }
-
-    fn mark(&mut self, place: u32) {
-        match self {
-            Self::Bytes(bytes) => bytes[place as usize] = 1,
-            Self::Bits(words) => words[(place >> 5) as usize] |= 1 << (place & 31),
-        }
-    }
-
-    /// Where the first of the pieces of [`ASKED`] places begins that has one without a mark; their number if none has.
-    fn first_without(&self, places: &[u32]) -> usize {
-        match self {
-            Self::Bytes(bytes) => dispatch!(simd::level(), simd => first_without_byte(simd, bytes, places)),
-            Self::Bits(words) => dispatch!(simd::level(), simd => first_without_bit(simd, words, places)),
-        }
-    }
-}
-
-#[simd]
-fn first_without_byte<S: Simd>(_: S, bytes: &[u8], places: &[u32]) -> usize {
-    let Some(mask) = bytes.len().checked_sub(1) else { return 0 };
-    let marks = |piece: &[u32]| piece.iter().fold(1, |all, &place| all & bytes[place as usize & mask]);
-    (places.chunks(ASKED).take_while(|piece| marks(piece) == 1).count() * ASKED).min(places.len())
-}
-
-#[simd]
-fn first_without_bit<S: Simd>(_: S, words: &[u32], places: &[u32]) -> usize {
-    let Some(last) = words.len().checked_sub(1) else { return 0 };
-    let mark = |&place: &u32| words[((place >> 5) as usize).min(last)] >> (place & 31);
-    let marks = |piece: &[u32]| piece.iter().map(mark).fold(1, |all, bit| all & bit);
-    (places.chunks(ASKED).take_while(|piece| marks(piece) == 1).count() * ASKED).min(places.len())
 }
 
 impl<N: KeyNative> Places<N> {
@@ -298,22 +239,24 @@ mod tests {
 
     #[test]
     fn firsts_are_noted_in_order_however_many_rows_are_asked_about() {
-        // Marks are bytes, then bits.
         for (rows, most) in
             [0, 1, 63, 64, 65, 127, 128, 1000, 4097].into_iter().flat_map(|rows| [(rows, 4095), (rows, 200_000)])
         {
             assert!(Places::for_keys(&[0_u32, most], None, 0, most.into()).is_none());
             let keys: Vec<u32> = (0..=most).filter(|key| key % 2 == 0 || *key == most).collect();
             let mut places = Places::for_keys(&keys, None, 0, most.into()).unwrap();
-            assert_eq!(matches!(places.seen, Seen::Bits(_)), most > 131_071);
             let values: Vec<u32> = (0..rows).map(|row| row * 37 % 4096).collect();
             let mut expected = keys.clone();
             let mut is_there: std::collections::BTreeSet<u32> = keys.iter().copied().collect();
             expected.extend(values.iter().filter(|&&value| is_there.insert(value)));
-            let mut ids = Vec::new();
-            assert!(places.find(&values, &mut ids));
-            assert_eq!(ids, values);
-            assert_eq!(places.appeared(), expected, "{rows} rows");
+            for level in simd::available() {
+                places.forget();
+                places.note(&keys);
+                let mut ids = Vec::new();
+                assert!(simd::with_level(level, || places.find(&values, &mut ids)));
+                assert_eq!(ids, values);
+                assert_eq!(places.appeared(), expected, "{rows} rows");
+            }
         }
     }
 

@@ -331,10 +331,10 @@ fn hash_ids<N: KeyNative>(values: &[N], table: &mut Table<N::Word>, keys: &mut V
         words.iter_mut().zip(values).for_each(|(word, value)| *word = value.canonical().word());
         if table.find_all(&words[..values.len()], ids) {
             let count = list_none(ids, &mut rows);
-            for row in rows[..count].iter().copied().map(usize::from) {
-                let next = keys.len() as u32;
-                ids[row] = table.find_or_insert(words[row], next);
-                if ids[row] == next {
+            let rows = &rows[..count];
+            table.find_or_insert_all(&words, rows, ids, keys.len() as u32);
+            for row in rows.iter().copied().map(usize::from) {
+                if ids[row] == keys.len() as u32 {
                     keys.push(values[row].canonical());
                 }
             }

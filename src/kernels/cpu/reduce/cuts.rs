@@ -11,8 +11,8 @@ use std::sync::Arc;
 use arrow_array::UInt32Array;
 use arrow_select::take::take;
 
+use super::Groups;
 use super::state::{Mapping, NOT_TAKEN};
-use super::{Groups, merge};
 use crate::error::Result;
 use crate::limits::GROUPS_KEPT_MAX;
 
@@ -62,9 +62,7 @@ impl Groups {
         self.find_new_groups(before)?;
         let Handed { from, to, .. } = &*self.handed;
         let mapping = Mapping { from, to, later_groups: self.slots(), groups: before.slots() };
-        merge::merge_states(before, self, &mapping)?;
-        self.laned.clear();
-        Ok(())
+        before.laned.take_over(&mut self.laned, &mapping)
     }
 
     /// Looks up over there the groups that are new here, in the order of their first rows.

@@ -17,6 +17,7 @@ use arrow_select::take::take;
 use crate::error::{Error, Result};
 use crate::kernels::cpu::hash::hash_rows;
 use crate::kernels::cpu::native::{self, with_native};
+use crate::kernels::cpu::prefetch::prefetch_behind;
 use crate::limits::ROWS_PER_READ_MAX;
 
 /// Below this many groups a table is fast enough.
@@ -237,6 +238,18 @@ pub(in crate::kernels::cpu) fn gather_column(parts: &[&dyn Array], order: &UInt3
 }
 
 impl Dealt {
+    /// Asks for the memory of the rows of a share, which are few, and far from those before them.
+    pub(super) fn ask_for(&self, share: usize) {
+        let (from, rows) = (self.ends[share], self.ends[share + 1] - self.ends[share]);
+        for column in self.columns.keys.iter().chain(self.columns.inputs.iter().flatten()) {
+            with_native!(column.data_type(), Native => {
+                if let Ok(values) = native::values::<Native>(column) {
+                    prefetch_behind(&values, from, rows);
+                }
+            }, _ => {});
+        }
+    }
+
     /// The rows of a share, and where they begin among those of all shares.
     pub(super) fn share(&self, share: usize) -> (usize, Piece) {
         let (from, rows) = (self.ends[share], self.ends[share + 1] - self.ends[share]);

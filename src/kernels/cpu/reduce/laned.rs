@@ -242,12 +242,7 @@ impl Laned {
     /// Takes some groups of later lanes of the same aggregates in.
     pub(super) fn merge(&mut self, later: &Self, mapping: &Mapping<'_>) -> Result<()> {
         let held = self.lanes.groups();
-        self.lanes.grow(mapping.groups);
-        for (feed, later) in self.feeds.iter_mut().zip(&later.feeds) {
-            if let (Some((sum, first)), Some((later, _))) = (&mut feed.sum, &later.sum) {
-                sum.merge(&**later, &mut self.lanes, *first, mapping)?;
-            }
-        }
+        self.merge_sums(later, mapping)?;
         // Only one of the two may have had rows that do not count.
         let mut lanes = Cow::Borrowed(&later.lanes);
         match self.lanes.adds().cmp(&later.lanes.adds()) {
@@ -265,6 +260,31 @@ impl Laned {
             }
         }
         self.lanes.merge(&lanes, mapping);
+        Ok(())
+    }
+
+    /// As [`Laned::merge`] with all groups of the later lanes that had rows; these hold nothing any more, but their memory, and that
+    /// there are such groups.
+    pub(super) fn take_over(&mut self, later: &mut Self, mapping: &Mapping<'_>) -> Result<()> {
+        if self.lanes.adds() != later.lanes.adds() {
+            self.merge(later, mapping)?;
+            later.clear();
+            return Ok(());
+        }
+        self.merge_sums(later, mapping)?;
+        self.lanes.take_over(&mut later.lanes, mapping);
+        later.feeds.iter_mut().for_each(Feed::clear);
+        Ok(())
+    }
+
+    /// Takes in what sums of later lanes have beside these.
+    fn merge_sums(&mut self, later: &Self, mapping: &Mapping<'_>) -> Result<()> {
+        self.lanes.grow(mapping.groups);
+        for (feed, later) in self.feeds.iter_mut().zip(&later.feeds) {
+            if let (Some((sum, first)), Some((later, _))) = (&mut feed.sum, &later.sum) {
+                sum.merge(&**later, &mut self.lanes, *first, mapping)?;
+            }
+        }
         Ok(())
     }
 

@@ -25,8 +25,8 @@ const GROUPS_WORTH_DEALING: usize = 1 << 16;
 /// Rows and groups a share, about: its table, keys and lanes then fit a second-level cache.
 const ROWS_PER_SHARE: usize = 1 << 15;
 
-/// More shares than this would be too many places to write to at once.
-const SHARES_MAX: usize = 512;
+/// More shares than this would be too many places to write to at once: a line of the cache for each fills half of a first-level cache.
+const SHARES_MAX: usize = 256;
 
 impl KeyedReduce {
     /// The answer of all partitions, given in their order. Runs on the threads of the current rayon pool.
@@ -139,6 +139,20 @@ struct Share {
     origins: Vec<usize>,
 }
 
+impl Share {
+    /// Its groups in the order in which they appeared first: if partitions took turns, a later one may bring what was before.
+    fn by_appearance(self) -> Result<Self> {
+        let Self { answer, origins } = self;
+        if origins.is_sorted() {
+            return Ok(Self { answer, origins });
+        }
+        let mut order: Vec<u32> = (0..origins.len() as u32).collect();
+        order.sort_unstable_by_key(|&group| origins[group as usize]);
+        let origins = order.iter().map(|&group| origins[group as usize]).collect();
+        Ok(Self { answer: arrow_select::take::take_record_batch(&answer, &UInt32Array::from(order))?, origins })
+    }
+}
+
 /// What a partition hands out: its groups, and then the rows that it put off.
 struct Hands {
     groups: Vec<Hand>,
@@ -165,7 +179,7 @@ fn finish_dealt(reduce: &KeyedReduce, partials: &[&Groups], shares: usize) -> Re
     let shares = (0..shares).into_par_iter().map(|share| {
         let mut groups = take().map_or_else(|| reduce.begin(), Ok)?;
         groups.may_defer = false;
-        let share = reduce_share(&mut groups, partials, (&hands, &order), share)?;
+        let share = reduce_share(&mut groups, partials, (&hands, &order), share)?.by_appearance()?;
         groups.clear()?;
         spare.lock().unwrap_or_else(PoisonError::into_inner).push(groups);
         Ok(share)
@@ -207,13 +221,14 @@ fn reduce_share(
         return reduce_share_in_order(groups, partials, (hands, order), share);
     }
     let mut origins = Vec::new();
+    let took_turns = took_turns(partials);
     for (partition, (partial, hands)) in partials.iter().zip(hands).enumerate() {
         let mut walk = order.walk(partition);
         let hand = &hands.groups[share];
         // Partitions that took turns have rows before and behind those of the first.
-        let mut note = |groups: usize, ids: &[u32], numbers: &[u32]| match partition {
-            0 => walk.note_later(&mut origins, groups, ids, numbers),
-            _ => walk.note(&mut origins, groups, ids, numbers),
+        let mut note = |groups: usize, ids: &[u32], numbers: &[u32]| match took_turns && partition > 0 {
+            false => walk.note_later(&mut origins, groups, ids, numbers),
+            true => walk.note(&mut origins, groups, ids, numbers),
         };
         let to = take_in(groups, partial, &hand.groups, &hand.keys)?;
         note(groups.len(), &to, &hand.groups);
@@ -250,8 +265,7 @@ fn reduce_share_in_order(
         std::mem::swap(&mut groups.laned, &mut of_one);
         let ids = touched.ids();
         let mapping = Mapping { from: ids, to: ids, later_groups: groups.slots(), groups: groups.slots() };
-        groups.laned.merge(&of_one, &mapping)?;
-        of_one.clear();
+        groups.laned.take_over(&mut of_one, &mapping)?;
     }
     Ok(Share { answer: groups.answer()?, origins })
 }
@@ -294,7 +308,9 @@ fn take_in_rows(
     share: usize,
     mut taken: impl FnMut(&Groups, &[u32]),
 ) -> Result<()> {
-    for dealt in rows {
+    let next = rows.iter().skip(1).map(Some).chain([None]);
+    for (dealt, next) in rows.iter().zip(next) {
+        next.into_iter().for_each(|next| next.ask_for(share));
         let (from, piece) = dealt.share(share);
         if piece.rows > 0 {
             groups.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows)?;

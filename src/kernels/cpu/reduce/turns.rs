@@ -5,10 +5,19 @@
 //! numbers. A partition notes which arrival was the first of each turn; all arrivals of all partitions then have a place in one
 //! order, that of their rows. A partition that took no turns has all of its arrivals in turn 0.
 
+#![expect(clippy::cast_possible_truncation, reason = "ids fit u32")]
+
 use std::borrow::Borrow;
 use std::ops::Range;
 
+use fearless_simd::{Simd, SimdBase, SimdMask, dispatch, u32x16};
+use fearless_simd_macros::simd;
+
 use super::Groups;
+use crate::kernels::cpu::simd;
+
+/// Ids that are compared at once.
+const AT_ONCE: usize = 16;
 
 /// Which arrivals of a partition came in which turn.
 #[derive(Debug, Default)]
@@ -61,8 +70,8 @@ impl Groups {
 }
 
 /// Whether one of them took a second turn.
-pub(super) fn took_turns(partials: &[&mut Groups]) -> bool {
-    partials.iter().any(|partial| !partial.turns.begun.is_empty())
+pub(super) fn took_turns<G: Borrow<Groups>>(partials: &[G]) -> bool {
+    partials.iter().any(|partial| !partial.borrow().turns.begun.is_empty())
 }
 
 /// The arrivals of all partitions in the order of their rows.
@@ -149,7 +158,7 @@ impl Walk<'_> {
         let (mut ids, mut numbers) = (ids, numbers);
         while let Some(&number) = numbers.first() {
             let (further, end) = self.stretch(number);
-            let some = numbers.partition_point(|&number| (number as usize) < end);
+            let some = before(numbers, end);
             for (&id, &number) in ids[..some].iter().zip(&numbers[..some]) {
                 let first = &mut firsts[id as usize];
                 *first = (*first).min(number as usize + further);
@@ -159,27 +168,58 @@ impl Walk<'_> {
     }
 
     /// As [`Walk::note`], of arrivals that are all behind those that came before: only groups that are new appear first in one of them.
-    /// New ids rise by one, mostly: then each row is noted where the next group has its place, and stays there if it is of that group.
+    /// New ids rise by one, mostly, so that each is looked for where the one before it was found.
     pub(super) fn note_later(&mut self, firsts: &mut Vec<usize>, groups: usize, ids: &[u32], numbers: &[u32]) {
         let known = firsts.len();
-        let (mut walk, mut next) = (Walk { stretches: self.stretches }, known);
-        firsts.resize(groups + 1, usize::MAX);
+        let mut walk = Walk { stretches: self.stretches };
+        firsts.reserve(groups - known);
         let (mut ids_left, mut numbers_left) = (ids, numbers);
-        while let Some(&number) = numbers_left.first() {
+        while let Some(&number) = numbers_left.first()
+            && firsts.len() < groups
+        {
             let (further, end) = walk.stretch(number);
-            let some = numbers_left.partition_point(|&number| (number as usize) < end);
-            for (&id, &number) in ids_left[..some].iter().zip(&numbers_left[..some]) {
-                firsts[next] = number as usize + further;
-                next += usize::from(id as usize == next);
-            }
+            let some = before(numbers_left, end);
+            let (ids, numbers) = (&ids_left[..some], &numbers_left[..some]);
+            dispatch!(simd::level(), simd => note_new(simd, firsts, ids, numbers, further));
             (ids_left, numbers_left) = (&ids_left[some..], &numbers_left[some..]);
         }
-        if next == groups {
-            firsts.truncate(groups);
+        if firsts.len() == groups {
             *self = walk;
         } else {
             firsts.truncate(known);
             self.note(firsts, groups, ids, numbers);
         }
+    }
+}
+
+/// How many of these numbers, which rise, are below an end: mostly all, and then a search would only wait for the memory again and again.
+fn before(numbers: &[u32], end: usize) -> usize {
+    match numbers.last() {
+        Some(&last) if last as usize >= end => numbers.partition_point(|&number| (number as usize) < end),
+        _ => numbers.len(),
+    }
+}
+
+/// Notes each id that is the next new one, so much further on than its number says. Which rows have a new one cannot be foretold, and
+/// most have none: a bit says it for each.
+#[simd]
+fn note_new<S: Simd>(simd: S, firsts: &mut Vec<usize>, ids: &[u32], numbers: &[u32], further: usize) {
+    let mut note = |row: usize| {
+        if ids[row] as usize == firsts.len() {
+            firsts.push(numbers[row] as usize + further);
+        }
+        firsts.len() as u32
+    };
+    let (whole, rest) = ids.as_chunks::<AT_ONCE>();
+    let mut next = note(0);
+    for (chunk, some) in whole.iter().enumerate() {
+        let mut left = u32x16::load_array_ref(simd, some).simd_ge(next).to_bitmask();
+        while left != 0 {
+            next = note(chunk * AT_ONCE + left.trailing_zeros() as usize);
+            left &= left - 1;
+        }
+    }
+    for row in ids.len() - rest.len()..ids.len() {
+        note(row);
     }
 }

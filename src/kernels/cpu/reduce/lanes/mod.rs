@@ -4,6 +4,8 @@
 //! some lanes of its group and offers one to others. The lanes of a group lie side by side, so that a row touches one
 //! line of the cache, however many aggregates there are. What the numbers mean is the business of `feed`.
 
+mod merge;
+
 use fearless_simd::{Bytes, Simd, SimdBase, dispatch, f64x2, i64x2};
 use fearless_simd_macros::simd;
 
@@ -11,7 +13,7 @@ use fearless_simd_macros::simd;
 use super::fours::{Mix, scatter_fours, scatter_mixed};
 #[cfg(target_arch = "x86_64")]
 use super::plain::Fours;
-use super::state::{Ids, Mapping};
+use super::state::Ids;
 use crate::kernels::cpu::simd;
 
 /// Rows worked on at once, at most: what is computed for them stays in a first-level cache until it is added.
@@ -366,59 +368,6 @@ impl Lanes {
             };
         }
         of_width!(1 2 4 8);
-    }
-
-    /// Takes the groups of later lanes of the same kind in.
-    pub(super) fn merge(&mut self, later: &Self, mapping: &Mapping<'_>) {
-        self.grow(mapping.groups);
-        macro_rules! of_width {
-            ($($width:literal)*) => {
-                match (self.width(), self.leasts, self.floats) {
-                    (0, ..) => {}
-                    $(
-                        ($width, 0, 0) => merge_all::<$width, 0, 0>(&mut self.slots, &later.slots, mapping),
-                        ($width, 0, 1) => merge_all::<$width, 0, 1>(&mut self.slots, &later.slots, mapping),
-                        ($width, 2, 0) => merge_all::<$width, 2, 0>(&mut self.slots, &later.slots, mapping),
-                        ($width, 2, 1) => merge_all::<$width, 2, 1>(&mut self.slots, &later.slots, mapping),
-                    )*
-                    _ => self.merge_any(later, mapping),
-                }
-            };
-        }
-        of_width!(1 2 4 8);
-    }
-
-    /// As [`Lanes::merge`], whatever the lanes.
-    fn merge_any(&mut self, later: &Self, mapping: &Mapping<'_>) {
-        let (width, leasts, first_add) = (self.width(), self.leasts, self.first_add());
-        for (from, to) in mapping.pairs() {
-            let (slot, later) = (&mut self.slots[to * width..][..width], &later.slots[from * width..][..width]);
-            for (lane, (number, &later)) in slot.iter_mut().zip(later).enumerate() {
-                *number = match lane {
-                    lane if lane < leasts => KeepsLeast::number(*number, later),
-                    lane if lane < first_add => AddsFloats::number(*number, later),
-                    _ => Adds::number(*number, later),
-                };
-            }
-        }
-    }
-}
-
-/// Takes groups in of which so many lanes keep the least, the next ones add floats, and the others whole numbers.
-fn merge_all<const WIDTH: usize, const LEASTS: usize, const FLOATS: usize>(
-    slots: &mut [i64],
-    later: &[i64],
-    mapping: &Mapping<'_>,
-) {
-    let ((slots, _), (later, _)) = (slots.as_chunks_mut::<WIDTH>(), later.as_chunks::<WIDTH>());
-    for (from, to) in mapping.pairs() {
-        for (lane, (number, &later)) in slots[to].iter_mut().zip(&later[from]).enumerate() {
-            *number = match lane {
-                lane if lane < LEASTS => KeepsLeast::number(*number, later),
-                lane if lane < LEASTS + FLOATS => AddsFloats::number(*number, later),
-                _ => Adds::number(*number, later),
-            };
-        }
     }
 }
 
