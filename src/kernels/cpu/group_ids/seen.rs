@@ -9,7 +9,7 @@ use fearless_simd::{Avx2, SimdBase, u32x8};
 use crate::kernels::cpu::simd;
 
 /// Places that are asked about at once.
-pub(super) const ASKED: usize = 16;
+pub(super) const ASKED: usize = 32;
 
 /// Which places have a mark.
 pub(super) struct Seen(Vec<u32>);
