@@ -43,6 +43,26 @@ struct Stretch {
     to: Vec<u16>,
 }
 
+/// The groups that appeared first at these places in an order in which their stretches rise, if that is not their own.
+pub(super) fn by_stretch(origins: &[usize]) -> Option<Vec<u32>> {
+    let stretches = || origins.iter().map(|place| place / STRETCH);
+    if stretches().is_sorted() {
+        return None;
+    }
+    let mut next = vec![0_u32; stretches().max()? + 2];
+    stretches().for_each(|stretch| next[stretch + 1] += 1);
+    next.iter_mut().fold(0, |before, next| {
+        *next += before;
+        *next
+    });
+    let mut order = vec![0; origins.len()];
+    for (group, stretch) in (0..).zip(stretches()) {
+        order[next[stretch] as usize] = group;
+        next[stretch] += 1;
+    }
+    Some(order)
+}
+
 /// Where the run of a share in each stretch begins, and that in the last one ends.
 fn begins(origins: &[usize], stretches: usize) -> Vec<u32> {
     let mut begins = Vec::with_capacity(stretches + 1);
@@ -56,8 +76,7 @@ fn begins(origins: &[usize], stretches: usize) -> Vec<u32> {
 }
 
 impl Stretch {
-    /// The one of this number, of shares whose groups rise by the places where they appeared first, and whose runs in the stretches begin
-    /// there.
+    /// The one of this number, of shares whose groups appeared first at these places, and whose runs in the stretches begin there.
     fn new(stretch: usize, shares: &[&[usize]], begins: &[Vec<u32>]) -> Self {
         let runs: Vec<Range<u32>> = begins.iter().map(|begins| begins[stretch]..begins[stretch + 1]).collect();
         let slices: Vec<&[usize]> =
@@ -95,8 +114,8 @@ impl Stretch {
 }
 
 impl Appearance {
-    /// Of shares whose groups appeared first at these places, which rise and are below `places`; no two groups at the
-    /// same one.
+    /// Of shares whose groups appeared first at these places, which are below `places`, and whose stretches rise ([`by_stretch`]); no two
+    /// groups at the same one.
     pub(super) fn new(places: usize, shares: &[&[usize]]) -> Self {
         let stretches = places.div_ceil(STRETCH);
         let begins: Vec<Vec<u32>> = shares.par_iter().map(|origins| begins(origins, stretches)).collect();
@@ -160,6 +179,15 @@ mod tests {
             for group in 0..groups {
                 let any = (group.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % shares;
                 origins[any].push(place(group));
+            }
+            // A share may have its groups in no order.
+            origins.iter_mut().step_by(2).for_each(|share| share.reverse());
+            for share in &mut origins {
+                let order = by_stretch(share);
+                assert_eq!(order.is_none(), share.is_sorted_by_key(|place| place / STRETCH));
+                if let Some(order) = order {
+                    *share = order.iter().map(|&group| share[group as usize]).collect();
+                }
             }
             let slices: Vec<&[usize]> = origins.iter().map(Vec::as_slice).collect();
             let appearance = Appearance::new(place(groups) + 1, &slices);

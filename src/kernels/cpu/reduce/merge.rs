@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use rayon::prelude::*;
 
-use super::appearance::Appearance;
+use super::appearance::{Appearance, by_stretch};
 use super::deferred::{Dealt, deal, is_worth_it, share_of};
 use super::state::Mapping;
 use super::turns::{Order, Walk, took_turns};
@@ -140,14 +140,10 @@ struct Share {
 }
 
 impl Share {
-    /// Its groups in the order in which they appeared first: if partitions took turns, a later one may bring what was before.
+    /// With its groups in an order in which they can be put together: if partitions took turns, a later one may bring what was before.
     fn by_appearance(self) -> Result<Self> {
         let Self { answer, origins } = self;
-        if origins.is_sorted() {
-            return Ok(Self { answer, origins });
-        }
-        let mut order: Vec<u32> = (0..origins.len() as u32).collect();
-        order.sort_unstable_by_key(|&group| origins[group as usize]);
+        let Some(order) = by_stretch(&origins) else { return Ok(Self { answer, origins }) };
         let origins = order.iter().map(|&group| origins[group as usize]).collect();
         Ok(Self { answer: arrow_select::take::take_record_batch(&answer, &UInt32Array::from(order))?, origins })
     }
