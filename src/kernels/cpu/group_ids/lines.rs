@@ -159,7 +159,7 @@ impl Line<[u64; 2]> for LineOf128 {
 /// How many of the halves of words from `FIRST` on are ids.
 #[inline(always)]
 fn taken<S: Simd, const FIRST: u32>(line: u32x16<S>) -> usize {
-    (u64::from(u16::BITS - FIRST) - u64::from((line.simd_eq(NONE).to_bitmask() >> FIRST).count_ones())) as usize
+    (u16::BITS - FIRST - (line.simd_eq(NONE).to_bitmask() >> FIRST).count_ones()) as usize
 }
 
 /// The id of a slot, two of which share a word.

@@ -56,7 +56,7 @@ impl Groups {
     /// As for [`Groups::merge`].
     pub(in crate::kernels::cpu) fn hand_over(&mut self, before: &mut Self) -> Result<()> {
         if self.laned.lanes.groups() == 0 {
-            return Ok(()); // no row came
+            return Ok(()); // no row has ever come
         }
         before.tell_values_like(self);
         self.find_new_groups(before)?;

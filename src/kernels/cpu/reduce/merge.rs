@@ -304,9 +304,10 @@ fn take_in_rows(
     share: usize,
     mut taken: impl FnMut(&Groups, &[u32]),
 ) -> Result<()> {
-    let next = rows.iter().skip(1).map(Some).chain([None]);
-    for (dealt, next) in rows.iter().zip(next) {
-        next.into_iter().for_each(|next| next.ask_for(share));
+    for (at, dealt) in rows.iter().enumerate() {
+        if let Some(next) = rows.get(at + 1) {
+            next.ask_for(share);
+        }
         let (from, piece) = dealt.share(share);
         if piece.rows > 0 {
             groups.take_in(&piece.keys, &piece.inputs, &piece.filters, piece.rows)?;
