@@ -181,12 +181,19 @@ fearless_simd::kernel!(
     }
 );
 
-/// Asks for the lanes of four rows, some rows behind the one of this number.
+/// The groups of rows some way behind these, four by four: their lanes are asked for while these are added.
 #[inline(always)]
-pub(super) fn ask_for_lanes(slots: &[i64], (width, first): (usize, usize), ids: &[u32], row: usize) {
-    let next = ids.get(row + LANES_AHEAD..).and_then(|next| next.first_chunk::<AT_ONCE>());
-    for &id in next.into_iter().flatten() {
-        prefetch_behind(slots, id as usize * width + first, 1);
+pub(super) fn behind(ids: &[u32]) -> &[[u32; AT_ONCE]] {
+    ids.get(LANES_AHEAD..).unwrap_or_default().as_chunks().0
+}
+
+/// Asks for the lanes of four rows, if there are such. Without a loop over what may not be there, which takes as many instructions as
+/// adding the rows.
+#[inline(always)]
+pub(super) fn ask_for_lanes(slots: &[i64], (width, first): (usize, usize), groups: Option<&[u32; AT_ONCE]>) {
+    let Some(groups) = groups else { return };
+    for id in groups {
+        prefetch_behind(slots, *id as usize * width + first, 1);
     }
 }
 
@@ -206,9 +213,10 @@ pub(super) fn scatter_fours<F: Four, const WIDTH: usize>(
     let sources = sources.map(|source| source[..ids.len()].as_chunks::<4>());
     let (fours, rest) = ids.as_chunks::<4>();
     let [a, b, c, d] = sources.map(|(fours, _)| fours);
+    let behind = behind(ids);
     for (four, ((((ids_here, a), b), c), d)) in fours.iter().zip(a).zip(b).zip(c).zip(d).enumerate() {
         if is_far {
-            ask_for_lanes(slots.as_flattened(), (WIDTH, first), ids, AT_ONCE * four);
+            ask_for_lanes(slots.as_flattened(), (WIDTH, first), behind.get(four));
         }
         // Nothing here is left to `map`: calls that are not inlined would pass vectors through memory.
         let (a, b) = (i64x4::load_array_ref(avx2, a), i64x4::load_array_ref(avx2, b));

@@ -10,7 +10,7 @@ use fearless_simd::{Avx2, SimdBase, SimdInto, f64x4, i64x4};
 
 use super::few::padded;
 use super::float_split::{Grid, Round};
-use super::fours::{ask_for_lanes, float_then_adds, turned};
+use super::fours::{ask_for_lanes, behind, float_then_adds, turned};
 use super::lane_sum::Source;
 use super::lanes::{AT_ONCE, ONES, ROWS, ZEROS};
 use crate::kernels::cpu::prefetch::prefetch_behind;
@@ -177,12 +177,16 @@ fn quads<const PAIRS: usize, const FLOAT: bool, const ALIKE: usize, const TAKES_
     let numbers = four.numbers.map(|(numbers, _)| numbers[..rows].as_chunks::<AT_ONCE>());
     let floats = four.floats.map(|(floats, _)| floats[..rows].as_chunks::<AT_ONCE>());
     let (whole, rest) = ids[..rows].as_chunks::<AT_ONCE>();
-    for (quad, here) in whole.iter().enumerate() {
+    // One iterator, so that there is one question whether rows are left.
+    let [a, b, c, d] = numbers.map(|(quads, _)| quads);
+    let [e, f] = floats.map(|(quads, _)| quads);
+    let quads = whole.iter().zip(a).zip(b).zip(c).zip(d).zip(e).zip(f);
+    let behind = behind(ids);
+    for (quad, ((((((here, a), b), c), d), e), f)) in quads.enumerate() {
         if is_far {
-            ask_for_lanes(slots, (width, first), ids, AT_ONCE * quad);
+            ask_for_lanes(slots, (width, first), behind.get(quad));
         }
-        let numbers = numbers.map(|(numbers, _)| &numbers[quad]);
-        let floats = floats.map(|(floats, _)| &floats[quad]);
+        let (numbers, floats) = ([a, b, c, d], [e, f]);
         look.ask_ahead(numbers, floats);
         let turned = look.turned(avx2, numbers, floats);
         put::<FLOAT, TAKES_OFF>(avx2, slots, (width, first), here, turned);
@@ -251,9 +255,10 @@ fn narrow<const WIDTH: usize, const ALIKE: usize>(
         *numbers = all[..rows].as_chunks::<AT_ONCE>();
     }
     let (whole, rest) = ids[..rows].as_chunks::<AT_ONCE>();
+    let behind = behind(ids);
     for (quad, here) in whole.iter().enumerate() {
         if is_far {
-            ask_for_lanes(slots.as_flattened(), (WIDTH, 0), ids, AT_ONCE * quad);
+            ask_for_lanes(slots.as_flattened(), (WIDTH, 0), behind.get(quad));
         }
         let mut values = [[0; AT_ONCE]; WIDTH];
         let lanes = values.iter_mut().zip(&mut seen).zip(&numbers).enumerate();
