@@ -12,7 +12,7 @@ use arrow_array::timezone::Tz;
 use arrow_array::types as arrow;
 use arrow_array::{
     Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, LargeListArray, ListArray, NullArray,
-    PrimitiveArray, StringArray, StructArray, new_null_array,
+    PrimitiveArray, StringArray, StructArray,
 };
 use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
@@ -28,6 +28,7 @@ use crate::formats::cell;
 use crate::formats::cell::Wrong;
 use crate::formats::codes::Codes;
 use crate::formats::kept_rows::Test;
+use crate::formats::nulls::null_rows;
 use crate::limits::ROWS_PER_READ_MAX;
 
 /// How bytes are written in text.
@@ -328,7 +329,7 @@ impl Column {
         match &self.nulls {
             Some(nulls) if nulls.len() >= len => nulls.slice(0, len),
             _ => {
-                let nulls = new_null_array(self.field.data_type(), len.max(ROWS_PER_READ_MAX));
+                let nulls = null_rows(self.field.data_type(), len.max(ROWS_PER_READ_MAX));
                 self.nulls.insert(nulls).slice(0, len)
             }
         }

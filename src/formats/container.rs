@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal64Type, Decimal128Type, UInt32Type};
-use arrow_array::{Array, ArrayRef, BooleanArray, DictionaryArray, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow_array::{Array, ArrayRef, BooleanArray, DictionaryArray, RecordBatchOptions, UInt32Array};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::ArrowError;
 use arrow_select::filter::{FilterBuilder, FilterPredicate};
@@ -18,6 +18,7 @@ use crate::columnar::data_type::coded_text;
 use crate::columnar::{DataType, RecordBatch, Schema, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::bad_records::new_column;
+use crate::formats::nulls::null_rows;
 use crate::formats::untrusted;
 use crate::formats::{BatchReader, Bound, ReadReport, Split};
 use crate::limits::ROWS_PER_READ_MAX;
@@ -83,7 +84,7 @@ impl Projection {
         }
         let nulls = places.iter().zip(wished.fields()).map(|(place, field)| {
             let is_missing = place.is_none();
-            is_missing.then(|| new_null_array(field.data_type(), ROWS_PER_READ_MAX))
+            is_missing.then(|| null_rows(field.data_type(), ROWS_PER_READ_MAX))
         });
         let texts = vec![None; places.len()];
         Ok(Self { schema: SchemaRef::clone(wished), nulls: nulls.collect(), places, texts, bounds: Vec::new() })
@@ -123,7 +124,7 @@ impl Projection {
             Some(place) => wished(column(*place)?, field.data_type(), texts),
             None => Ok(match nulls {
                 Some(nulls) if rows <= nulls.len() => nulls.slice(0, rows),
-                _ => new_null_array(field.data_type(), rows),
+                _ => null_rows(field.data_type(), rows),
             }),
         });
         let columns = columns.collect::<Result<Vec<_>, _>>()?;

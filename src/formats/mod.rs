@@ -29,6 +29,7 @@ mod json;
 mod kept_rows;
 mod lines;
 mod marks;
+mod nulls;
 mod options;
 #[cfg(feature = "parquet")]
 mod parquet;

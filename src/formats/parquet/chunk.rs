@@ -16,6 +16,9 @@ use bytes::Bytes;
 use super::hybrid::{Hybrid, damage};
 use super::source::Source;
 
+/// Codes are taken out one by one if fewer than this part of a tile's rows is asked for: those of all rows at once take about as long.
+const FEW: usize = 6;
+
 /// How a value lies in a page or dictionary that is not packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stored {
@@ -159,7 +162,7 @@ impl Chunk {
         &self.pieces
     }
 
-    /// The codes of the latest tile's rows.
+    /// The codes of those of the latest tile's rows that were asked for.
     pub(super) fn codes(&self) -> &[u32] {
         &self.codes
     }
@@ -169,13 +172,14 @@ impl Chunk {
         self.valid.get(row).is_some_and(|level| *level == 1)
     }
 
-    /// Makes the next so many rows the tile. A dictionary that comes on the way is handed over.
+    /// Makes the next so many rows the tile, of which these are asked for. A dictionary that comes on the way is handed over.
     ///
     /// # Errors
     /// Pages that are not what they should be, or too few.
     pub(super) fn next_tile(
         &mut self,
         rows: usize,
+        asked: &[u32],
         dictionary: &mut dyn FnMut(DictionaryPage) -> Result<()>,
     ) -> Result<()> {
         self.pieces.clear();
@@ -198,7 +202,14 @@ impl Chunk {
             };
             page.rows -= end - at;
             let has_nulls = valid.is_some();
-            let values = page.values.take(&mut self.codes[at..end], valid, self.stored)?;
+            let values = match (&mut page.values, valid) {
+                (OpenValues::Coded(codes), None) if asked.len() * FEW < rows => {
+                    let from = asked.partition_point(|row| (*row as usize) < at);
+                    codes.read_at(&mut self.codes[at..end], row_number(at), &asked[from..])?;
+                    Values::Coded
+                }
+                (values, valid) => values.take(&mut self.codes[at..end], valid, self.stored)?,
+            };
             self.pieces.push(Piece { rows: at..end, values, has_nulls });
             at = end;
         }
@@ -347,6 +358,11 @@ impl OpenValues {
         };
         Ok(values)
     }
+}
+
+/// A tile has a few thousand rows.
+fn row_number(row: usize) -> u32 {
+    u32::try_from(row).unwrap_or(u32::MAX)
 }
 
 /// Takes so many values off the front.

@@ -133,6 +133,31 @@ impl Hybrid {
         Ok(())
     }
 
+    /// As [`Hybrid::read`], but only those places of `to` are filled that are asked for: in order, and counted from `first`.
+    pub(super) fn read_at(&mut self, to: &mut [u32], first: u32, mut asked: &[u32]) -> Result<()> {
+        let place = |row: u32| row.wrapping_sub(first) as usize;
+        let mut at = 0;
+        while at < to.len() {
+            if self.left() == 0 {
+                self.next_run()?;
+            }
+            let some = self.left().min(to.len() - at);
+            let (now, later) = asked.split_at(asked.partition_point(|row| place(*row) < at + some));
+            match self.run {
+                Run::Same { number, .. } => now.iter().for_each(|row| to[place(*row)] = number),
+                Run::Packed { start, taken, .. } => {
+                    let packed = self.bytes.get(start..).unwrap_or_default();
+                    for row in now.iter().map(|row| place(*row)) {
+                        to[row] = single(packed, self.width, taken + row - at);
+                    }
+                }
+            }
+            self.take(some);
+            (at, asked) = (at + some, later);
+        }
+        Ok(())
+    }
+
     fn take(&mut self, count: usize) {
         match &mut self.run {
             Run::Same { left, .. } => *left -= count,
@@ -308,6 +333,20 @@ mod tests {
                 }
                 assert_eq!(read, all, "{width} bits, {step} at a time");
                 assert!(hybrid.read(&mut [0]).is_err(), "there are no more");
+                for every in [1, 3, 50] {
+                    let mut hybrid = Hybrid::new(bytes.clone(), width).expect("a width");
+                    let mut first = 0_u32;
+                    for expected in all.chunks(step) {
+                        let mut some = vec![u32::MAX; expected.len()];
+                        let asked: Vec<u32> = (first..).take(some.len()).skip(1).step_by(every).collect();
+                        hybrid.read_at(&mut some, first, &asked).expect("numbers");
+                        for row in asked.iter().map(|row| (row - first) as usize) {
+                            assert_eq!(some[row], expected[row], "{width} bits, {step} at a time, each {every}.");
+                        }
+                        first += u32::try_from(step).expect("few");
+                    }
+                    assert!(hybrid.read(&mut [0]).is_err(), "there are no more");
+                }
                 for from in [0, 1, 8, 319, 320, 333, 340] {
                     let mut hybrid = Hybrid::new(bytes.clone(), width).expect("a width");
                     hybrid.skip(from).expect("so many");

@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::chunk::{Chunk, DictionaryPage, Piece, Stored, Values};
 use super::hybrid::damage;
+use super::passes::Passes;
 use crate::columnar::DataType;
 use crate::columnar::data_type::coded_text;
 use crate::formats::Bound;
@@ -26,8 +27,8 @@ pub(super) struct Lane {
     dictionary: Bytes,
     /// Which of the values are none, from the first of these on.
     valid: Vec<bool>,
-    /// For each entry of the dictionary whether it keeps all bounds; nothing if there is no bound or no dictionary.
-    passes: Option<Vec<bool>>,
+    /// Which entries of the dictionary keep all bounds; nothing if there is no bound or no dictionary.
+    passes: Option<Passes>,
 }
 
 enum Typed {
@@ -142,12 +143,12 @@ fn pick<V: Value>(
     }
     match (&piece.values, is_there) {
         (_, true) => Ok(()),
-        (Values::Coded, false) => Err(damage(BEYOND)),
+        (Values::Coded, false) => Err(damage(UNKNOWN_CODE)),
         (Values::Plain(_), false) => Err(damage("there are fewer values than rows")),
     }
 }
 
-const BEYOND: &str = "there is a code that the dictionary does not have";
+pub(super) const UNKNOWN_CODE: &str = "there is a code that the dictionary does not have";
 
 fn native_array<V: ArrowNativeType>(
     data_type: &DataType,
@@ -233,7 +234,7 @@ impl Lane {
     pub(super) fn set_dictionary(&mut self, page: &DictionaryPage, bounds: &[Bound]) -> Result<()> {
         if let Typed::Texts { dictionary, .. } = &mut self.values {
             *dictionary = texts(page)?;
-            self.passes = passing(bounds, dictionary)?;
+            self.passes = passing(bounds, dictionary)?.map(|passes| Passes::new(&passes));
             return Ok(());
         }
         let width = self.stored.width().unwrap_or_default();
@@ -247,7 +248,7 @@ impl Lane {
             Typed::Sixteen(_) => native_array(&self.data_type, all_of::<i128>(self.stored, &self.dictionary), None)?,
             _ => native_array(&self.data_type, all_of::<u32>(self.stored, &self.dictionary), None)?,
         };
-        self.passes = passing(bounds, &array)?;
+        self.passes = passing(bounds, &array)?.map(|passes| Passes::new(&passes));
         Ok(())
     }
 
@@ -257,20 +258,9 @@ impl Lane {
         for piece in chunk.pieces() {
             let until = from + rows[from..].partition_point(|row| (*row as usize) < piece.rows.end);
             if let (Values::Coded, Some(passes)) = (&piece.values, &self.passes) {
-                let (codes, mut is_there) = (chunk.codes(), true);
-                let mut keeps = |row: usize| {
-                    let passes = codes.get(row).and_then(|code| passes.get(*code as usize));
-                    is_there &= passes.is_some();
-                    passes.copied().unwrap_or_default()
-                };
-                if piece.has_nulls {
-                    kept = compact(rows, from..until, kept, |row| chunk.is_valid(row) && keeps(row));
-                } else {
-                    kept = compact(rows, from..until, kept, keeps);
-                }
-                if !is_there {
-                    return Err(damage(BEYOND));
-                }
+                let is_valid = |row: usize| chunk.is_valid(row);
+                let is_valid = piece.has_nulls.then_some(is_valid);
+                kept += passes.retain(chunk.codes(), piece.rows.clone(), is_valid, rows, (from..until, kept))?;
             } else if let Values::Plain(_) = &piece.values {
                 let own = self.len();
                 self.extend(chunk, piece, &rows[from..until])?;
@@ -346,7 +336,11 @@ impl Lane {
                     most = most.max(Some(code));
                     code
                 }));
-                if most.is_some_and(|code| code as usize >= dictionary.len()) { Err(damage(BEYOND)) } else { Ok(()) }
+                if most.is_some_and(|code| code as usize >= dictionary.len()) {
+                    Err(damage(UNKNOWN_CODE))
+                } else {
+                    Ok(())
+                }
             }
         }
     }

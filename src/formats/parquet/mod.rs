@@ -3,6 +3,7 @@
 mod chunk;
 mod hybrid;
 mod lane;
+mod passes;
 mod pruning;
 mod source;
 mod stored_types;
@@ -24,6 +25,7 @@ use ::parquet::file::metadata::PageIndexPolicy;
 use ::parquet::file::properties::WriterProperties;
 
 use self::pruning::Kept;
+use self::source::Spare;
 use self::stored_types::as_stored;
 use self::tiles::{TileReader, Wishes};
 use crate::columnar::{RecordBatch, SchemaRef};
@@ -50,6 +52,7 @@ pub(super) struct ParquetFormat {
     bounds: Vec<Bound>,
     /// Whether the library reads all columns: for tests, which compare.
     by_library: bool,
+    spare: Spare,
 }
 
 fn footer(path: &Path, with_pages: bool) -> Result<ArrowReaderMetadata> {
@@ -84,6 +87,7 @@ impl ParquetFormat {
             watches_columns,
             bounds: Vec::new(),
             by_library: false,
+            spare: Spare::default(),
         }
     }
 }
@@ -163,8 +167,12 @@ impl Format for ParquetFormat {
             return Ok(Box::new(empty.with_new_column(new.as_deref())));
         }
         if !self.by_library {
-            let wishes =
-                Wishes { schema: Arc::clone(&self.schema), unread: self.unread.clone(), bounds: self.bounds.clone() };
+            let wishes = Wishes {
+                schema: Arc::clone(&self.schema),
+                unread: self.unread.clone(),
+                bounds: self.bounds.clone(),
+                spare: self.spare.clone(),
+            };
             let file = file.try_clone().map_err(|error| Error::io(&split.path, "open the file", error))?;
             if let Some(reader) = TileReader::new(split, file, &footer, wishes, &kept.groups) {
                 return Ok(Box::new(reader.with_pruned(kept.pruned).with_new_column(new.as_deref())));

@@ -15,7 +15,7 @@ use ::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use ::parquet::errors::ParquetError;
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatchOptions, new_null_array};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatchOptions};
 use arrow_buffer::BooleanBufferBuilder;
 use arrow_schema::ArrowError;
 use arrow_select::filter::filter;
@@ -24,12 +24,13 @@ use super::chunk::{Chunk, Stored, is_readable};
 use super::hybrid::damage;
 use super::lane::Lane;
 use super::pruning::KeptGroup;
-use super::source::Source;
+use super::source::{Source, Spare};
 use super::stored_types::{as_stored, has_small_dictionary};
 use crate::columnar::{DataType, Field, RecordBatch, SchemaRef};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::formats::bad_records::new_column;
 use crate::formats::container::wished;
+use crate::formats::nulls::null_rows;
 use crate::formats::{BatchReader, Bound, ReadReport, Split, untrusted};
 use crate::limits::ROWS_PER_READ_MAX;
 
@@ -48,6 +49,7 @@ pub(super) struct Wishes {
     pub(super) unread: BTreeSet<usize>,
     /// Rows that do not keep all of these are left out.
     pub(super) bounds: Vec<Bound>,
+    pub(super) spare: Spare,
 }
 
 /// Where a wished column lies, and how, if it can be read here.
@@ -95,12 +97,32 @@ struct Column {
     bounds: Vec<Bound>,
     chunk: Chunk,
     lane: Lane,
+    /// Of how many rows its bounds were asked, and how many of these kept them.
+    asked: usize,
+    passed: usize,
 }
 
 impl Column {
-    fn next_tile(&mut self, rows: usize) -> Result<(), ParquetError> {
+    fn next_tile(&mut self, rows: usize, asked: &[u32]) -> Result<(), ParquetError> {
         let (lane, bounds) = (&mut self.lane, &self.bounds);
-        self.chunk.next_tile(rows, &mut |page| lane.set_dictionary(&page, bounds))
+        self.chunk.next_tile(rows, asked, &mut |page| lane.set_dictionary(&page, bounds))
+    }
+
+    /// As [`Column::next_tile`], and takes those out of the rows `kept` that do not keep the bounds.
+    fn next_kept(&mut self, rows: usize, kept: &mut Vec<u32>) -> Result<(), ParquetError> {
+        self.next_tile(rows, kept)?;
+        if !self.bounds.is_empty() {
+            self.asked += kept.len();
+            self.lane.retain(&self.chunk, &self.bounds, kept)?;
+            self.passed += kept.len();
+        }
+        Ok(())
+    }
+
+    /// The part of the rows that keeps its bounds; a guess while few were asked.
+    #[expect(clippy::cast_precision_loss, reason = "about is enough")]
+    fn kept_part(&self) -> f64 {
+        (self.passed + 1) as f64 / (self.asked + 2) as f64
     }
 }
 
@@ -136,7 +158,7 @@ impl TileReader {
         }
         let nulls = found.iter().zip(wishes.schema.fields());
         let nulls =
-            nulls.map(|(found, field)| found.is_none().then(|| new_null_array(field.data_type(), ROWS_PER_READ_MAX)));
+            nulls.map(|(found, field)| found.is_none().then(|| null_rows(field.data_type(), ROWS_PER_READ_MAX)));
         Some(Self {
             path: split.path.clone(),
             file,
@@ -177,8 +199,7 @@ impl TileReader {
                 None => others.push((index, found.root)),
             }
         }
-        // Columns that leave out rows come first.
-        columns.sort_by_key(|column| column.bounds.is_empty());
+        sort_by_kept(&mut columns);
         let others = if others.is_empty() {
             None
         } else {
@@ -203,13 +224,15 @@ impl TileReader {
         let places = places.map(|places| places.page_locations().clone()).filter(|places| !places.is_empty());
         let (has, wants) = (self.footer.schema().field(root).data_type(), self.wishes.schema.field(index).data_type());
         let (start, length) = chunk.byte_range();
-        let source = Source::new(self.file.try_clone()?, start.saturating_add(length));
+        let source = Source::new(self.file.try_clone()?, start.saturating_add(length), &self.wishes.spare);
         let lane = Lane::new(has, wants, stored).ok_or_else(|| damage("its type is not known"))?;
         Ok(Column {
             index,
             bounds: self.wishes.bounds.iter().filter(|bound| bound.column == index).cloned().collect(),
             chunk: Chunk::new(source, chunk, stored, kept.rows, places)?,
             lane: lane.with_room(kept.rows.min(ROWS_PER_READ_MAX)),
+            asked: 0,
+            passed: 0,
         })
     }
 
@@ -337,11 +360,7 @@ impl Group {
                 column.chunk.skip(rows);
                 continue;
             }
-            let kept = column.next_tile(rows).and_then(|()| match &*column.bounds {
-                [] => Ok(()),
-                bounds => column.lane.retain(&column.chunk, bounds, kept),
-            });
-            kept.map_err(|error| (Some(column.index), error))?;
+            column.next_kept(rows, kept).map_err(|error| (Some(column.index), error))?;
         }
         if !kept.is_empty() {
             for column in &mut self.columns {
@@ -351,8 +370,18 @@ impl Group {
                 others.push(&tile, kept).map_err(|error| (None, error.into()))?;
             }
         }
+        sort_by_kept(&mut self.columns);
         Ok(Some(rows))
     }
+}
+
+/// Columns that leave out rows come first, and of these those that leave out most: the others are asked of fewer rows then.
+fn sort_by_kept(columns: &mut [Column]) {
+    let place = |column: &Column| (column.bounds.is_empty(), column.kept_part());
+    columns.sort_by(|a, b| {
+        let ((a_is_whole, a_part), (b_is_whole, b_part)) = (place(a), place(b));
+        a_is_whole.cmp(&b_is_whole).then(a_part.total_cmp(&b_part))
+    });
 }
 
 impl Others {
