@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{Array, ArrayRef, Int32Array, Int64Array, StringArray};
+use arrow_array::{Array, ArrayRef, Float64Array, Int32Array, Int64Array, StringArray};
 use pelton::columnar::{DataType, Field, RecordBatch};
 use pelton::expr::{AggregateFunction, TypedAggregate, TypedExpr, TypedNode};
 use pelton::kernels::cpu::reduce::{Groups, KeyedReduce};
@@ -122,6 +122,70 @@ fn a_full_range_is_stored_in_the_order_of_first_appearance() {
     let stored = run(&reduce, &rows).store().unwrap();
     let answer = reduce.restore(&stored).unwrap().finish().unwrap();
     check(&answer, &integers(&answer), &rows);
+}
+
+/// Rows of 40,000 keys of which most appear late or never, and values of which some are far too large for a lane.
+fn rare_keys(count: usize) -> Vec<(i32, i64, f64)> {
+    let key = |row: usize| {
+        let part = (mixed(row) % 1_000_003) as u64;
+        (part * part * part / 25_000_000_000_000) as i32 * 7919 % 40_009
+    };
+    let value = |row: usize| if row % 70_001 == 70_000 { 1 << 45 } else { (mixed(row + 9) % 1000) as i64 };
+    (0..count).map(|row| (key(row), value(row), (mixed(row + 5) % 4096) as f64 / 8.0)).collect()
+}
+
+#[test]
+fn keys_that_appear_late_are_in_the_order_of_their_first_rows() {
+    use AggregateFunction::{Len, Mean, OrderedMean, Sum};
+    let input = |place: usize, data_type: &DataType| {
+        let node = TypedNode::Column(place, "v".to_owned());
+        Some(TypedExpr { node, data_type: data_type.clone(), nullable: false })
+    };
+    let made = |function: AggregateFunction, input, data_type| {
+        let name = function.name().to_owned();
+        TypedAggregate { name, function, input, filter: None, data_type }
+    };
+    let rows = rare_keys(400_000);
+    let mut order = Vec::new();
+    let mut expected: BTreeMap<i32, (i64, f64, i64)> = BTreeMap::new();
+    for (key, value, float) in &rows {
+        let entry = expected.entry(*key).or_insert_with(|| {
+            order.push(*key);
+            (0, 0.0, 0)
+        });
+        *entry = (entry.0 + value, entry.1 + float, entry.2 + 1);
+    }
+    for mean in [Mean, OrderedMean] {
+        let aggregates = [
+            made(Sum, input(1, &DataType::Int64), DataType::Int64),
+            made(mean, input(2, &DataType::Float64), DataType::Float64),
+            made(Len, None, DataType::Int64),
+        ];
+        let reduce = KeyedReduce::prepare(&[Field::new("k", DataType::Int32, false)], &aggregates).unwrap();
+        let run = |rows: &[(i32, i64, f64)]| {
+            let mut groups = reduce.begin().unwrap();
+            for tile in rows.chunks(16_384) {
+                let keys: ArrayRef = Arc::new(Int32Array::from_iter_values(tile.iter().map(|(key, ..)| *key)));
+                let values: ArrayRef = Arc::new(Int64Array::from_iter_values(tile.iter().map(|(_, value, _)| *value)));
+                let floats: ArrayRef = Arc::new(tile.iter().map(|(.., float)| Some(*float)).collect::<Float64Array>());
+                groups.update(&[keys], &[Some(values), Some(floats), None], &[None, None, None], tile.len()).unwrap();
+            }
+            groups
+        };
+        let parts = rows.chunks(150_000).map(&run).collect();
+        for answer in [run(&rows).finish().unwrap(), reduce.finish_all(parts).unwrap()] {
+            let keys = answer.column(0).as_primitive::<arrow_array::types::Int32Type>().values();
+            assert_eq!(keys[..], order);
+            let (sums, counts) =
+                (answer.column(1).as_primitive::<Int64Type>(), answer.column(3).as_primitive::<Int64Type>());
+            let means = answer.column(2).as_primitive::<arrow_array::types::Float64Type>();
+            for (row, key) in order.iter().enumerate() {
+                let (sum, float, count) = expected[key];
+                let found = (sums.value(row), means.value(row), counts.value(row));
+                assert_eq!(found, (sum, float / count as f64, count), "key {key}");
+            }
+        }
+    }
 }
 
 /// Rows of keys from -50 to 49; from `first` on some are null, and from `odd` on some lie beyond the range.

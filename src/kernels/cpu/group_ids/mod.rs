@@ -97,6 +97,12 @@ pub(crate) trait Ticket: Send + Sync {
         None
     }
 
+    /// Appends the id of each row, if ids are places in a range and each row has one. It is left to [`Ticket::note`] to take in which
+    /// have appeared, before anything else is asked; false, and nothing changed, if there are no such ids, or nothing can be new.
+    fn place(&mut self, _column: &ArrayRef, _ids: &mut Vec<u32>) -> bool {
+        false
+    }
+
     /// Takes in which places have appeared, in this order, after those that are here.
     fn note(&mut self, _places: &[u32]) {}
 
@@ -319,6 +325,15 @@ impl GroupIds {
     /// As [`Ticket::places`].
     pub(crate) fn places(&self) -> Option<(i128, &[u32])> {
         if let [column] = &self.columns[..] { column.ticket.places() } else { None }
+    }
+
+    /// As [`Ticket::place`], of the rows alone.
+    pub(crate) fn place(&mut self, keys: &[ArrayRef], ids: &mut Vec<u32>) -> bool {
+        ids.clear();
+        match (&mut self.columns[..], keys) {
+            ([column], [key]) => column.ticket.place(key, ids),
+            _ => false,
+        }
     }
 
     /// As [`Ticket::note`].

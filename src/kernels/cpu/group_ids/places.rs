@@ -127,26 +127,43 @@ impl<N: KeyNative> Places<N> {
         (self.at(self.ends.0).widen(), self.at(self.ends.1).widen())
     }
 
+    /// How many integers lie between the ends, these included.
+    fn between(&self) -> u32 {
+        self.ends.1 - self.ends.0 + 1
+    }
+
+    /// Whether nothing can be new between the ends.
+    pub(super) fn is_full(&self) -> bool {
+        let integers = self.appeared.len() - usize::from(self.has_appeared(self.count));
+        integers == self.between() as usize
+    }
+
     /// Appends the place of each value; false, and nothing changed, if one has none.
     pub(super) fn find(&mut self, values: &[N], ids: &mut Vec<u32>) -> bool {
         let before = ids.len();
-        ids.resize(before + values.len(), 0);
-        let found = &mut ids[before..];
-        let (least, most) = self.ends;
-        let between = most - least + 1;
-        let integers = self.appeared.len() - usize::from(self.has_appeared(self.count));
-        if integers == between as usize {
-            // Nothing can be new between the ends.
+        if self.is_full() {
+            ids.resize(before + values.len(), 0);
+            let (found, (least, _), between) = (&mut ids[before..], self.ends, self.between());
             let first = self.at(least);
             if dispatch!(simd::level(), simd => places_all(simd, values, first, least, between, found)) {
                 return true;
             }
+            ids.truncate(before);
         }
-        let (low, count) = (self.low, self.count);
-        let all = dispatch!(simd::level(), simd => places_all(simd, values, low, 0, count, found));
+        let all = self.place(values, ids);
         if all {
-            self.note(found);
-        } else {
+            self.note(&ids[before..]);
+        }
+        all
+    }
+
+    /// As [`Places::find`], but it is left to [`Places::note`] to write down which have appeared.
+    pub(super) fn place(&self, values: &[N], ids: &mut Vec<u32>) -> bool {
+        let before = ids.len();
+        ids.resize(before + values.len(), 0);
+        let (found, low, count) = (&mut ids[before..], self.low, self.count);
+        let all = dispatch!(simd::level(), simd => places_all(simd, values, low, 0, count, found));
+        if !all {
             ids.truncate(before);
         }
         all

@@ -512,6 +512,17 @@ impl<N: KeyNative> Ticket for PrimitiveTicket<N> {
         Some((places.low().widen(), places.appeared()))
     }
 
+    fn place(&mut self, column: &ArrayRef, ids: &mut Vec<u32>) -> bool {
+        let (Index::Places, Some(places), Ok(values)) = (&self.index, &self.places, native::values::<N>(column)) else {
+            return false;
+        };
+        let is_placed = column.null_count() == 0 && !places.is_full() && places.place(&values, ids);
+        if is_placed {
+            self.rows_seen += values.len();
+        }
+        is_placed
+    }
+
     fn note(&mut self, places: &[u32]) {
         if let Some(own) = &mut self.places {
             own.note(places);

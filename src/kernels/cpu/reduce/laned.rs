@@ -57,6 +57,8 @@ pub(super) struct Laned {
     are_whole: bool,
     /// How many times rows go the other way before some are added as they lie again.
     detours: u32,
+    /// Of the latest batch the rows that may be the first of their groups.
+    firsts: Vec<Range<usize>>,
 }
 
 /// What an aggregate is made of.
@@ -118,7 +120,7 @@ impl Laned {
         feeds.iter_mut().zip(can_miss).for_each(|(feed, can_miss)| feed.can_miss = can_miss);
         let lanes = Lanes::new(leasts, floats, adds);
         let are_whole = of_sums.iter().all(|&place| count(&feeds[place]) == 1);
-        Self { are_whole, lanes, feeds, rows, needs_rows, may_wait, parts, of_sums, detours: 0 }
+        Self { are_whole, lanes, feeds, rows, needs_rows, may_wait, parts, of_sums, detours: 0, firsts: Vec::new() }
     }
 
     /// Whether an aggregate is kept here.
@@ -130,6 +132,16 @@ impl Laned {
     pub(super) fn clear(&mut self) {
         self.lanes.clear();
         self.feeds.iter_mut().for_each(Feed::clear);
+    }
+
+    /// Whether it may be seen in the lanes which rows are the first of their groups, see [`Laned::firsts`].
+    pub(super) fn sees_firsts(&self) -> bool {
+        self.rows.is_some() && !self.feeds.is_empty()
+    }
+
+    /// The rows of the latest batch among which all are that were the first of a group whose lanes held nothing.
+    pub(super) fn firsts(&self) -> &[Range<usize>] {
+        &self.firsts
     }
 
     /// Whether there are lanes of rows that do not count.
@@ -164,6 +176,7 @@ impl Laned {
         if self.feeds.is_empty() {
             return Ok(());
         }
+        self.firsts.clear();
         let held = self.lanes.groups();
         self.lanes.grow(groups);
         for place in 0..self.feeds.len() {
@@ -198,14 +211,20 @@ impl Laned {
         }
         if self.feeds.iter().any(Feed::is_plain) {
             let added = self.add_plain(later, from..from + rows);
+            let are_added = matches!(added, Added::All | Added::AllOfKnown);
             for feed in &mut self.feeds {
-                feed.settle_plain(added == Added::All, ids, from..from + rows, &mut self.lanes);
+                feed.settle_plain(are_added, ids, from..from + rows, &mut self.lanes);
             }
-            if added == Added::All {
+            if added != Added::AllOfKnown {
+                self.note_firsts(from..from + rows);
+            }
+            if are_added {
                 return;
             }
             self.detours = DETOURS;
             are_floats_added = added == Added::Floats;
+        } else {
+            self.note_firsts(from..from + rows);
         }
         let range = from..from + rows;
         let leasts = self.feeds.iter().flat_map(Feed::leasts).map(|numbers| &numbers[..rows]);
@@ -221,6 +240,14 @@ impl Laned {
             self.lanes.take_in((Act::AddFloat, 0), ids, floats);
         }
         self.lanes.take_in((Act::Add, taken.unwrap_or(0)), ids, sums);
+    }
+
+    /// Among these rows may be the first ones of groups.
+    fn note_firsts(&mut self, rows: Range<usize>) {
+        match self.firsts.last_mut().filter(|last| last.end == rows.start) {
+            Some(last) => last.end = rows.end,
+            None => self.firsts.push(rows),
+        }
     }
 
     /// Adds the rows worked on, some of whose values lie in their columns.

@@ -290,7 +290,9 @@ impl Groups {
         }
         let has_keys = !self.prepared.keys.is_empty();
         let (before, known) = (self.slots(), self.len());
-        if has_keys {
+        // Lanes tell which rows are the first of their groups cheaper than places that have to be asked about each.
+        let unnoted = has_keys && self.laned.sees_firsts() && self.ids.place(keys, &mut self.row_ids);
+        if has_keys && !unnoted {
             self.ids.assign(keys, &mut self.row_ids)?;
         }
         let groups = self.slots();
@@ -313,6 +315,9 @@ impl Groups {
         };
         let known = || self.ids.order().map_or_else(|| (0..).take(known).collect(), |order| order[..known].to_vec());
         self.laned.take_in(ids, (len, groups), inputs, selection, known)?;
+        if unnoted {
+            self.laned.firsts().iter().for_each(|rows| self.ids.note(&self.row_ids[rows.clone()]));
+        }
         for (place, state) in self.states.iter_mut().enumerate() {
             if let Some(state) = state {
                 state.update(&Rows { ids, len, groups, selection: selection(place) }, inputs[place].as_ref())?;

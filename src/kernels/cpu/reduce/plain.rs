@@ -12,7 +12,7 @@ use super::few::padded;
 use super::float_split::{Grid, Round};
 use super::fours::{ask_for_lanes, behind, float_then_adds, turned};
 use super::lane_sum::Source;
-use super::lanes::{AT_ONCE, ONES, ROWS, ZEROS};
+use super::lanes::{AT_ONCE, Added, ONES, ROWS, ZEROS};
 use crate::kernels::cpu::prefetch::prefetch_behind;
 
 /// Fours of lanes that a group has at most, if it is to be added to this way.
@@ -107,7 +107,7 @@ impl<'a> Fours<'a> {
     }
 
     /// Adds the first `rows` of the rows with these groups, each of which has `width` lanes; if values are not what they should be,
-    /// says false, and only what is added in the order of the rows is done.
+    /// only what is added in the order of the rows is done.
     pub(super) fn add(
         &self,
         avx2: Avx2,
@@ -115,24 +115,39 @@ impl<'a> Fours<'a> {
         ids: &[u32],
         rows: usize,
         is_far: bool,
-    ) -> bool {
+    ) -> Added {
         if let (1..AT_ONCE, [Some(four), ..]) = (width, &self.fours) {
-            return add_narrow(avx2, (slots, width), ids, (rows, is_far), four);
+            let are_added = add_narrow(avx2, (slots, width), ids, (rows, is_far), four);
+            return if are_added { Added::All } else { Added::Floats };
         }
         let fours = || self.fours.iter().map_while(Option::as_ref).enumerate();
+        let mut are_known = false;
         let mut run = |(place, four): (usize, &Four<'_>), takes_off| {
-            add_four(avx2, slots, (width, AT_ONCE * place), ids, (rows, is_far), four, takes_off)
+            let seen = add_four(avx2, slots, (width, AT_ONCE * place), ids, (rows, is_far), four, takes_off);
+            are_known |= seen.are_known;
+            seen.all_fit
         };
-        let Some(bad) = fours().position(|four| !run(four, false)) else { return true };
+        let Some(bad) = fours().position(|four| !run(four, false)) else {
+            return if are_known { Added::AllOfKnown } else { Added::All };
+        };
         for four in fours().take(bad + 1) {
             run(four, true);
         }
-        false
+        Added::Floats
     }
 }
 
+/// What was seen while rows were added.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// Whether all values are what they should be.
+    all_fit: bool,
+    /// Whether each group had a row before, as far as a lane that counts rows tells.
+    are_known: bool,
+}
+
 fearless_simd::kernel!(
-    /// Adds four lanes, or takes off what was added; says whether all values are what they should be.
+    /// Adds four lanes, or takes off what was added.
     fn add_four(
         avx2: Avx2,
         slots: &mut [i64],
@@ -141,7 +156,7 @@ fearless_simd::kernel!(
         rows: (usize, bool),
         four: &Four<'_>,
         takes_off: bool,
-    ) -> bool {
+    ) -> Seen {
         macro_rules! quads {
             ($pairs:literal, $float:literal $(, $alike:literal)*) => {
                 match (takes_off, place, four.alike) {
@@ -172,7 +187,7 @@ fn quads<const PAIRS: usize, const FLOAT: bool, const ALIKE: usize, const TAKES_
     ids: &[u32],
     (rows, is_far): (usize, bool),
     four: &Four<'_>,
-) -> bool {
+) -> Seen {
     let mut look = Look::<PAIRS, ALIKE>::new(avx2, four);
     let numbers = four.numbers.map(|(numbers, _)| numbers[..rows].as_chunks::<AT_ONCE>());
     let floats = four.floats.map(|(floats, _)| floats[..rows].as_chunks::<AT_ONCE>());
@@ -189,25 +204,28 @@ fn quads<const PAIRS: usize, const FLOAT: bool, const ALIKE: usize, const TAKES_
         let (numbers, floats) = ([a, b, c, d], [e, f]);
         look.ask_ahead(numbers, floats);
         let turned = look.turned(avx2, numbers, floats);
-        put::<FLOAT, TAKES_OFF>(avx2, slots, (width, first), here, turned);
+        put::<FLOAT, ALIKE, TAKES_OFF>(avx2, slots, (width, first), here, turned, &mut look.least);
     }
     if !rest.is_empty() {
         let numbers = numbers.map(|(_, rest)| padded(rest));
         let floats = floats.map(|(_, rest)| padded(rest));
         let turned = look.turned(avx2, numbers.each_ref(), floats.each_ref());
-        put::<FLOAT, TAKES_OFF>(avx2, slots, (width, first), rest, turned);
+        put::<FLOAT, ALIKE, TAKES_OFF>(avx2, slots, (width, first), rest, turned, &mut look.least);
     }
-    look.all_fit(four)
+    let are_known = look.are_known(four);
+    Seen { all_fit: look.all_fit(four), are_known }
 }
 
-/// Adds up to four rows to the lanes of their groups, or takes them off, but for a float in the first lane.
+/// Adds up to four rows to the lanes of their groups, or takes them off, but for a float in the first lane. Where there are lanes that
+/// get the same from each row, it is noted what the lanes held at least.
 #[inline(always)]
-fn put<const FLOAT: bool, const TAKES_OFF: bool>(
+fn put<const FLOAT: bool, const ALIKE: usize, const TAKES_OFF: bool>(
     avx2: Avx2,
     slots: &mut [i64],
     (width, first): (usize, usize),
     ids: &[u32],
     rows: [i64x4<Avx2>; AT_ONCE],
+    least: &mut i64x4<Avx2>,
 ) {
     // Nothing here is left to closures: calls that are not inlined would pass vectors through memory.
     for (id, numbers) in ids.iter().zip(rows) {
@@ -218,6 +236,9 @@ fn put<const FLOAT: bool, const TAKES_OFF: bool>(
             slot
         };
         let present = i64x4::load_array_ref(avx2, slot);
+        if ALIKE > 0 && !TAKES_OFF {
+            *least = least_halves(avx2, *least, present);
+        }
         let sum = match (FLOAT, TAKES_OFF) {
             (false, false) => present + numbers,
             (false, true) => present - numbers,
@@ -312,6 +333,8 @@ struct Look<const PAIRS: usize, const ALIKE: usize> {
     same: [i64x4<Avx2>; 2],
     /// All bits that whole numbers had, but for their signs.
     seen: [i64x4<Avx2>; AT_ONCE],
+    /// The least that both halves of the lanes held, without signs, before a row was added.
+    least: i64x4<Avx2>,
 }
 
 impl<const PAIRS: usize, const ALIKE: usize> Look<PAIRS, ALIKE> {
@@ -320,7 +343,7 @@ impl<const PAIRS: usize, const ALIKE: usize> Look<PAIRS, ALIKE> {
         let [(_, first), (_, last)] = four.floats;
         let rounds = [Round::new(avx2, first.scale()), Round::new(avx2, last.scale())];
         let same = [i64x4::splat(avx2, four.same[2]), i64x4::splat(avx2, four.same[3])];
-        Self { rounds, same, seen: [i64x4::splat(avx2, 0); AT_ONCE] }
+        Self { rounds, same, seen: [i64x4::splat(avx2, 0); AT_ONCE], least: i64x4::splat(avx2, -1) }
     }
 
     /// Four rows of four columns, turned into rows of lanes.
@@ -377,6 +400,14 @@ impl<const PAIRS: usize, const ALIKE: usize> Look<PAIRS, ALIKE> {
         }
     }
 
+    /// Whether no row was the first one of its group: the lane that counts them did not hold zero. A multiple of 2^32 passes for that.
+    #[inline(always)]
+    fn are_known(&self, four: &Four<'_>) -> bool {
+        let least = self.least.to_array();
+        let counts = four.same.iter().position(|&same| same == 1).filter(|_| ALIKE > 0);
+        counts.is_some_and(|lane| least[lane].cast_unsigned() & u64::from(u32::MAX) != 0)
+    }
+
     /// Whether all values were what they should be.
     #[inline(always)]
     fn all_fit(self, four: &Four<'_>) -> bool {
@@ -395,6 +426,14 @@ fearless_simd::kernel!(
         use core::arch::x86_64::{_mm256_cmpgt_epi64, _mm256_setzero_si256, _mm256_xor_si256};
         let signs = _mm256_cmpgt_epi64(_mm256_setzero_si256(), numbers.into());
         _mm256_xor_si256(numbers.into(), signs).simd_into(avx2)
+    }
+);
+
+fearless_simd::kernel!(
+    /// The lesser of both halves of each lane, without signs: one instruction, where none compares whole lanes before AVX-512.
+    #[inline(always)]
+    fn least_halves(avx2: Avx2, a: i64x4<Avx2>, b: i64x4<Avx2>) -> i64x4<Avx2> {
+        core::arch::x86_64::_mm256_min_epu32(a.into(), b.into()).simd_into(avx2)
     }
 );
 
@@ -449,6 +488,10 @@ mod tests {
         }
 
         fn add(&self, avx2: Avx2, slots: &mut [i64], is_far: bool) -> bool {
+            self.added(avx2, slots, is_far) != Added::Floats
+        }
+
+        fn added(&self, avx2: Avx2, slots: &mut [i64], is_far: bool) -> Added {
             let floats = self.floats.iter().map(|floats| Source::Floats(floats, self.grid));
             let wholes = self.wholes.iter().map(|wholes| Source::Wholes(wholes, BITS_OF_WHOLES));
             let ones = self.counts.then_some(Source::Ones);
@@ -505,7 +548,8 @@ mod tests {
                     let all = columns.wholes.iter().map(|wholes| Source::Wholes(wholes, BITS_OF_WHOLES));
                     let all = std::iter::once(Source::Ordered(&floats)).chain(all).chain([Source::Ones]);
                     let fours = Fours::new(all).unwrap();
-                    let are_added = fours.add(avx2, (&mut slots, lanes), &columns.ids, rows, rows % 2 == 0);
+                    let added = fours.add(avx2, (&mut slots, lanes), &columns.ids, rows, rows % 2 == 0);
+                    let are_added = added != Added::Floats;
                     assert_eq!(are_added, !is_bad || rows == 0);
                     for (row, &id) in columns.ids.iter().enumerate() {
                         let slot = &mut slowly[id as usize * lanes..][..lanes];
@@ -534,6 +578,28 @@ mod tests {
                 assert!(columns.add(avx2, &mut slots, rows % 2 == 0), "{floats} {wholes}, {rows} rows");
                 columns.add_slowly(&mut slowly);
                 assert_eq!(slots, slowly, "{floats} {wholes}, {rows} rows");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_are_the_first_of_their_groups_are_told_where_rows_are_counted() {
+        let Some(avx2) = simd::level().as_avx2() else { return };
+        for (floats, wholes) in [(1, 0), (1, 1), (0, 2), (0, 3), (0, 4), (2, 0), (2, 1)] {
+            for rows in [1, 3, 4, 5, 63, 64, 65, 1024] {
+                for new in [0, 7, GROUPS - 1] {
+                    let mut columns = Columns::new(rows, floats, wholes);
+                    columns.counts = true;
+                    let lanes = columns.lanes();
+                    let mut slots = vec![5; GROUPS * lanes];
+                    slots[new * lanes + 2 * floats + wholes] = 0;
+                    let is_there = columns.ids.contains(&(new as u32));
+                    // Only where all lanes are one four.
+                    let expected = if lanes == AT_ONCE && !is_there { Added::AllOfKnown } else { Added::All };
+                    assert_eq!(columns.added(avx2, &mut slots, rows % 2 == 0), expected, "{floats} {wholes}, {rows}");
+                    let expected = if lanes == AT_ONCE { Added::AllOfKnown } else { Added::All };
+                    assert_eq!(columns.added(avx2, &mut slots, rows % 2 == 0), expected, "{floats} {wholes}, {rows}");
+                }
             }
         }
     }

@@ -61,6 +61,8 @@ pub(super) enum Act {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Added {
     All,
+    /// The same, and each of their groups had a row before.
+    AllOfKnown,
     /// Those that add floats: whatever a float is, it is added.
     Floats,
     Nothing,
@@ -334,7 +336,7 @@ impl Lanes {
     pub(super) fn add_plain(&mut self, ids: Ids<'_>, rows: usize, fours: &Fours<'_>) -> Added {
         let (Ids::Each(ids), Some(avx2)) = (ids, simd::level().as_avx2()) else { return Added::Nothing };
         let (width, are_far) = (self.width(), self.are_far());
-        if fours.add(avx2, (&mut self.slots, width), ids, rows, are_far) { Added::All } else { Added::Floats }
+        fours.add(avx2, (&mut self.slots, width), ids, rows, are_far)
     }
 
     /// All rows belong to one group: each source becomes one number first.
