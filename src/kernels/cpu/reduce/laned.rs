@@ -57,8 +57,14 @@ pub(super) struct Laned {
     are_whole: bool,
     /// How many times rows go the other way before some are added as they lie again.
     detours: u32,
-    /// Of the latest batch the rows that may be the first of their groups.
-    firsts: Vec<Range<usize>>,
+    /// Apart, since a task holds few bytes itself.
+    firsts: Box<Firsts>,
+}
+
+/// Of the latest batch the rows that may be the first of their groups.
+#[derive(Default)]
+struct Firsts {
+    rows: Vec<Range<usize>>,
 }
 
 /// What an aggregate is made of.
@@ -120,7 +126,7 @@ impl Laned {
         feeds.iter_mut().zip(can_miss).for_each(|(feed, can_miss)| feed.can_miss = can_miss);
         let lanes = Lanes::new(leasts, floats, adds);
         let are_whole = of_sums.iter().all(|&place| count(&feeds[place]) == 1);
-        Self { are_whole, lanes, feeds, rows, needs_rows, may_wait, parts, of_sums, detours: 0, firsts: Vec::new() }
+        Self { are_whole, lanes, feeds, rows, needs_rows, may_wait, parts, of_sums, detours: 0, firsts: Box::default() }
     }
 
     /// Whether an aggregate is kept here.
@@ -141,7 +147,7 @@ impl Laned {
 
     /// The rows of the latest batch among which all are that were the first of a group whose lanes held nothing.
     pub(super) fn firsts(&self) -> &[Range<usize>] {
-        &self.firsts
+        &self.firsts.rows
     }
 
     /// Whether there are lanes of rows that do not count.
@@ -176,7 +182,7 @@ impl Laned {
         if self.feeds.is_empty() {
             return Ok(());
         }
-        self.firsts.clear();
+        self.firsts.rows.clear();
         let held = self.lanes.groups();
         self.lanes.grow(groups);
         for place in 0..self.feeds.len() {
@@ -244,9 +250,9 @@ impl Laned {
 
     /// Among these rows may be the first ones of groups.
     fn note_firsts(&mut self, rows: Range<usize>) {
-        match self.firsts.last_mut().filter(|last| last.end == rows.start) {
+        match self.firsts.rows.last_mut().filter(|last| last.end == rows.start) {
             Some(last) => last.end = rows.end,
-            None => self.firsts.push(rows),
+            None => self.firsts.rows.push(rows),
         }
     }
 

@@ -4,7 +4,7 @@
 //! aggregate knows nothing of keys, a key nothing of aggregates.
 //!
 //! Counts, sums, means, minima and maxima of numbers live in `laned`: `lanes` holds a row of 64-bit numbers a group
-//! (`fours` are its loops over four of them, `plain` those that look at values on the way, `few` sums the rows of a few groups), `feed` knows the values under one filter, `lane_whole`, `lane_float`,
+//! (`fours` are its loops over four of them, `plain` and `narrow` those that look at values on the way, `few` sums the rows of a few groups), `feed` knows the values under one filter, `lane_whole`, `lane_float`,
 //! `lane_ordered` and `lane_least` say what numbers a row brings, `total` makes the results, `float_mean` those of floats many at once.
 //! The other aggregates have a file each, over the loop in `state`. `merge` puts the groups of partitions together, and the rows that
 //! were `deferred`, in an order that `turns` knows and `appearance` brings about; `cuts` adds up ordered sums;
@@ -39,6 +39,8 @@ mod lanes;
 mod make;
 mod merge;
 mod n_unique;
+#[cfg(target_arch = "x86_64")]
+mod narrow;
 mod nothing;
 mod ordered_spread;
 mod pick;
