@@ -139,7 +139,7 @@ mod tests {
             for every in [1, 2, 5] {
                 let asked: Vec<u32> = (start..start + len).step_by(every).map(|row| row.try_into().unwrap()).collect();
                 let is_kept = |row: &&u32| matches!(codes[**row as usize], 0 | 3 | 4);
-                for is_null in [|_| false, |row: usize| row % 3 == 0] {
+                for is_null in [|_| false, |row: usize| row.is_multiple_of(3)] {
                     let expected: Vec<u32> =
                         asked.iter().filter(is_kept).filter(|row| !is_null(**row as usize)).copied().collect();
                     // Behind two rows of an earlier piece that were kept, and one that was not.
