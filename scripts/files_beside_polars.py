@@ -163,7 +163,7 @@ def make(options):
         half.rename(target)
 
     rows = lambda count: ["--rows", str(max(int(count * options.scale), 1000))]
-    if any("ads" == case for case in options.chosen):
+    if "ads" in options.chosen:
         generate("ads", "ads", "--files", "40", *rows(4_000_000))
         generate("campaigns.csv", "campaigns")
     if "stations" in options.chosen:

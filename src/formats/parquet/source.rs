@@ -175,6 +175,7 @@ mod tests {
         source.get_read(650_000).expect("a reader").read_to_end(&mut rest).expect("nothing");
         assert!(rest.is_empty());
     }
+
     #[test]
     fn memory_is_read_into_again_once_nobody_looks_at_it() {
         let all: Vec<u8> = (0..=250).cycle().take(700_000).collect();

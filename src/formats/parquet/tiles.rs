@@ -103,17 +103,13 @@ struct Column {
 }
 
 impl Column {
-    fn next_tile(&mut self, rows: usize, asked: &[u32]) -> Result<(), ParquetError> {
+    /// Reads the next tile of so many rows, of which these are asked for, and takes those out of them that do not keep the bounds.
+    fn next_tile(&mut self, rows: usize, kept: &mut Vec<u32>) -> Result<(), ParquetError> {
         let (lane, bounds) = (&mut self.lane, &self.bounds);
-        self.chunk.next_tile(rows, asked, &mut |page| lane.set_dictionary(&page, bounds))
-    }
-
-    /// As [`Column::next_tile`], and takes those out of the rows `kept` that do not keep the bounds.
-    fn next_kept(&mut self, rows: usize, kept: &mut Vec<u32>) -> Result<(), ParquetError> {
-        self.next_tile(rows, kept)?;
-        if !self.bounds.is_empty() {
+        self.chunk.next_tile(rows, kept, &mut |page| lane.set_dictionary(&page, bounds))?;
+        if !bounds.is_empty() {
             self.asked += kept.len();
-            self.lane.retain(&self.chunk, &self.bounds, kept)?;
+            lane.retain(&self.chunk, bounds, kept)?;
             self.passed += kept.len();
         }
         Ok(())
@@ -360,7 +356,7 @@ impl Group {
                 column.chunk.skip(rows);
                 continue;
             }
-            column.next_kept(rows, kept).map_err(|error| (Some(column.index), error))?;
+            column.next_tile(rows, kept).map_err(|error| (Some(column.index), error))?;
         }
         if !kept.is_empty() {
             for column in &mut self.columns {

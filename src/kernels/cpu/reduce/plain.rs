@@ -138,9 +138,9 @@ impl<'a> Fours<'a> {
     }
 }
 
-/// What was seen while rows were added.
+/// What came to light while rows were added.
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+struct Outcome {
     /// Whether all values are what they should be.
     all_fit: bool,
     /// Whether each group had a row before, as far as a lane that counts rows tells.
@@ -157,7 +157,7 @@ fearless_simd::kernel!(
         rows: (usize, bool),
         four: &Four<'_>,
         takes_off: bool,
-    ) -> Seen {
+    ) -> Outcome {
         macro_rules! quads {
             ($pairs:literal, $float:literal $(, $alike:literal)*) => {
                 match (takes_off, place, four.alike) {
@@ -188,7 +188,7 @@ fn quads<const PAIRS: usize, const FLOAT: bool, const ALIKE: usize, const TAKES_
     ids: &[u32],
     (rows, is_far): (usize, bool),
     four: &Four<'_>,
-) -> Seen {
+) -> Outcome {
     let mut look = Look::<PAIRS, ALIKE>::new(avx2, four);
     let numbers = four.numbers.map(|(numbers, _)| numbers[..rows].as_chunks::<AT_ONCE>());
     let floats = four.floats.map(|(floats, _)| floats[..rows].as_chunks::<AT_ONCE>());
@@ -214,7 +214,7 @@ fn quads<const PAIRS: usize, const FLOAT: bool, const ALIKE: usize, const TAKES_
         put::<FLOAT, ALIKE, TAKES_OFF>(avx2, slots, (width, first), rest, turned, &mut look.least);
     }
     let are_known = look.are_known(four);
-    Seen { all_fit: look.all_fit(four), are_known }
+    Outcome { all_fit: look.all_fit(four), are_known }
 }
 
 /// Adds up to four rows to the lanes of their groups, or takes them off, but for a float in the first lane. Where there are lanes that
